@@ -9,4 +9,14 @@
 //! 3. [`config`] is what the user says, [`clock`] the only reader of the time, [`gateway`] the request path.
 //! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment.
 
+pub mod adapter;
+pub mod cli;
+pub mod clock;
+pub mod diagnostic;
+pub mod document;
+pub mod emit;
+pub mod form;
 pub mod quota;
+pub mod recording;
+pub mod rewrite;
+pub mod translate;

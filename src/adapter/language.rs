@@ -1,0 +1,551 @@
+//! The adapter language as data: every key, what may stand behind it and what it means. The parser, the JSON Schema and
+//! what `headroom new` writes all come from here, so they cannot disagree.
+
+use crate::document::{Key, Kind, Shape};
+
+const TEXTS: Kind = Kind::List(&Kind::Text);
+const TEXT_OR_TEXTS: Kind = Kind::Any(&[Kind::Text, TEXTS]);
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        doc,
+        required: false,
+    }
+}
+
+const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        doc,
+        required: true,
+    }
+}
+
+/// The whole file.
+pub static ADAPTER: Shape = Shape {
+    title: "an adapter",
+    keys: &[
+        required("name", Kind::Text, "The provider's name, for people."),
+        key(
+            "base_url",
+            Kind::Text,
+            "Scheme and host without a path. `{…}` stands for what each account has of its own.",
+        ),
+        required(
+            "docs",
+            TEXT_OR_TEXTS,
+            "The pages the facts come from, at least one.",
+        ),
+        key(
+            "quota_endpoint",
+            Kind::Text,
+            "Where the provider tells its quota: \"GET /path\". For people.",
+        ),
+        key(
+            "credential",
+            Kind::Any(&[Kind::Word(&["bearer", "basic"]), Kind::Table(&CREDENTIAL)]),
+            "Where the provider wants its credential; \"bearer\" if left out.",
+        ),
+        key(
+            "retry_after",
+            READINGS,
+            "Where else a time to wait stands, beside `Retry-After`. The latest counts.",
+        ),
+        key(
+            "structured_fields",
+            Kind::Table(&STRUCTURED),
+            "The provider sends the IETF's structured fields (drafts 8 to 11); each item becomes a policy by its own name.",
+        ),
+        key(
+            "rewrite_urls",
+            Kind::Boolean,
+            "true: absolute URLs of this API inside JSON bodies become headroom's, while streaming.",
+        ),
+        key(
+            "policy",
+            Kind::Map(&Kind::Table(&POLICY)),
+            "A quota policy: [policy.NAME]. The main one first.",
+        ),
+        key(
+            "exhausted",
+            Kind::List(&Kind::Table(&EXHAUSTED)),
+            "What says that a quota is exhausted, beside status 429. The first that fits counts.",
+        ),
+        key(
+            "uncounted",
+            Kind::List(&Kind::Table(&REQUEST)),
+            "Requests that use no quota.",
+        ),
+        key(
+            "refusal",
+            Kind::Table(&REFUSAL),
+            "How a refusal must look for this provider's SDKs to understand it.",
+        ),
+    ],
+};
+
+/// `credential = { … }`.
+pub static CREDENTIAL: Shape = Shape {
+    title: "a credential's place",
+    keys: &[
+        key("header", Kind::Text, "The header it stands in."),
+        key(
+            "format",
+            Kind::Text,
+            "The header's value, with {credential} in it.",
+        ),
+        key("query", Kind::Text, "The query parameter it stands in."),
+    ],
+};
+
+/// `structured_fields = { … }`.
+pub static STRUCTURED: Shape = Shape {
+    title: "structured_fields",
+    keys: &[
+        required(
+            "policy",
+            Kind::Text,
+            "The header with the quotas: `\"daily\";q=2500;w=86400`.",
+        ),
+        required(
+            "limit",
+            Kind::Text,
+            "The header with the state: `\"daily\";r=2499;t=50400`.",
+        ),
+    ],
+};
+
+/// `[policy.NAME]`.
+pub static POLICY: Shape = Shape {
+    title: "a policy",
+    keys: &[
+        key(
+            "unit",
+            Kind::Text,
+            "What is counted: \"requests\" (if left out), \"concurrent-requests\", \"points\", \"tokens\", \"percent\".",
+        ),
+        key(
+            "quota",
+            Kind::Any(&[Kind::Integer, Kind::Map(&Kind::Integer)]),
+            "The documented quota: a number, or by plan { free = 30, starter = 240 }.",
+        ),
+        key(
+            "window",
+            Kind::Any(&[Kind::Text, Kind::Table(&READING)]),
+            "The window's length: \"10s\", \"15m\", \"1h\", \"day\", \"week\", \"month\"; or a reading with a `default`.",
+        ),
+        key(
+            "kind",
+            Kind::Word(&["fixed", "clock", "lazy", "rolling", "bucket", "concurrent"]),
+            "How the window moves: from the first request, with the clock, with the clock but reset by the first request \
+             after, rolling, a bucket with a refill, or requests in flight. Left out when the provider does not say.",
+        ),
+        key(
+            "time_zone",
+            Kind::Text,
+            "For clock and lazy windows of a day or more: \"UTC\", a zone such as \"Europe/Oslo\", or \"account\".",
+        ),
+        key(
+            "refill",
+            Kind::Number,
+            "For a bucket: units given back in a second.",
+        ),
+        key(
+            "slower_than",
+            Kind::Text,
+            "For concurrent: only requests that run longer than this count.",
+        ),
+        key(
+            "penalty",
+            Kind::Text,
+            "How long the provider blocks after a violation.",
+        ),
+        key(
+            "partition",
+            TEXT_OR_TEXTS,
+            "Whose budget it is: \"credential\" (if left out), \"account\", \"address\", \"endpoint\", \"method\", \
+             \"{name}\" from `applies.path`, \"header:NAME\".",
+        ),
+        key(
+            "learn",
+            Kind::Any(&[Kind::Table(&LEARN), Kind::List(&Kind::Table(&LEARN))]),
+            "How a partition that is not in the path is learned.",
+        ),
+        key(
+            "applies",
+            Kind::Any(&[
+                Kind::Word(&["otherwise"]),
+                Kind::Table(&REQUEST),
+                Kind::List(&Kind::Table(&REQUEST)),
+            ]),
+            "The requests that it counts; all if left out. \"otherwise\": those that no other policy's `applies` takes.",
+        ),
+        key(
+            "weights",
+            Kind::List(&Kind::Table(&WEIGHT)),
+            "What a request costs, if not 1. The first that fits counts.",
+        ),
+        key(
+            "rejected",
+            Kind::Word(&["counted", "uncounted"]),
+            "Whether a request that the provider refused uses quota.",
+        ),
+        key(
+            "soft",
+            Kind::Boolean,
+            "true: the provider lets callers exceed it.",
+        ),
+        key(
+            "limit",
+            READING_OR_HEADER,
+            "Where an answer tells the quota.",
+        ),
+        key(
+            "remaining",
+            READING_OR_HEADER,
+            "Where an answer tells what is left.",
+        ),
+        key(
+            "used",
+            READING_OR_HEADER,
+            "Where an answer tells what has been used.",
+        ),
+        key(
+            "reset",
+            READING_OR_HEADER,
+            "Where an answer tells when quota comes back. Its `form` must be named.",
+        ),
+        key(
+            "cost",
+            READING_OR_HEADER,
+            "Where an answer tells what this request cost.",
+        ),
+        key(
+            "label",
+            READING_OR_HEADER,
+            "Where an answer tells the name under which this request was counted.",
+        ),
+        key(
+            "read",
+            Kind::Any(&[Kind::Table(&READ), Kind::List(&Kind::Table(&READ))]),
+            "Readings that give several of these at once.",
+        ),
+        key(
+            "sent_when",
+            Kind::Table(&RESPONSE),
+            "The response condition under which the readings speak of this policy.",
+        ),
+    ],
+};
+
+const READING_OR_HEADER: Kind = Kind::Any(&[Kind::Text, Kind::Table(&READING)]);
+const READINGS: Kind = Kind::Any(&[
+    Kind::Text,
+    Kind::Table(&READING),
+    Kind::List(&READING_OR_HEADER),
+]);
+
+/// `reset = { … }`.
+pub static READING: Shape = Shape {
+    title: "a reading",
+    keys: &[
+        key("header", Kind::Text, "The header it stands in."),
+        key(
+            "body",
+            Kind::Text,
+            "Instead of a header: a JSON pointer into the body (`*` for every element).",
+        ),
+        key(
+            "body_pattern",
+            Kind::Text,
+            "Instead of a header: a regular expression over the body with one group.",
+        ),
+        key(
+            "json",
+            Kind::Text,
+            "The header's value is JSON: the pointer into it (`*` for every element).",
+        ),
+        key(
+            "key",
+            Kind::Text,
+            "The header's value is a list `k=v; k=v`: the key.",
+        ),
+        key(
+            "item",
+            Kind::Integer,
+            "The header's value is a comma list: the position, from 0.",
+        ),
+        key(
+            "pattern",
+            Kind::Text,
+            "A regular expression over the header's value; its one group is the value.",
+        ),
+        key(
+            "form",
+            TEXT_OR_TEXTS,
+            "How it is spelled: \"seconds\", \"epoch-seconds\", \"rfc3339\", …; a list is tried in order.",
+        ),
+        key(
+            "time_zone",
+            Kind::Text,
+            "For a local form: the zone it is in.",
+        ),
+        key(
+            "unit_header",
+            Kind::Text,
+            "For the form \"unit\": the header that names the unit.",
+        ),
+        key(
+            "ignore",
+            TEXT_OR_TEXTS,
+            "Values that mean nothing: [\"-1\"].",
+        ),
+        key(
+            "when",
+            Kind::Table(&RESPONSE),
+            "The response condition under which it speaks.",
+        ),
+        key(
+            "write",
+            Kind::Text,
+            "For `pattern`: how the simulator writes it, with {} for the value.",
+        ),
+        key(
+            "default",
+            Kind::Text,
+            "For `window`: the window where the answer does not tell.",
+        ),
+    ],
+};
+
+/// `read = { … }`.
+pub static READ: Shape = Shape {
+    title: "read",
+    keys: &[
+        key("header", Kind::Text, "The header it stands in."),
+        key(
+            "header_pattern",
+            Kind::Text,
+            "A regular expression over lower-case header names; its group `label` names the policy.",
+        ),
+        key(
+            "body_pattern",
+            Kind::Text,
+            "Instead of a header: a regular expression over the body with named groups.",
+        ),
+        key(
+            "form",
+            Kind::Word(&["used/limit", "remaining/limit", "limit;w"]),
+            "A form that gives several quantities.",
+        ),
+        key(
+            "pattern",
+            Kind::Text,
+            "A regular expression with the groups limit, remaining, used, reset, window, cost, label.",
+        ),
+        key(
+            "each",
+            Kind::Text,
+            "The value is JSON: the pointer to the elements in which the following are pointers.",
+        ),
+        key(
+            "limit",
+            Kind::Text,
+            "With `each`: the pointer to the limit.",
+        ),
+        key(
+            "remaining",
+            Kind::Text,
+            "With `each`: the pointer to what is left.",
+        ),
+        key(
+            "used",
+            Kind::Text,
+            "With `each`: the pointer to what has been used.",
+        ),
+        key(
+            "reset",
+            Kind::Text,
+            "With `each`: the pointer to the reset.",
+        ),
+        key(
+            "window",
+            Kind::Text,
+            "With `each`: the pointer to the window.",
+        ),
+        key("cost", Kind::Text, "With `each`: the pointer to the cost."),
+        key(
+            "label",
+            Kind::Text,
+            "With `each`: the pointer to the policy's name.",
+        ),
+        key("reset_form", TEXT_OR_TEXTS, "The form of the reset."),
+        key(
+            "window_form",
+            TEXT_OR_TEXTS,
+            "The form of the window, \"seconds\" if left out.",
+        ),
+        key("ignore", TEXT_OR_TEXTS, "Values that mean nothing."),
+        key(
+            "when",
+            Kind::Table(&RESPONSE),
+            "The response condition under which it speaks.",
+        ),
+        key(
+            "write",
+            Kind::Text,
+            "How the simulator writes a `pattern`: \"api-usage={used}/{limit}\".",
+        ),
+    ],
+};
+
+/// `learn = { … }`.
+pub static LEARN: Shape = Shape {
+    title: "learn",
+    keys: &[
+        required(
+            "partition",
+            Kind::Text,
+            "The partition to learn: \"{organization}\".",
+        ),
+        required(
+            "from",
+            Kind::Text,
+            "What the path has instead: \"{workspace}\".",
+        ),
+        required(
+            "path",
+            Kind::Text,
+            "Whose answer tells it: \"/workspaces/{workspace}\".",
+        ),
+        required("json", Kind::Text, "The JSON pointer into that answer."),
+    ],
+};
+
+const METHOD: Key = key("method", TEXT_OR_TEXTS, "The request's method or methods.");
+const PATH: Key = key(
+    "path",
+    TEXT_OR_TEXTS,
+    "The request's path: {name} is one segment and captured, * one segment, ** any rest.",
+);
+const REQUEST_HEADER: Key = key(
+    "request_header",
+    Kind::Map(&MATCHER),
+    "Headers of the request.",
+);
+const STATUS: Key = key(
+    "status",
+    Kind::Any(&[Kind::Integer, Kind::List(&Kind::Integer)]),
+    "The answer's status.",
+);
+const HEADER: Key = key("header", Kind::Map(&MATCHER), "Headers of the answer.");
+const CONTENT_TYPE: Key = key(
+    "content_type",
+    TEXT_OR_TEXTS,
+    "The answer's media type, without parameters.",
+);
+const BODY: Key = key(
+    "body",
+    Kind::Map(&MATCHER),
+    "JSON pointers into the answer's body. Needs `status`.",
+);
+const BODY_PATTERN: Key = key(
+    "body_pattern",
+    Kind::Text,
+    "A regular expression over the answer's body. Needs `status`.",
+);
+
+/// What a header or a member of a body is compared with.
+const MATCHER: Kind = Kind::Any(&[
+    Kind::Text,
+    Kind::Boolean,
+    Kind::Integer,
+    TEXTS,
+    Kind::Table(&MATCH),
+]);
+
+static MATCH: Shape = Shape {
+    title: "a comparison",
+    keys: &[
+        key("pattern", Kind::Text, "A regular expression that must fit."),
+        key(
+            "not",
+            TEXT_OR_TEXTS,
+            "The value must be there and another than these.",
+        ),
+    ],
+};
+
+/// A condition on the request.
+pub static REQUEST: Shape = Shape {
+    title: "a request condition",
+    keys: &[METHOD, PATH, REQUEST_HEADER],
+};
+
+/// A weight: a condition on the request and what such a request costs.
+pub static WEIGHT: Shape = Shape {
+    title: "a weight",
+    keys: &[
+        METHOD,
+        PATH,
+        REQUEST_HEADER,
+        required("cost", Kind::Integer, "What such a request costs."),
+    ],
+};
+
+/// A condition on the response.
+pub static RESPONSE: Shape = Shape {
+    title: "a response condition",
+    keys: &[
+        METHOD,
+        PATH,
+        STATUS,
+        HEADER,
+        CONTENT_TYPE,
+        BODY,
+        BODY_PATTERN,
+    ],
+};
+
+/// `[[exhausted]]`.
+pub static EXHAUSTED: Shape = Shape {
+    title: "exhausted",
+    keys: &[
+        METHOD,
+        PATH,
+        STATUS,
+        HEADER,
+        CONTENT_TYPE,
+        BODY,
+        BODY_PATTERN,
+        key(
+            "remaining",
+            Kind::Integer,
+            "0: only if a policy of this answer has nothing left.",
+        ),
+        key("policy", Kind::Text, "The policy that is exhausted."),
+        key(
+            "retry_after",
+            Kind::Text,
+            "How long to wait where the provider does not say: \"60s\".",
+        ),
+    ],
+};
+
+/// `[refusal]`.
+pub static REFUSAL: Shape = Shape {
+    title: "refusal",
+    keys: &[
+        required("status", Kind::Integer, "The status."),
+        key("content_type", Kind::Text, "The media type of the body."),
+        key(
+            "body",
+            Kind::Text,
+            "The body, a template with {detail}, {policy}, {limit}, {retry_after}.",
+        ),
+        key("headers", Kind::Map(&Kind::Text), "Further headers."),
+    ],
+};

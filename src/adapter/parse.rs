@@ -1,0 +1,365 @@
+//! Text in, [`Adapter`] out, and every mistake on the way. A file with a mistake gives no adapter.
+
+mod conditions;
+mod policies;
+mod readings;
+mod words;
+
+use std::str::FromStr;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::condition::ResponseCondition;
+use super::{Adapter, BodyInterest, CredentialPlace, Exhaustion, Policy, Quota, Refusal};
+use crate::diagnostic::Mistakes;
+use crate::document::{self, Fields, Node};
+
+pub use words::{seconds as read_seconds, zone as read_zone};
+
+/// Parses and checks one adapter file. `id` is the file's stem.
+///
+/// # Errors
+/// All mistakes of the file.
+pub fn parse(id: &str, source: &str) -> Result<Adapter, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let table = document::parse(source, &super::language::ADAPTER, &mut mistakes);
+    let root = Fields::root(&table);
+    let adapter = compile(id, &root, &mut mistakes);
+    if mistakes.is_empty() {
+        Ok(adapter)
+    } else {
+        Err(mistakes)
+    }
+}
+
+fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {
+    let base_url = root
+        .get("base_url")
+        .and_then(|node| base_url(node, mistakes));
+    let policies = policies::all(root, mistakes);
+    let exhausted = exhaustions(root, &policies, mistakes);
+    let structured_fields = root
+        .get("structured_fields")
+        .and_then(Node::table)
+        .and_then(|fields| {
+            Some((
+                header_name(fields.get("policy")?, mistakes)?,
+                header_name(fields.get("limit")?, mistakes)?,
+            ))
+        });
+    let retry_after = root.get("retry_after").map_or_else(Vec::new, |node| {
+        node.one_or_many()
+            .into_iter()
+            .filter_map(|node| readings::time_to_wait(node, mistakes))
+            .collect()
+    });
+    let uncounted = root.get("uncounted").map_or_else(Vec::new, |node| {
+        node.one_or_many()
+            .into_iter()
+            .filter_map(Node::table)
+            .map(|fields| conditions::request(&fields, mistakes))
+            .collect()
+    });
+    for (index, policy) in policies.iter().enumerate() {
+        let named = exhausted.iter().any(|rule| rule.policy == Some(index));
+        if policy.readings.is_empty() && policy.quota == Quota::Unknown && !named {
+            mistakes.push(
+                "policy-never-read",
+                policy_span(root, &policy.name),
+                format!("nothing can ever be known of the policy `{}`", policy.name),
+                "give it a `quota`, a reading (`limit`, `remaining`, `used`, `read`), or name it in an [[exhausted]] rule",
+            );
+        }
+    }
+    if policies.is_empty() && structured_fields.is_none() {
+        mistakes.push(
+            "no-policy",
+            0..0,
+            "the adapter has no policy",
+            "write at least one [policy.NAME], or `structured_fields` where the provider names its policies itself",
+        );
+    }
+    let mut bodies = Vec::new();
+    for policy in &policies {
+        bodies.extend(policy.sent_when.as_ref().and_then(interest));
+        bodies.extend(policy.readings.iter().filter_map(readings::body_interest));
+    }
+    bodies.extend(retry_after.iter().filter_map(readings::body_interest));
+    bodies.extend(exhausted.iter().filter_map(|rule| interest(&rule.when)));
+    bodies.dedup();
+    let silent = structured_fields.is_none()
+        && retry_after.is_empty()
+        && policies.iter().all(|policy| policy.readings.is_empty());
+    let docs: Vec<String> = texts(root.get("docs"));
+    if root.get("docs").is_some() && docs.is_empty() {
+        mistakes.push(
+            "missing-key",
+            root.key_span("docs"),
+            "`docs` is empty",
+            "name at least one page that the facts come from",
+        );
+    }
+    Adapter {
+        id: id.to_owned(),
+        name: root.text("name").unwrap_or(id).to_owned(),
+        base_url_is_template: base_url.as_deref().is_some_and(|url| url.contains('{')),
+        base_url,
+        docs,
+        quota_endpoint: root.text("quota_endpoint").map(str::to_owned),
+        credential: credential(root, mistakes),
+        retry_after,
+        structured_fields,
+        rewrite_urls: root
+            .get("rewrite_urls")
+            .and_then(Node::boolean)
+            .unwrap_or(false),
+        refusal: root
+            .get("refusal")
+            .and_then(Node::table)
+            .and_then(|fields| refusal(&fields, mistakes)),
+        policies,
+        exhausted,
+        uncounted,
+        bodies,
+        silent,
+    }
+}
+
+fn policy_span(root: &Fields<'_>, name: &str) -> std::ops::Range<usize> {
+    root.get("policy")
+        .and_then(Node::table)
+        .map_or(0..0, |policies| policies.key_span(name))
+}
+
+/// The answers whose bodies a condition looks at.
+fn interest(condition: &ResponseCondition) -> Option<BodyInterest> {
+    condition.needs_body().then(|| BodyInterest {
+        statuses: condition.statuses.clone(),
+        content_types: condition.content_types.clone(),
+    })
+}
+
+/// A string or a list of strings.
+fn texts(node: Option<Node<'_>>) -> Vec<String> {
+    node.map_or_else(Vec::new, |node| {
+        node.one_or_many()
+            .into_iter()
+            .filter_map(Node::text)
+            .map(str::to_owned)
+            .collect()
+    })
+}
+
+fn base_url(node: Node<'_>, mistakes: &mut Mistakes) -> Option<String> {
+    let text = node.text()?;
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let fits = host
+        .is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '\\']));
+    if !fits {
+        mistakes.push(
+            "bad-url",
+            node.span(),
+            format!("\"{text}\" is not scheme and host alone"),
+            "write it without path, query or user, as in \"https://api.example.com\": a connection is mounted at the root of the host",
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn header_name(node: Node<'_>, mistakes: &mut Mistakes) -> Option<HeaderName> {
+    let text = node.text()?;
+    let name = HeaderName::from_str(text).ok();
+    if name.is_none() {
+        mistakes.push(
+            "bad-header-name",
+            node.span(),
+            format!("\"{text}\" is not a header's name"),
+            "write the name alone, as in \"X-RateLimit-Remaining\"; for names that vary use `read` with `header_pattern`",
+        );
+    }
+    name
+}
+
+fn credential(root: &Fields<'_>, mistakes: &mut Mistakes) -> CredentialPlace {
+    let Some(node) = root.get("credential") else {
+        return CredentialPlace::Bearer;
+    };
+    if node.text() == Some("basic") {
+        return CredentialPlace::Basic;
+    }
+    let Some(fields) = node.table() else {
+        return CredentialPlace::Bearer;
+    };
+    let format = fields.get("format");
+    match (fields.get("header"), fields.text("query")) {
+        (Some(header), None) => {
+            let text = format.and_then(Node::text).unwrap_or("{credential}");
+            let split = text.split_once("{credential}");
+            if split.is_none() {
+                mistakes.push(
+                    "bad-template",
+                    format.unwrap_or(header).span(),
+                    "the format has no place for the credential",
+                    "write {credential} where it belongs, as in \"SSWS {credential}\"",
+                );
+            }
+            let (prefix, suffix) = split.unwrap_or_default();
+            header_name(header, mistakes).map_or(CredentialPlace::Bearer, |name| {
+                CredentialPlace::Header {
+                    name,
+                    prefix: prefix.to_owned(),
+                    suffix: suffix.to_owned(),
+                }
+            })
+        }
+        (None, Some(query)) if format.is_none() => CredentialPlace::Query(query.to_owned()),
+        _ => {
+            mistakes.push(
+                "two-sources",
+                node.span(),
+                "a credential stands either in a header or in a query parameter",
+                "write { header = \"X-Auth-Token\" } or { query = \"api_key\" }",
+            );
+            CredentialPlace::Bearer
+        }
+    }
+}
+
+fn exhaustions(root: &Fields<'_>, policies: &[Policy], mistakes: &mut Mistakes) -> Vec<Exhaustion> {
+    let Some(node) = root.get("exhausted") else {
+        return Vec::new();
+    };
+    let mut rules = Vec::new();
+    for fields in node.one_or_many().into_iter().filter_map(Node::table) {
+        let when = conditions::response(&fields, mistakes);
+        let needs_nothing_left = match fields.get("remaining") {
+            None => false,
+            Some(node) => {
+                if node.integer().is_some_and(|number| number > 0) {
+                    mistakes.push(
+                        "key-without-effect",
+                        node.span(),
+                        "`remaining` can only ask whether nothing is left",
+                        "write `remaining = 0`",
+                    );
+                }
+                true
+            }
+        };
+        if when.statuses.is_empty() && when.headers.is_empty() {
+            mistakes.push(
+                "no-condition",
+                fields.span(),
+                "the rule would take every answer for an exhausted quota",
+                "name the `status`, and what tells it from other answers of that status",
+            );
+        }
+        let policy = fields.get("policy").and_then(|node| {
+            let name = node.text()?;
+            let index = policies.iter().position(|policy| &*policy.name == name);
+            if index.is_none() {
+                let names: Vec<&str> = policies.iter().map(|policy| &*policy.name).collect();
+                mistakes.push(
+                    "unknown-policy",
+                    node.span(),
+                    format!("there is no policy `{name}`"),
+                    crate::diagnostic::closest(name, names.iter().copied()).map_or_else(
+                        || format!("the policies are {}", names.join(", ")),
+                        |near| format!("did you mean \"{near}\"?"),
+                    ),
+                );
+            }
+            index
+        });
+        rules.push(Exhaustion {
+            when,
+            needs_nothing_left,
+            policy,
+            retry_after_secs: fields
+                .get("retry_after")
+                .and_then(|node| words::seconds_of(node, mistakes)),
+        });
+    }
+    rules
+}
+
+/// The placeholders of a refusal's body.
+const PLACEHOLDERS: [&str; 4] = ["detail", "policy", "limit", "retry_after"];
+
+fn refusal(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Refusal> {
+    let status = fields.get("status").and_then(|node| status(node, mistakes));
+    let content_type = fields.get("content_type").and_then(|node| {
+        let value = HeaderValue::from_str(node.text()?).ok();
+        if value.is_none() {
+            mistakes.push(
+                "bad-header-value",
+                node.span(),
+                "this cannot stand in a header",
+                "write a media type, as in \"application/json\"",
+            );
+        }
+        value
+    });
+    let body = fields.text("body").unwrap_or_default();
+    if let Some(node) = fields.get("body") {
+        // Only words in braces are placeholders: JSON has braces of its own.
+        let pattern = regex::Regex::new(r"\{([a-z_]+)\}");
+        for found in pattern
+            .iter()
+            .flat_map(|pattern| pattern.captures_iter(body))
+        {
+            let word = found.get(1).map_or("", |group| group.as_str());
+            if !PLACEHOLDERS.contains(&word) {
+                mistakes.push(
+                    "bad-template",
+                    node.span(),
+                    format!("{{{word}}} is not a placeholder"),
+                    "the placeholders are {detail}, {policy}, {limit} and {retry_after}",
+                );
+            }
+        }
+    }
+    let mut headers = Vec::new();
+    if let Some(table) = fields.get("headers").and_then(Node::table) {
+        for (name, span, value) in table.entries() {
+            match (
+                HeaderName::from_str(name),
+                value.text().map(HeaderValue::from_str),
+            ) {
+                (Ok(name), Some(Ok(value))) => headers.push((name, value)),
+                _ => mistakes.push(
+                    "bad-header-name",
+                    span,
+                    format!("`{name}` with this value cannot be a header"),
+                    "write a header's name and a value of visible characters",
+                ),
+            }
+        }
+    }
+    Some(Refusal {
+        status: status?,
+        content_type,
+        body: body.to_owned(),
+        headers,
+    })
+}
+
+fn status(node: Node<'_>, mistakes: &mut Mistakes) -> Option<StatusCode> {
+    let number = node.integer()?;
+    let status = u16::try_from(number)
+        .ok()
+        .filter(|number| (200..=599).contains(number))
+        .and_then(|number| StatusCode::from_u16(number).ok());
+    if status.is_none() {
+        mistakes.push(
+            "bad-status",
+            node.span(),
+            format!("{number} is not the status of an answer"),
+            "write a number from 200 to 599",
+        );
+    }
+    status
+}

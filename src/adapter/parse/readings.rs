@@ -1,0 +1,518 @@
+//! Readings out of the tree.
+
+use jiff::tz::TimeZone;
+use regex::{Regex, RegexBuilder};
+
+use super::conditions::{self, bad_pattern};
+use super::{header_name, texts, words};
+use crate::adapter::BodyInterest;
+use crate::adapter::pointer::Pointer;
+use crate::adapter::reading::{Extract, Narrow, Quantity, Reading, Source, Spelling};
+use crate::diagnostic::{Mistakes, closest};
+use crate::document::{Fields, Node, quoted};
+use crate::form::{NumberForm, TimeForm};
+
+/// The answers whose bodies a reading looks at.
+pub(super) fn body_interest(reading: &Reading) -> Option<BodyInterest> {
+    let when = reading.when.as_ref();
+    let own = matches!(reading.source, Source::Body);
+    let condition = when.is_some_and(|when| when.needs_body());
+    (own || condition).then(|| BodyInterest {
+        statuses: when.map_or_else(Vec::new, |when| when.statuses.clone()),
+        content_types: when.map_or_else(Vec::new, |when| when.content_types.clone()),
+    })
+}
+
+/// A reading of a time to wait (`retry_after = …`).
+pub(super) fn time_to_wait(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
+    one(node, Quantity::Reset, mistakes)
+}
+
+/// A reading of one quantity: a header's name, or a table.
+pub(super) fn one(node: Node<'_>, quantity: Quantity, mistakes: &mut Mistakes) -> Option<Reading> {
+    let Some(fields) = node.table() else {
+        let header = header_name(node, mistakes)?;
+        if quantity.is_time() {
+            no_form(node.span(), quantity, mistakes);
+        }
+        let spelling = if quantity == Quantity::Label {
+            Spelling::Name
+        } else {
+            Spelling::Number(NumberForm::Number)
+        };
+        return Some(Reading {
+            source: Source::Header(header),
+            extract: Extract::One(Narrow::Whole, quantity, spelling),
+            unit_header: None,
+            ignore: Vec::new(),
+            when: None,
+            write: None,
+        });
+    };
+    let mut narrow = None;
+    for key in ["json", "key", "item", "pattern"] {
+        let Some(node) = fields.get(key) else {
+            continue;
+        };
+        if narrow.is_some() {
+            mistakes.push(
+                "two-sources",
+                fields.key_span(key),
+                "a reading is narrowed down in one way",
+                "keep one of `json`, `key`, `item` and `pattern`",
+            );
+            continue;
+        }
+        narrow = match key {
+            "json" => pointer(node, mistakes).map(Narrow::Json),
+            "key" => node.text().map(|key| Narrow::Key(key.to_owned())),
+            "item" => node
+                .integer()
+                .and_then(|item| usize::try_from(item).ok())
+                .map(Narrow::Item),
+            _ => one_group(node, mistakes).map(Narrow::Pattern),
+        };
+    }
+    let (source, body_narrow) = source(&fields, node.span(), mistakes)?;
+    if body_narrow.is_some() && narrow.is_some() {
+        mistakes.push(
+            "two-sources",
+            node.span(),
+            "a reading of the body is narrowed down by its pointer or pattern alone",
+            "drop `json`, `key`, `item` or `pattern`",
+        );
+    }
+    if fields.get("default").is_some() && quantity != Quantity::Window {
+        mistakes.push(
+            "key-without-effect",
+            fields.key_span("default"),
+            "only a `window` has a default",
+            "drop it: what the answer does not tell is unknown",
+        );
+    }
+    let spelling = spelling(&fields, "form", quantity, node.span(), mistakes)?;
+    let unit_header = fields
+        .get("unit_header")
+        .and_then(|node| header_name(node, mistakes));
+    let needs_unit = matches!(&spelling, Spelling::Time(forms) if forms.iter().any(|form| matches!(form, TimeForm::Unit)));
+    if needs_unit != unit_header.is_some() {
+        mistakes.push(
+            "form-does-not-fit",
+            node.span(),
+            "the form \"unit\" and `unit_header` belong together",
+            "write { form = \"unit\", unit_header = \"X-RateLimit-Unit\" }",
+        );
+    }
+    let write = fields.text("write").map(str::to_owned);
+    if write.is_some() && !matches!(narrow, Some(Narrow::Pattern(_))) {
+        mistakes.push(
+            "key-without-effect",
+            fields.key_span("write"),
+            "`write` belongs to `pattern`",
+            "drop it: other readings are written as they are read",
+        );
+    }
+    Some(Reading {
+        extract: Extract::One(
+            body_narrow.or(narrow).unwrap_or(Narrow::Whole),
+            quantity,
+            spelling,
+        ),
+        when: when(&fields, &source, mistakes),
+        source,
+        unit_header,
+        ignore: texts(fields.get("ignore")),
+        write,
+    })
+}
+
+/// A reading of several quantities (`read = …`).
+pub(super) fn many(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
+    let fields = node.table()?;
+    let ways: Vec<&str> = ["form", "pattern", "each", "body_pattern"]
+        .into_iter()
+        .filter(|key| fields.get(key).is_some())
+        .collect();
+    let [way] = ways.as_slice() else {
+        mistakes.push(
+            "two-sources",
+            node.span(),
+            "`read` takes a value apart in one way",
+            "write one of `form`, `pattern`, `each` and `body_pattern`",
+        );
+        return None;
+    };
+    let source = match (fields.get("header"), fields.get("header_pattern"), *way) {
+        (Some(node), None, "form" | "pattern" | "each") => {
+            Source::Header(header_name(node, mistakes)?)
+        }
+        (None, Some(node), "form" | "pattern" | "each") => {
+            Source::Headers(pattern(node, mistakes)?)
+        }
+        (None, None, "body_pattern") => Source::Body,
+        _ => {
+            no_source(node, mistakes);
+            return None;
+        }
+    };
+    let extract = match *way {
+        "form" => match fields.text("form") {
+            Some("used/limit") => Extract::Slash(Quantity::Used),
+            Some("remaining/limit") => Extract::Slash(Quantity::Remaining),
+            _ => Extract::Windowed,
+        },
+        "each" => {
+            let each = pointer(fields.get("each")?, mistakes)?;
+            let mut parts = Vec::new();
+            for quantity in Quantity::ALL {
+                if let Some(part) = fields.get(quantity.name()) {
+                    let spelling = part_spelling(&fields, quantity, part.span(), mistakes);
+                    parts.extend(
+                        pointer(part, mistakes)
+                            .zip(spelling)
+                            .map(|(pointer, spelling)| (pointer, quantity, spelling)),
+                    );
+                }
+            }
+            Extract::Each(each, parts)
+        }
+        way => {
+            let node = fields.get(way)?;
+            let regex = pattern(node, mistakes)?;
+            let mut parts = Vec::new();
+            for (index, name) in regex.capture_names().enumerate() {
+                let Some(name) = name else { continue };
+                let Some(quantity) = Quantity::ALL.into_iter().find(|q| q.name() == name) else {
+                    let names = Quantity::ALL.map(Quantity::name);
+                    mistakes.push(
+                        "bad-group",
+                        node.span(),
+                        format!("the group `{name}` is not a quantity"),
+                        closest(name, names).map_or_else(
+                            || format!("the groups are {}", names.join(", ")),
+                            |near| format!("did you mean `{near}`?"),
+                        ),
+                    );
+                    continue;
+                };
+                let spelling = part_spelling(&fields, quantity, node.span(), mistakes);
+                parts.extend(spelling.map(|spelling| (index, quantity, spelling)));
+            }
+            Extract::Groups(regex, parts)
+        }
+    };
+    check_parts(&extract, &fields, node, mistakes);
+    Some(Reading {
+        extract,
+        when: when(&fields, &source, mistakes),
+        source,
+        unit_header: None,
+        ignore: texts(fields.get("ignore")),
+        write: fields.text("write").map(str::to_owned),
+    })
+}
+
+/// A `read` must give something, and has no keys that do nothing.
+fn check_parts(extract: &Extract, fields: &Fields<'_>, node: Node<'_>, mistakes: &mut Mistakes) {
+    let quantities: Vec<Quantity> = match extract {
+        Extract::Groups(_, parts) => parts.iter().map(|part| part.1).collect(),
+        Extract::Each(_, parts) => parts.iter().map(|part| part.1).collect(),
+        _ => vec![Quantity::Limit],
+    };
+    if quantities
+        .iter()
+        .all(|quantity| *quantity == Quantity::Label)
+    {
+        mistakes.push(
+            "bad-group",
+            node.span(),
+            "`read` gives no quantity",
+            "name the groups of the pattern: '(?<used>\\d+)/(?<limit>\\d+)'",
+        );
+    }
+    let each = matches!(extract, Extract::Each(..));
+    for quantity in Quantity::ALL {
+        if fields.get(quantity.name()).is_some() && !each {
+            mistakes.push(
+                "key-without-effect",
+                fields.key_span(quantity.name()),
+                format!("`{}` is a pointer that belongs to `each`", quantity.name()),
+                "give the pattern a named group instead",
+            );
+        }
+    }
+    for (key, quantity) in [
+        ("reset_form", Quantity::Reset),
+        ("window_form", Quantity::Window),
+    ] {
+        if fields.get(key).is_some() && !quantities.contains(&quantity) {
+            mistakes.push(
+                "key-without-effect",
+                fields.key_span(key),
+                format!("nothing here reads a {}", quantity.name()),
+                "drop it, or name the group",
+            );
+        }
+    }
+    if fields.get("write").is_some() && !matches!(extract, Extract::Groups(..)) {
+        mistakes.push(
+            "key-without-effect",
+            fields.key_span("write"),
+            "`write` belongs to `pattern`",
+            "drop it: other readings are written as they are read",
+        );
+    }
+}
+
+fn when(
+    fields: &Fields<'_>,
+    source: &Source,
+    mistakes: &mut Mistakes,
+) -> Option<crate::adapter::condition::ResponseCondition> {
+    let when = fields
+        .get("when")
+        .and_then(Node::table)
+        .map(|fields| conditions::response(&fields, mistakes));
+    let names_status = when.as_ref().is_some_and(|when| !when.statuses.is_empty());
+    if matches!(source, Source::Body) && !names_status {
+        mistakes.push(
+            "body-without-status",
+            fields.span(),
+            "the reading would look at every body",
+            "name the statuses whose bodies it needs: when = { status = 429 }",
+        );
+    }
+    when
+}
+
+fn source(
+    fields: &Fields<'_>,
+    span: std::ops::Range<usize>,
+    mistakes: &mut Mistakes,
+) -> Option<(Source, Option<Narrow>)> {
+    match (
+        fields.get("header"),
+        fields.get("body"),
+        fields.get("body_pattern"),
+    ) {
+        (Some(node), None, None) => Some((Source::Header(header_name(node, mistakes)?), None)),
+        (None, Some(node), None) => {
+            Some((Source::Body, Some(Narrow::Json(pointer(node, mistakes)?))))
+        }
+        (None, None, Some(node)) => Some((
+            Source::Body,
+            Some(Narrow::Pattern(one_group(node, mistakes)?)),
+        )),
+        _ => {
+            mistakes.push(
+                "no-source",
+                span,
+                "a reading stands in exactly one place",
+                "write one of `header`, `body` and `body_pattern`",
+            );
+            None
+        }
+    }
+}
+
+fn no_source(node: Node<'_>, mistakes: &mut Mistakes) {
+    mistakes.push(
+        "no-source",
+        node.span(),
+        "`read` stands in exactly one place",
+        "write one of `header` and `header_pattern` (with `form`, `pattern` or `each`), or `body_pattern` alone",
+    );
+}
+
+fn no_form(span: std::ops::Range<usize>, quantity: Quantity, mistakes: &mut Mistakes) {
+    mistakes.push(
+        "no-form",
+        span,
+        format!("the form of `{}` is not named", quantity.name()),
+        format!(
+            "the same header name carries seconds at one provider and an epoch at another: write {{ header = \"…\", form = … }} with one of {}",
+            quoted(TimeForm::NAMES)
+        ),
+    );
+}
+
+fn pointer(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Pointer> {
+    let text = node.text()?;
+    match Pointer::new(text) {
+        Ok(pointer) => Some(pointer),
+        Err(help) => {
+            mistakes.push(
+                "bad-pointer",
+                node.span(),
+                format!("\"{text}\" is not a JSON pointer"),
+                help,
+            );
+            None
+        }
+    }
+}
+
+fn pattern(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Regex> {
+    match RegexBuilder::new(node.text()?).size_limit(1 << 20).build() {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            bad_pattern(node, &error, mistakes);
+            None
+        }
+    }
+}
+
+fn one_group(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Regex> {
+    let pattern = pattern(node, mistakes)?;
+    if pattern.captures_len() != 2 {
+        mistakes.push(
+            "bad-group",
+            node.span(),
+            format!("the pattern has {} groups", pattern.captures_len() - 1),
+            "write exactly one group around the value: 'used=(\\d+)'; others as (?:…)",
+        );
+        return None;
+    }
+    Some(pattern)
+}
+
+/// The spelling of a group or member of `read`.
+fn part_spelling(
+    fields: &Fields<'_>,
+    quantity: Quantity,
+    span: std::ops::Range<usize>,
+    mistakes: &mut Mistakes,
+) -> Option<Spelling> {
+    match quantity {
+        Quantity::Reset => spelling(fields, "reset_form", quantity, span, mistakes),
+        Quantity::Window if fields.get("window_form").is_some() => {
+            spelling(fields, "window_form", quantity, span, mistakes)
+        }
+        Quantity::Window => Some(Spelling::Time(vec![TimeForm::Seconds])),
+        Quantity::Label => Some(Spelling::Name),
+        _ => Some(Spelling::Number(NumberForm::Number)),
+    }
+}
+
+fn spelling(
+    fields: &Fields<'_>,
+    key: &str,
+    quantity: Quantity,
+    span: std::ops::Range<usize>,
+    mistakes: &mut Mistakes,
+) -> Option<Spelling> {
+    let nodes = fields.get(key).map_or_else(Vec::new, Node::one_or_many);
+    if quantity == Quantity::Label {
+        return Some(Spelling::Name);
+    }
+    if !quantity.is_time() {
+        let Some(node) = nodes.first() else {
+            return Some(Spelling::Number(NumberForm::Number));
+        };
+        let text = node.text()?;
+        let form = NumberForm::from_name(text);
+        if form == Some(NumberForm::PerSecond) && quantity != Quantity::Limit {
+            mistakes.push(
+                "form-does-not-fit",
+                node.span(),
+                format!("`{}` cannot be a rate", quantity.name()),
+                "\"per-second\" is a form of `limit`",
+            );
+        }
+        if form.is_none() {
+            unknown_form(*node, text, quantity, mistakes);
+        }
+        return form.map(Spelling::Number);
+    }
+    if nodes.is_empty() {
+        no_form(span, quantity, mistakes);
+        return None;
+    }
+    let zone = fields
+        .get("time_zone")
+        .and_then(|node| words::named_zone_of(node, mistakes));
+    let mut forms = Vec::new();
+    let mut local = false;
+    for node in nodes {
+        let Some(text) = node.text() else { continue };
+        if text.contains('%') {
+            local = true;
+            if zone.is_none() && fields.get("time_zone").is_none() {
+                mistakes.push(
+                    "no-time-zone",
+                    node.span(),
+                    "a local time means nothing without its zone",
+                    "write `time_zone` beside it, as in \"UTC\" or \"Europe/Oslo\"",
+                );
+            }
+            match TimeForm::local(text, zone.clone().unwrap_or(TimeZone::UTC)) {
+                Ok(form) => forms.push(form),
+                Err(error) => mistakes.push(
+                    "unknown-form",
+                    node.span(),
+                    format!("\"{text}\" cannot be read as a date and a time: {error}"),
+                    "write it in strftime's letters, as in \"%Y-%m-%d %H:%M:%S\"",
+                ),
+            }
+            continue;
+        }
+        match TimeForm::from_name(text) {
+            // A window is a length, so a moment in the calendar cannot be one.
+            Some(form) if quantity == Quantity::Window && !is_length(&form) => mistakes.push(
+                "form-does-not-fit",
+                node.span(),
+                format!("a window's length cannot be \"{text}\""),
+                "write \"seconds\", \"milliseconds\", \"minutes\", \"hours\" or \"duration\"",
+            ),
+            Some(form) => forms.push(form),
+            None => unknown_form(node, text, quantity, mistakes),
+        }
+    }
+    if !local && fields.get("time_zone").is_some() {
+        mistakes.push(
+            "key-without-effect",
+            fields.key_span("time_zone"),
+            "`time_zone` belongs to a local form",
+            "drop it: the form tells the zone by itself",
+        );
+    }
+    Some(Spelling::Time(forms))
+}
+
+const fn is_length(form: &TimeForm) -> bool {
+    matches!(
+        form,
+        TimeForm::Seconds
+            | TimeForm::Milliseconds
+            | TimeForm::Minutes
+            | TimeForm::Hours
+            | TimeForm::Duration
+            | TimeForm::Unit
+    )
+}
+
+fn unknown_form(node: Node<'_>, text: &str, quantity: Quantity, mistakes: &mut Mistakes) {
+    let (fitting, other) = if quantity.is_time() {
+        (TimeForm::NAMES, NumberForm::NAMES)
+    } else {
+        (NumberForm::NAMES, TimeForm::NAMES)
+    };
+    if other.contains(&text) {
+        mistakes.push(
+            "form-does-not-fit",
+            node.span(),
+            format!("`{}` cannot be spelled as \"{text}\"", quantity.name()),
+            format!("write one of {}", quoted(fitting)),
+        );
+    } else {
+        mistakes.push(
+            "unknown-form",
+            node.span(),
+            format!("\"{text}\" is not a form"),
+            closest(text, fitting.iter().copied()).map_or_else(
+                || format!("write one of {}", quoted(fitting)),
+                |near| format!("did you mean \"{near}\"? The forms are {}", quoted(fitting)),
+            ),
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! The command line: wires everything. The only layer that reads files and the environment.
+
+mod check;
+mod files;
+mod new;
+mod providers;
+mod translate;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// One endpoint in front of third-party APIs: the same rate-limit headers on every answer.
+#[derive(Debug, Parser)]
+#[command(name = "headroom", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check configuration and adapter files: every mistake of every file
+    Check(check::Arguments),
+    /// Read one HTTP response on stdin and print what headroom makes of it
+    Translate(translate::Arguments),
+    /// The catalogue, or one provider of it
+    Providers(providers::Arguments),
+    /// Write a commented adapter file and a first case
+    New(new::Arguments),
+}
+
+/// Where adapters come from, beside those built in.
+#[derive(Debug, Args)]
+struct AdapterFolders {
+    /// A folder of adapter files, beside the built-in ones or instead of them
+    #[arg(
+        long = "providers",
+        value_name = "DIR",
+        env = "HEADROOM_PROVIDERS",
+        value_delimiter = ':'
+    )]
+    folders: Vec<PathBuf>,
+}
+
+/// Why a command ends early: what to tell the user, and the exit code.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// The input has mistakes.
+    fn mistakes(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: 1,
+        }
+    }
+
+    /// Something cannot be read or is not there.
+    fn unreadable(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: 2,
+        }
+    }
+}
+
+/// Parses the arguments, runs the command, says what went wrong.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Translate(arguments) => translate::run(&arguments),
+        Command::Providers(arguments) => providers::run(&arguments),
+        Command::New(arguments) => new::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // A closed stderr leaves nobody to tell.
+            let _ = writeln!(io::stderr(), "{}", failure.message.trim_end());
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Writes a result. A reader that has gone away (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unreadable(
+            format!("headroom: cannot write the result: {error}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether stderr takes colours: only a terminal, and not against `NO_COLOR`.
+fn colour() -> bool {
+    use std::io::IsTerminal;
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

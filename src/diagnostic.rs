@@ -1,0 +1,126 @@
+//! Mistakes in files, collected and shown as `file:line:column`, the line, a caret and what to write instead.
+//! No I/O: the caller has read the file.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+/// One mistake in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Stable, in kebab case: `unknown-key`. Documented in `providers/README.md`.
+    pub code: &'static str,
+    /// Bytes of the source that it is about.
+    pub span: Range<usize>,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+/// All mistakes of one file, in the order of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    /// Adds one.
+    pub fn push(
+        &mut self,
+        code: &'static str,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.0.push(Mistake {
+            code,
+            span,
+            message: message.into(),
+            help: help.into(),
+        });
+    }
+
+    /// No mistake.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// In the order of the file, each once: two checks may stumble over the same value.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<Mistake> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(|a, b| (a.span.start, a.span.end).cmp(&(b.span.start, b.span.end)));
+        sorted.dedup();
+        sorted
+    }
+
+    /// The text for people: every mistake with its place, line, caret and advice.
+    #[must_use]
+    pub fn render(&self, path: &str, source: &str, colour: bool) -> String {
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let mut text = String::new();
+        for mistake in self.sorted() {
+            let start = floor_boundary(source, mistake.span.start);
+            let end = floor_boundary(source, mistake.span.end).max(start);
+            let report = [Level::ERROR
+                .primary_title(&mistake.message)
+                .id(mistake.code)
+                .element(
+                    Snippet::source(source)
+                        .path(path)
+                        .annotation(AnnotationKind::Primary.span(start..end)),
+                )
+                .element(Level::HELP.message(&mistake.help))];
+            text.push_str(&renderer.render(&report));
+            text.push_str("\n\n");
+        }
+        text
+    }
+}
+
+/// Line and column (both from 1, columns in characters) of a byte of the source.
+#[must_use]
+pub fn line_and_column(source: &str, offset: usize) -> (usize, usize) {
+    let before = &source[..floor_boundary(source, offset)];
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |last| last.chars().count())
+        + 1;
+    (line, column)
+}
+
+fn floor_boundary(source: &str, offset: usize) -> usize {
+    source.floor_char_boundary(offset.min(source.len()))
+}
+
+/// The candidate that was probably meant: near enough in letters, or the same but for case and separators.
+#[must_use]
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', ' '], "");
+    let wanted = plain(word);
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            let distance = if plain(candidate) == wanted {
+                0
+            } else {
+                strsim::damerau_levenshtein(word, candidate)
+            };
+            (distance, candidate)
+        })
+        .filter(|(distance, candidate)| *distance <= (word.len().max(candidate.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
