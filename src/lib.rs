@@ -19,4 +19,5 @@ pub mod form;
 pub mod quota;
 pub mod recording;
 pub mod rewrite;
+pub mod simulate;
 pub mod translate;

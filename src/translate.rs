@@ -155,7 +155,7 @@ pub fn documented(
 
 /// Whether a policy counts the call. What is not known of the call counts as fitting, so that a file translated without
 /// its path still shows the main policy.
-fn applies(adapter: &Adapter, policy: &Policy, call: &Call<'_>) -> bool {
+pub(crate) fn applies(adapter: &Adapter, policy: &Policy, call: &Call<'_>) -> bool {
     match &policy.applies {
         Applies::Always => true,
         Applies::When(conditions) => conditions

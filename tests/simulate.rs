@@ -1,0 +1,377 @@
+//! The simulator against the translator: what is written is read back, for every adapter that ships.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use headroom::adapter::parse::parse;
+use headroom::adapter::reading::{Extract, Quantity, Spelling};
+use headroom::adapter::terms::Terms;
+use headroom::adapter::{Adapter, Answer, Applies, Call, Policy, catalog};
+use headroom::form::{Moment, TimeForm};
+use headroom::quota::ServiceLimit;
+use headroom::simulate::native::{Frame, Native, Scene, State, write};
+use headroom::simulate::provider::{Account, Budgets, Provider, Reply, Request};
+use headroom::translate::{Translation, translate, window};
+use http::{HeaderMap, Method, StatusCode};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+static ADAPTERS: LazyLock<Vec<Arc<Adapter>>> = LazyLock::new(|| {
+    let adapter = |(id, source): &(&str, &str)| Arc::new(parse(id, source).expect("it ships"));
+    catalog::shipped().iter().map(adapter).collect()
+});
+
+fn policies() -> impl Iterator<Item = (&'static Adapter, usize, &'static Policy)> {
+    ADAPTERS.iter().flat_map(|adapter| {
+        let policies = adapter.policies.iter().enumerate();
+        policies.map(move |(index, policy)| (&**adapter, index, policy))
+    })
+}
+
+/// A call that a policy counts: method and path.
+fn example(policy: &Policy) -> (Method, String) {
+    let mut call = (Method::GET, "/simulated".to_owned());
+    if let Applies::When(conditions) = &policy.applies {
+        let condition = conditions.first().unwrap();
+        if let Some(method) = condition.methods.first() {
+            call.0 = method.clone();
+        }
+        if let Some(template) = condition.paths.first() {
+            call.1 = concrete(template.as_str());
+        }
+    } else if let Some(template) = policy
+        .sent_when
+        .iter()
+        .flat_map(|condition| &condition.request.paths)
+        .next()
+    {
+        call.1 = concrete(template.as_str());
+    }
+    call
+}
+
+/// A path that fits a template.
+fn concrete(template: &str) -> String {
+    let segment = |segment: &str| match segment {
+        "*" | "**" => "some".to_owned(),
+        name if name.starts_with('{') => "17".to_owned(),
+        literal => literal.to_owned(),
+    };
+    let segments: Vec<String> = template.split('/').map(segment).collect();
+    segments.join("/")
+}
+
+/// Policies whose readings speak only of certain numbers.
+fn constrained(adapter: &str, policy: &str, state: &mut State) {
+    let limit_and_window = match (adapter, policy) {
+        ("bluesky", "overall") => Some((3_000, 300)),
+        ("bluesky", "writes-hourly") => Some((5_000, 3_600)),
+        ("bluesky", "writes-daily") => Some((35_000, 86_400)),
+        ("docker-hub", "pulls") => Some((state.limit.unwrap(), 21_600)),
+        _ => None,
+    };
+    if let Some((limit, window)) = limit_and_window {
+        state.limit = Some(limit);
+        state.window = Some(window);
+    }
+    match (adapter, policy) {
+        ("bluesky", "other") => {
+            let (limit, window) = (state.limit.unwrap(), state.window.unwrap());
+            state.label = Some(format!("{limit};w={window}").into());
+        }
+        ("okta", "user") => state.limit = Some(1),
+        ("okta", "org") => state.limit = state.limit.map(|limit| limit.max(2)),
+        ("okta", "concurrent") => (state.limit, state.remaining) = (None, None),
+        _ => {}
+    }
+    state.remaining = state
+        .remaining
+        .zip(state.limit)
+        .map(|(left, limit)| left.min(limit));
+}
+
+/// The coarsest step of a policy's times, in seconds.
+fn step(policy: &Policy) -> u64 {
+    let spellings = policy.readings.iter().flat_map(|reading| match &reading.extract {
+        Extract::One(_, Quantity::Reset, spelling) => vec![spelling],
+        Extract::Groups(_, parts) => parts.iter().map(|part| &part.2).collect(),
+        Extract::Each(_, parts) => parts.iter().map(|part| &part.2).collect(),
+        _ => Vec::new(),
+    });
+    let forms = spellings.filter_map(|spelling| match spelling {
+        Spelling::Time(forms) => forms.first(),
+        _ => None,
+    });
+    forms
+        .map(|form| match form {
+            TimeForm::Minutes => 60,
+            TimeForm::Hours => 3_600,
+            _ => 1,
+        })
+        .max()
+        .unwrap_or(1)
+}
+
+fn terms(adapter: &Adapter, state: &State) -> Terms {
+    let quotas: BTreeMap<String, u64> = state
+        .limit
+        .map(|limit| (adapter.policies[state.policy].name.to_string(), limit))
+        .into_iter()
+        .collect();
+    Terms::new(adapter, None, Some(&TimeZone::UTC), &quotas).unwrap()
+}
+
+/// Writes a state and reads it again.
+fn there_and_back(
+    adapter: &Adapter,
+    state: &State,
+    status: StatusCode,
+    now: Timestamp,
+) -> (Native, Translation) {
+    let (method, path) = example(&adapter.policies[state.policy]);
+    let headers = HeaderMap::new();
+    let call = Call {
+        method: &method,
+        path: Some(&path),
+        headers: Some(&headers),
+    };
+    let scene = Scene {
+        adapter,
+        zone: Some(&TimeZone::UTC),
+        call: &call,
+        now,
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    let frame = Frame {
+        status,
+        headers,
+        ..Frame::default()
+    };
+    let native = write(&scene, std::slice::from_ref(state), &frame);
+    let body = native.body.to_bytes();
+    let answer = Answer {
+        status,
+        headers: &native.headers,
+        body: Some(&body),
+    };
+    let translation = translate(adapter, &terms(adapter, state), &call, &answer, now);
+    (native, translation)
+}
+
+fn limit_of<'t>(
+    adapter: &Adapter,
+    translation: &'t Translation,
+    state: &State,
+) -> Option<&'t ServiceLimit> {
+    let named = |name: &str| {
+        let mut limits = translation.limits.iter();
+        limits.find(|limit| &*limit.policy == name)
+    };
+    let label = state.label.as_deref().and_then(named);
+    label.or_else(|| named(&adapter.policies[state.policy].name))
+}
+
+/// What the answer tells comes back.
+fn check(adapter: &Adapter, state: &State, status: StatusCode, now: Timestamp) -> Native {
+    let (native, translation) = there_and_back(adapter, state, status, now);
+    let policy = &adapter.policies[state.policy];
+    let told = |quantity| native.tells(state.policy, quantity);
+    let case = format!(
+        "{} {} {status} {state:?}\n{native:#?}\n{translation:#?}",
+        adapter.id, policy.name
+    );
+    let counted = told(Quantity::Remaining) || told(Quantity::Used);
+    if !counted && !told(Quantity::Limit) && !told(Quantity::Reset) {
+        return native;
+    }
+    let limit = limit_of(adapter, &translation, state).expect(&case);
+    if state.limit.is_some() {
+        assert_eq!(limit.limit, state.limit, "{case}");
+    }
+    if counted {
+        assert_eq!(limit.remaining, state.remaining, "{case}");
+    }
+    if told(Quantity::Reset) {
+        let wanted = state.reset.unwrap().seconds_from(now).max(0).unsigned_abs();
+        let reset = limit.reset.expect(&case);
+        assert!(reset >= wanted, "too early\n{case}");
+        assert!(reset <= wanted + step(policy), "too late\n{case}");
+    }
+    if told(Quantity::Window) {
+        assert_eq!(limit.window, state.window, "{case}");
+    }
+    native
+}
+
+fn state(index: usize, policy: &Policy, now: Timestamp) -> State {
+    State {
+        policy: index,
+        label: Some(Arc::from("search-index")),
+        limit: Some(600),
+        remaining: Some(17),
+        reset: Some(Moment::In(SignedDuration::from_secs(900))),
+        window: window::length_secs(policy, None, now).or(Some(3_600)),
+        cost: Some(3),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_read_back(
+        limit in 1_u64..2_000_000,
+        part in 0_u64..=4,
+        reset_ms in 0_i64..40 * 86_400_000,
+        now_ms in 1_750_000_000_000_i64..1_950_000_000_000,
+        window in 1_u64..100_000,
+        refused in any::<bool>(),
+    ) {
+        let now = Timestamp::from_millisecond(now_ms).unwrap();
+        for (adapter, index, policy) in policies().filter(|(.., policy)| !policy.readings.is_empty()) {
+            let mut state = state(index, policy, now);
+            state.limit = Some(limit);
+            // Nothing left in one of five.
+            state.remaining = Some(limit * part / 4);
+            state.reset = Some(Moment::In(SignedDuration::from_millis(reset_ms)));
+            state.window = window::length_secs(policy, None, now).or(Some(window));
+            constrained(&adapter.id, &policy.name, &mut state);
+            let status = if refused && part == 0 { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+            check(adapter, &state, status, now);
+        }
+    }
+}
+
+/// A reading that the simulator never writes would never be tried.
+#[test]
+fn every_reading_is_written_at_some_time() {
+    let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+    let mut silent = Vec::new();
+    for (adapter, index, policy) in policies() {
+        let mut state = state(index, policy, now);
+        constrained(&adapter.id, &policy.name, &mut state);
+        let mut nothing_left = state.clone();
+        nothing_left.remaining = state.remaining.map(|_| 0);
+        let served = check(adapter, &state, StatusCode::OK, now);
+        let refused = check(adapter, &nothing_left, StatusCode::TOO_MANY_REQUESTS, now);
+        for quantity in Quantity::ALL {
+            let read = policy.readings.iter().any(|reading| match &reading.extract {
+                Extract::One(_, one, _) => *one == quantity,
+                Extract::Slash(one) => *one == quantity || quantity == Quantity::Limit,
+                Extract::Windowed => matches!(quantity, Quantity::Limit | Quantity::Window),
+                Extract::Groups(_, parts) => parts.iter().any(|part| part.1 == quantity),
+                Extract::Each(_, parts) => parts.iter().any(|part| part.1 == quantity),
+            });
+            if read && !served.tells(index, quantity) && !refused.tells(index, quantity) {
+                silent.push(format!("{} {} {}", adapter.id, policy.name, quantity.name()));
+            }
+        }
+    }
+    assert!(silent.is_empty(), "never written: {silent:#?}");
+}
+
+/// The structured fields tell of what has no readings of its own.
+#[test]
+fn structured_fields_are_read_back() {
+    let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+    let structured = policies().filter(|(adapter, _, policy)| {
+        adapter.structured_fields.is_some() && policy.readings.is_empty()
+    });
+    let mut seen = 0;
+    for (adapter, index, policy) in structured {
+        let state = State {
+            label: None,
+            ..state(index, policy, now)
+        };
+        let native = check(adapter, &state, StatusCode::OK, now);
+        assert!(native.tells(index, Quantity::Limit), "{}", adapter.id);
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+/// One exchange with a simulated provider: its words, and what the translator makes of them.
+fn exchange(
+    provider: &Provider,
+    budgets: &mut Budgets,
+    (method, path): &(Method, String),
+    now: Timestamp,
+) -> (bool, Reply, Translation) {
+    let headers = HeaderMap::new();
+    let call = Call {
+        method,
+        path: Some(path),
+        headers: Some(&headers),
+    };
+    let request = Request {
+        call,
+        query: None,
+        runs_secs: 30,
+    };
+    let verdict = provider.admit(budgets, &request, now);
+    let reply = provider.reply(&request, &verdict, 1, now);
+    let answer = Answer {
+        status: reply.status,
+        headers: &reply.headers,
+        body: Some(&reply.body),
+    };
+    let translation = translate(provider.adapter(), provider.terms(), &call, &answer, now);
+    (verdict.refused.is_some(), reply, translation)
+}
+
+/// A provider where this policy alone is about to be used up.
+fn scarce(adapter: &Arc<Adapter>, index: usize, now: Timestamp) -> Provider {
+    let quota = |(other, policy): (usize, &Policy)| {
+        let quota = if other == index { 2 } else { 1_000_000 };
+        let window = window::length_secs(policy, None, now).is_none().then_some(60);
+        (policy.name.to_string(), (quota, window))
+    };
+    let account = Account {
+        quotas: adapter.policies.iter().enumerate().map(quota).collect(),
+        ..Account::default()
+    };
+    Provider::new(Arc::clone(adapter), &account, now).unwrap()
+}
+
+#[test]
+fn simulated_exhaustion_is_understood() {
+    let now: Timestamp = "2026-11-21T12:00:00.25Z".parse().unwrap();
+    let mut misunderstood = Vec::new();
+    for adapter in ADAPTERS.iter() {
+        for (index, policy) in adapter.policies.iter().enumerate() {
+            let provider = scarce(adapter, index, now);
+            let call = example(policy);
+            let mut budgets = Budgets::default();
+            let name = format!("{} {}", adapter.id, policy.name);
+            for _ in 0..2 {
+                let (refused, reply, _) = exchange(&provider, &mut budgets, &call, now);
+                assert!(!refused, "{name}: {reply:?}");
+                assert_eq!(reply.status, StatusCode::OK);
+            }
+            let (refused, reply, translation) = exchange(&provider, &mut budgets, &call, now);
+            if !refused {
+                misunderstood.push(format!("{name}: not refused"));
+                continue;
+            }
+            let status = translation.status.unwrap_or(reply.status);
+            let named = translation
+                .limits
+                .iter()
+                .any(|limit| limit.policy == policy.name && limit.is_exhausted());
+            if !translation.exhausted || status != StatusCode::TOO_MANY_REQUESTS || !named {
+                misunderstood.push(format!(
+                    "{name}: {} {:?} {} -> {status} exhausted={} {:?}",
+                    reply.status,
+                    reply.headers,
+                    String::from_utf8_lossy(&reply.body),
+                    translation.exhausted,
+                    translation.limits.iter().map(|l| (&l.policy, l.remaining)).collect::<Vec<_>>(),
+                ));
+            }
+        }
+    }
+    assert!(misunderstood.is_empty(), "{misunderstood:#?}");
+}
