@@ -4,6 +4,7 @@ mod check;
 mod files;
 mod new;
 mod providers;
+mod schema;
 mod translate;
 
 use std::io::{self, Write};
@@ -30,6 +31,8 @@ enum Command {
     Providers(providers::Arguments),
     /// Write a commented adapter file and a first case
     New(new::Arguments),
+    /// JSON Schema for editors
+    Schema(schema::Arguments),
 }
 
 /// Where adapters come from, beside those built in.
@@ -79,6 +82,7 @@ pub fn run() -> ExitCode {
         Command::Translate(arguments) => translate::run(&arguments),
         Command::Providers(arguments) => providers::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
