@@ -20,3 +20,5 @@ pub mod quota;
 pub mod recording;
 pub mod rewrite;
 pub mod translate;
+pub mod config;
+pub mod gateway;

@@ -1,5 +1,6 @@
 //! All integration tests in one binary: one link instead of ten.
 
 mod catalog;
+mod exchange;
 mod support;
 mod translation;
