@@ -94,7 +94,9 @@ impl Adapter {
                 .iter()
                 .find(|refusal| refusal.policy.as_deref() == name)
         };
-        policy.and_then(|name| named(Some(name))).or_else(|| named(None))
+        policy
+            .and_then(|name| named(Some(name)))
+            .or_else(|| named(None))
     }
 
     /// A policy by its name.
@@ -126,7 +128,12 @@ impl Adapter {
 fn is_event_stream(headers: &HeaderMap) -> bool {
     headers
         .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"))
+        .is_some_and(|value| {
+            value
+                .as_bytes()
+                .to_ascii_lowercase()
+                .starts_with(b"text/event-stream")
+        })
 }
 
 /// Where a provider wants its credential.

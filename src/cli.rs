@@ -2,9 +2,12 @@
 
 mod check;
 mod files;
+mod log;
+mod mounts;
 mod new;
 mod providers;
 mod schema;
+mod serve;
 mod translate;
 
 use std::io::{self, Write};
@@ -23,6 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway; no configuration is needed
+    Serve(serve::Arguments),
     /// Check configuration and adapter files: every mistake of every file
     Check(check::Arguments),
     /// Read one HTTP response on stdin and print what headroom makes of it
@@ -78,6 +83,7 @@ impl Failure {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Translate(arguments) => translate::run(&arguments),
         Command::Providers(arguments) => providers::run(&arguments),

@@ -63,11 +63,10 @@ struct Spans {
     quotas: Vec<(String, Range<usize>)>,
 }
 
-/// Parses and checks a configuration, as far as that goes without the adapters.
-///
-/// # Errors
-/// All mistakes of the file.
-pub fn parse(source: &str, outside: &dyn Outside) -> Result<Config, Mistakes> {
+/// Parses and checks a configuration, as far as that goes without the adapters. With mistakes, the configuration is as good
+/// as the text allows, so that [`Config::check`] can find the others too; it must not be used.
+#[must_use]
+pub fn parse(source: &str, outside: &dyn Outside) -> (Config, Mistakes) {
     let mut mistakes = Mistakes::default();
     let table = document::parse(source, &CONFIG, &mut mistakes);
     let root = Fields::root(&table);
@@ -76,11 +75,7 @@ pub fn parse(source: &str, outside: &dyn Outside) -> Result<Config, Mistakes> {
         mistakes: &mut mistakes,
     };
     let config = reader.config(&root);
-    if mistakes.is_empty() {
-        Ok(config)
-    } else {
-        Err(mistakes)
-    }
+    (config, mistakes)
 }
 
 impl Config {
@@ -188,20 +183,20 @@ impl Reader<'_> {
         span: Range<usize>,
         fields: &Fields<'_>,
     ) -> Option<ConnectionConfig> {
-        // The name stands in paths and, before `.localhost`, in hosts: letters, digits and `-` mean the same in both.
+        // The name stands in paths and, before `.localhost`, in hosts: these mean the same in both.
         let fits = !name.is_empty()
             && name.len() <= 63
             && !name.starts_with('-')
             && !name.ends_with('-')
             && name
                 .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
         if !fits {
             self.mistakes.push(
                 "bad-connection-name",
                 span.clone(),
                 format!("\"{name}\" cannot be a connection's name"),
-                "write lower-case letters, digits and `-`: the name stands in paths and hosts",
+                "write lower-case letters, digits, `-` and `_`: the name stands in paths and hosts",
             );
         }
         let mut quotas = BTreeMap::new();

@@ -39,6 +39,11 @@ impl Mistakes {
         });
     }
 
+    /// Takes in those of another check of the same file.
+    pub fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// No mistake.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -12,13 +12,13 @@
 pub mod adapter;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod diagnostic;
 pub mod document;
 pub mod emit;
 pub mod form;
+pub mod gateway;
 pub mod quota;
 pub mod recording;
 pub mod rewrite;
 pub mod translate;
-pub mod config;
-pub mod gateway;

@@ -110,7 +110,9 @@ pub fn translate(
             states.exhaust(adapter, policy, terms);
         }
     }
-    let fallback = verdict.as_ref().and_then(|verdict| verdict.retry_after_secs);
+    let fallback = verdict
+        .as_ref()
+        .and_then(|verdict| verdict.retry_after_secs);
     let exhausted_for = out.exhausted.then_some(told.or(fallback)).flatten();
     states.resolve_resets(adapter, terms, exhausted_for, now);
     out.limits = states.limits;

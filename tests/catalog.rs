@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use crate::support::cases::{Case, all, name, snapshots};
 use headroom::adapter::catalog::shipped;
 use headroom::adapter::parse::parse;
 use headroom::adapter::reading::{Extract, Quantity, Reading};
@@ -11,7 +12,6 @@ use headroom::adapter::{Adapter, Answer, Call};
 use headroom::quota::Unit;
 use headroom::translate::translate;
 use http::{HeaderMap, Method, StatusCode};
-use crate::support::cases::{Case, all, name, snapshots};
 
 fn by_provider() -> BTreeMap<String, Vec<Case>> {
     let mut map: BTreeMap<String, Vec<Case>> = BTreeMap::new();
@@ -51,7 +51,11 @@ fn every_case_belongs_to_an_adapter_and_every_snapshot_to_a_case() {
         if name(&folder).starts_with('_') {
             continue;
         }
-        assert!(ids.contains(name(&folder).as_str()), "{} has no adapter", folder.display());
+        assert!(
+            ids.contains(name(&folder).as_str()),
+            "{} has no adapter",
+            folder.display()
+        );
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let twin = match path.extension().and_then(|extension| extension.to_str()) {
@@ -81,11 +85,18 @@ fn every_adapter_has_a_case_with_something_left_and_one_with_nothing() {
             "{id} has no case with nothing left"
         );
         let tells = adapter.structured_fields.is_some()
-            || adapter.policies.iter().flat_map(|policy| &policy.readings).any(tells_amount);
+            || adapter
+                .policies
+                .iter()
+                .flat_map(|policy| &policy.readings)
+                .any(tells_amount);
         assert!(
             !tells
                 || translations.iter().any(|translation| {
-                    translation.limits.iter().any(|limit| limit.remaining > Some(0))
+                    translation
+                        .limits
+                        .iter()
+                        .any(|limit| limit.remaining > Some(0))
                 }),
             "{id} has no case with something left"
         );
@@ -107,7 +118,10 @@ fn no_rule_of_an_adapter_is_unused_by_its_cases() {
     for (id, source) in shipped() {
         let cases = &cases[*id];
         let whole = parse(id, source).unwrap();
-        let expected: Vec<_> = cases.iter().map(|case| case.translate_with(&whole)).collect();
+        let expected: Vec<_> = cases
+            .iter()
+            .map(|case| case.translate_with(&whole))
+            .collect();
         let mut probe = |what: String, change: &dyn Fn(&mut Adapter)| {
             let mut changed = parse(id, source).unwrap();
             change(&mut changed);
@@ -122,7 +136,10 @@ fn no_rule_of_an_adapter_is_unused_by_its_cases() {
         for (index, policy) in whole.policies.iter().enumerate() {
             for reading in 0..policy.readings.len() {
                 probe(
-                    format!("policy {}, reading {reading}: {:?}", policy.name, policy.readings[reading].source),
+                    format!(
+                        "policy {}, reading {reading}: {:?}",
+                        policy.name, policy.readings[reading].source
+                    ),
                     &|adapter| {
                         adapter.policies[index].readings.remove(reading);
                     },
@@ -150,7 +167,11 @@ fn no_rule_of_an_adapter_is_unused_by_its_cases() {
             });
         }
     }
-    assert!(unused.is_empty(), "no case notices these:\n{}", unused.join("\n"));
+    assert!(
+        unused.is_empty(),
+        "no case notices these:\n{}",
+        unused.join("\n")
+    );
 }
 
 /// Nothing is invented: an answer that tells nothing gives nothing, unless the provider never tells anything.
@@ -196,7 +217,8 @@ fn units_and_plans_are_consistent() {
         }
         for plan in adapter.plans() {
             assert!(
-                plan.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                plan.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
                 "{id}: the plan {plan} is not one word"
             );
         }

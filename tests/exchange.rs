@@ -7,7 +7,6 @@ mod serving;
 mod targets;
 mod transcripts;
 
-
 /// The status of a raw answer.
 fn status(answer: &str) -> u16 {
     let status = answer

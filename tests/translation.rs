@@ -22,12 +22,24 @@ fn cases_tell_their_source_and_their_now() {
         let place = format!("{}/{}", case.provider, case.situation);
         let source = case.recording.circumstance("source").unwrap_or_default();
         assert!(source.starts_with("http"), "{place} has no `# source:`");
-        assert!(case.recording.circumstance("now").is_some(), "{place} has no `# now:`");
+        assert!(
+            case.recording.circumstance("now").is_some(),
+            "{place} has no `# now:`"
+        );
         for (name, _) in &case.recording.circumstances {
             let known = [
-                "source", "now", "method", "path", "plan", "time_zone", "note",
+                "source",
+                "now",
+                "method",
+                "path",
+                "plan",
+                "time_zone",
+                "note",
             ];
-            assert!(known.contains(&name.as_str()), "{place}: `# {name}:` means nothing");
+            assert!(
+                known.contains(&name.as_str()),
+                "{place}: `# {name}:` means nothing"
+            );
         }
     }
 }

@@ -559,6 +559,10 @@ pub static REFUSAL: Shape = Shape {
             Kind::Text,
             "The body, a template with {detail}, {policy}, {limit}, {retry_after}, {reset_epoch}.",
         ),
-        key("headers", Kind::Map(&Kind::Text), "Further headers, templates too."),
+        key(
+            "headers",
+            Kind::Map(&Kind::Text),
+            "Further headers, templates too.",
+        ),
     ],
 };

@@ -285,11 +285,7 @@ fn exhaustions(root: &Fields<'_>, policies: &[Policy], mistakes: &mut Mistakes) 
 }
 
 /// The policy that a rule names.
-fn policy_index(
-    node: Node<'_>,
-    policies: &[Policy],
-    mistakes: &mut Mistakes,
-) -> Option<usize> {
+fn policy_index(node: Node<'_>, policies: &[Policy], mistakes: &mut Mistakes) -> Option<usize> {
     let name = node.text()?;
     let index = policies.iter().position(|policy| &*policy.name == name);
     if index.is_none() {
@@ -314,7 +310,10 @@ const PLACEHOLDERS: [&str; 5] = ["detail", "policy", "limit", "retry_after", "re
 fn check_template(node: Node<'_>, mistakes: &mut Mistakes) {
     let text = node.text().unwrap_or_default();
     let pattern = regex::Regex::new(r"\{([a-z_]+)\}");
-    for found in pattern.iter().flat_map(|pattern| pattern.captures_iter(text)) {
+    for found in pattern
+        .iter()
+        .flat_map(|pattern| pattern.captures_iter(text))
+    {
         let word = found.get(1).map_or("", |group| group.as_str());
         if !PLACEHOLDERS.contains(&word) {
             mistakes.push(
@@ -327,11 +326,7 @@ fn check_template(node: Node<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-fn refusal(
-    fields: &Fields<'_>,
-    policies: &[Policy],
-    mistakes: &mut Mistakes,
-) -> Option<Refusal> {
+fn refusal(fields: &Fields<'_>, policies: &[Policy], mistakes: &mut Mistakes) -> Option<Refusal> {
     let policy = fields.get("policy").and_then(|node| {
         policy_index(node, policies, mistakes)?;
         node.text().map(str::to_owned)

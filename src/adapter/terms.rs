@@ -71,7 +71,10 @@ impl Terms {
 /// The quota that every plan has: then the plan need not be known.
 fn same_for_all(plans: &[(String, u64)]) -> Option<u64> {
     let (_, first) = plans.first()?;
-    plans.iter().all(|(_, quota)| quota == first).then_some(*first)
+    plans
+        .iter()
+        .all(|(_, quota)| quota == first)
+        .then_some(*first)
 }
 
 fn unknown(what: &str, name: &str, known: &[&str], id: &str) -> String {

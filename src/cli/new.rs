@@ -21,14 +21,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let fits = !id.is_empty()
         && id.len() <= 64
         && !id.starts_with('-')
-        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !fits {
         return Err(Failure::unreadable(format!(
             "headroom: \"{id}\" cannot be an id; write lower-case letters, digits and `-`, as in \"my-provider\""
         )));
     }
     let adapter = PathBuf::from("providers").join(format!("{id}.toml"));
-    let case = PathBuf::from("snapshots").join(id).join("with-quota-left.http");
+    let case = PathBuf::from("snapshots")
+        .join(id)
+        .join("with-quota-left.http");
     for path in [&adapter, &case] {
         if path.exists() {
             return Err(Failure::unreadable(format!(
@@ -55,7 +59,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let failure = |error: std::io::Error| {
-        Failure::unreadable(format!("headroom: cannot write {}: {error}", path.display()))
+        Failure::unreadable(format!(
+            "headroom: cannot write {}: {error}",
+            path.display()
+        ))
     };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failure)?;
@@ -68,14 +75,23 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 pub(crate) fn template(id: &str) -> String {
     let written = [
         ("name", format!("name = \"{id}\"")),
-        ("base_url", "base_url = \"https://api.example.com\"".to_owned()),
-        ("docs", "docs = [\"https://example.com/docs/rate-limits\"]".to_owned()),
+        (
+            "base_url",
+            "base_url = \"https://api.example.com\"".to_owned(),
+        ),
+        (
+            "docs",
+            "docs = [\"https://example.com/docs/rate-limits\"]".to_owned(),
+        ),
     ];
     let policy = [
         ("quota", "# quota = 1000".to_owned()),
         ("window", "window = \"1h\"".to_owned()),
         ("limit", "limit = \"X-RateLimit-Limit\"".to_owned()),
-        ("remaining", "remaining = \"X-RateLimit-Remaining\"".to_owned()),
+        (
+            "remaining",
+            "remaining = \"X-RateLimit-Remaining\"".to_owned(),
+        ),
         (
             "reset",
             "reset = { header = \"X-RateLimit-Reset\", form = \"epoch-seconds\" }".to_owned(),
@@ -86,17 +102,39 @@ pub(crate) fn template(id: &str) -> String {
          # What headroom has to know of {id}. Keep what the provider documents, delete the rest: nothing is invented.\n\
          # Then: headroom check providers/{id}.toml\n\n"
     );
-    keys(&mut text, &language::ADAPTER, &written, &["policy", "exhausted", "uncounted", "refusal"]);
+    keys(
+        &mut text,
+        &language::ADAPTER,
+        &written,
+        &["policy", "exhausted", "uncounted", "refusal"],
+    );
     text.push_str("# A quota policy. The name is the provider's own where it has one; the main policy comes first.\n[policy.requests]\n");
     keys(&mut text, &language::POLICY, &policy, &[]);
-    section(&mut text, "[[exhausted]]", "What says that a quota is exhausted, beside status 429. A rule for another status:", &language::EXHAUSTED);
-    section(&mut text, "[[uncounted]]", "Requests that use no quota:", &language::REQUEST);
-    section(&mut text, "[refusal]", "How a refusal must look for this provider's SDKs to understand it:", &language::REFUSAL);
+    section(
+        &mut text,
+        "[[exhausted]]",
+        "What says that a quota is exhausted, beside status 429. A rule for another status:",
+        &language::EXHAUSTED,
+    );
+    section(
+        &mut text,
+        "[[uncounted]]",
+        "Requests that use no quota:",
+        &language::REQUEST,
+    );
+    section(
+        &mut text,
+        "[refusal]",
+        "How a refusal must look for this provider's SDKs to understand it:",
+        &language::REFUSAL,
+    );
     text.push_str("# A reading is a header's name, or a table with these keys:\n");
     comments(&mut text, &language::READING);
     text.push_str("#\n# `read` takes a value apart that tells several quantities:\n");
     comments(&mut text, &language::READ);
-    text.push_str("#\n# The whole language, with its forms: providers/README.md in headroom's repository.\n");
+    text.push_str(
+        "#\n# The whole language, with its forms: providers/README.md in headroom's repository.\n",
+    );
     text
 }
 

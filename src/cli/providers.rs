@@ -1,5 +1,7 @@
 //! `headroom providers`: the catalogue.
 
+use std::hash::DefaultHasher;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -20,15 +22,26 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let catalog = files::catalog(&arguments.adapters.folders)?;
+    let catalog = files::catalog(&arguments.adapters.folders, &mut DefaultHasher::new())?;
     let Some(id) = &arguments.id else {
-        let adapters: Vec<_> = catalog.ids().into_iter().filter_map(|id| catalog.get(id)).collect();
+        let adapters: Vec<_> = catalog
+            .ids()
+            .into_iter()
+            .filter_map(|id| catalog.get(id))
+            .collect();
         if arguments.json {
             let values: Vec<Value> = adapters.iter().map(|adapter| to_json(adapter)).collect();
             return print(&format!("{:#}\n", Value::from(values)));
         }
-        let width = adapters.iter().map(|adapter| adapter.id.len()).max().unwrap_or(0);
-        let text: String = adapters.iter().map(|adapter| line(adapter, width)).collect();
+        let width = adapters
+            .iter()
+            .map(|adapter| adapter.id.len())
+            .max()
+            .unwrap_or(0);
+        let text: String = adapters
+            .iter()
+            .map(|adapter| line(adapter, width))
+            .collect();
         return print(&text);
     };
     let Some(adapter) = catalog.get(id) else {
@@ -46,12 +59,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn line(adapter: &Adapter, width: usize) -> String {
-    let policies: Vec<&str> = adapter.policies.iter().map(|policy| &*policy.name).collect();
+    let policies: Vec<&str> = adapter
+        .policies
+        .iter()
+        .map(|policy| &*policy.name)
+        .collect();
     format!(
         "{:width$}  {}: {}\n",
         adapter.id,
         adapter.name,
-        if policies.is_empty() { "named by the provider".to_owned() } else { policies.join(", ") },
+        if policies.is_empty() {
+            "named by the provider".to_owned()
+        } else {
+            policies.join(", ")
+        },
     )
 }
 
@@ -62,7 +83,9 @@ fn page(adapter: &Adapter) -> String {
             text.push_str(&format!("{url}  (the connection must say which)\n"));
         }
         Some(url) => text.push_str(&format!("{url}\n")),
-        None => text.push_str("every account has a host of its own; the connection must say which\n"),
+        None => {
+            text.push_str("every account has a host of its own; the connection must say which\n")
+        }
     }
     text.push_str("\nquota policies\n");
     for policy in &adapter.policies {
@@ -73,7 +96,9 @@ fn page(adapter: &Adapter) -> String {
         }
     }
     if let Some((policy, limit)) = &adapter.structured_fields {
-        text.push_str(&format!("  named by the provider in {policy} and {limit}\n"));
+        text.push_str(&format!(
+            "  named by the provider in {policy} and {limit}\n"
+        ));
     }
     if adapter.silent {
         text.push_str("\nno answer tells anything: headroom has to count\n");
@@ -94,8 +119,10 @@ fn describe(policy: &Policy) -> String {
         Quota::Unknown => parts.push(format!("{} as the provider tells", policy.unit)),
         Quota::Fixed(quota) => parts.push(format!("{quota} {}", policy.unit)),
         Quota::ByPlan(plans) => {
-            let plans: Vec<String> =
-                plans.iter().map(|(plan, quota)| format!("{quota} ({plan})")).collect();
+            let plans: Vec<String> = plans
+                .iter()
+                .map(|(plan, quota)| format!("{quota} ({plan})"))
+                .collect();
             parts.push(format!("{} {}", plans.join(", "), policy.unit));
         }
     }

@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Failure, print};
 use crate::adapter::language::ADAPTER;
+use crate::config::CONFIG;
 use crate::document::schema::schema;
 
 #[derive(Debug, Args)]
@@ -14,12 +15,15 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Language {
+    /// headroom.toml
+    Config,
     /// Adapter files
     Adapter,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let schema = match arguments.language {
+        Language::Config => schema(&CONFIG, "headroom configuration"),
         Language::Adapter => schema(&ADAPTER, "headroom adapter"),
     };
     print(&format!("{schema:#}\n"))

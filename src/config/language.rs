@@ -72,7 +72,11 @@ static CONNECTION: Shape = Shape {
             Kind::Text,
             "Scheme and host of the provider; the adapter's if left out.",
         ),
-        key("plan", Kind::Text, "The account's plan, by the adapter's word for it."),
+        key(
+            "plan",
+            Kind::Text,
+            "The account's plan, by the adapter's word for it.",
+        ),
         key(
             "time_zone",
             Kind::Text,

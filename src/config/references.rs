@@ -34,7 +34,9 @@ pub(super) fn resolve(text: &str, outside: &dyn Outside) -> Result<String, Strin
             None => (inner, None),
         };
         // As in the shell, an empty variable takes the default.
-        let value = outside.variable(name).filter(|value| !value.is_empty() || default.is_none());
+        let value = outside
+            .variable(name)
+            .filter(|value| !value.is_empty() || default.is_none());
         match (value, default) {
             (Some(value), _) => resolved.push_str(&value),
             (None, Some(default)) => resolved.push_str(default),

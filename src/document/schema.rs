@@ -13,7 +13,10 @@ pub fn schema(shape: &'static Shape, title: &str) -> Value {
     let mut root = table(shape, &mut definitions);
     let definitions: Map<String, Value> = definitions.into_iter().collect();
     if let Some(members) = root.as_object_mut() {
-        members.insert("$schema".into(), "http://json-schema.org/draft-07/schema#".into());
+        members.insert(
+            "$schema".into(),
+            "http://json-schema.org/draft-07/schema#".into(),
+        );
         members.insert("title".into(), title.into());
         members.insert("definitions".into(), definitions.into());
     }

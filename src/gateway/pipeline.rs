@@ -58,13 +58,7 @@ impl Gateway {
             body: read.as_deref(),
             ..received.answer()
         };
-        let translation = translate(
-            &connection.adapter,
-            &connection.terms,
-            &call,
-            &answer,
-            now,
-        );
+        let translation = translate(&connection.adapter, &connection.terms, &call, &answer, now);
         let body = stream(route, &mut received, body);
         // Links come before the standard headers: a native field that these move away is kept as it was.
         links::rewrite(&mut received.headers, &connection.origin, || route.mount());

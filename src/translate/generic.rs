@@ -41,7 +41,9 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
         };
         let index = groups
             .iter()
-            .position(|group| group.family == family && group.facts.label.as_deref() == label.as_deref())
+            .position(|group| {
+                group.family == family && group.facts.label.as_deref() == label.as_deref()
+            })
             .unwrap_or_else(|| {
                 let facts = Facts {
                     label: label.clone(),
@@ -54,7 +56,8 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
             });
         if groups.len() > MAX_POLICIES {
             groups.truncate(MAX_POLICIES);
-            out.notes.push(format!("{name}: one policy too many; ignored"));
+            out.notes
+                .push(format!("{name}: one policy too many; ignored"));
             continue;
         }
         if let Some(group) = groups.get_mut(index) {
@@ -127,7 +130,8 @@ impl Group {
     }
 
     fn read(&mut self, name: &HeaderName, quantity: Word, text: &str, notes: &mut Vec<String>) {
-        let number = || read_number(text.split(';').next().unwrap_or(text)).filter(|n| !n.is_negative());
+        let number =
+            || read_number(text.split(';').next().unwrap_or(text)).filter(|n| !n.is_negative());
         let known = match quantity {
             Word::Limit => self.limits(text),
             Word::Remaining => {
@@ -154,7 +158,10 @@ impl Group {
         };
         if !known {
             let cut: String = text.chars().take(40).collect();
-            notes.push(format!("{name}: \"{}\" is of no known form; ignored", cut.escape_debug()));
+            notes.push(format!(
+                "{name}: \"{}\" is of no known form; ignored",
+                cut.escape_debug()
+            ));
         }
     }
 
@@ -164,7 +171,11 @@ impl Group {
         let mut first = true;
         for item in text.split(',').take(MAX_POLICIES) {
             let mut parts = item.split(';').map(str::trim);
-            let Some(limit) = parts.next().and_then(read_number).filter(|n| !n.is_negative()) else {
+            let Some(limit) = parts
+                .next()
+                .and_then(read_number)
+                .filter(|n| !n.is_negative())
+            else {
                 return !first;
             };
             let mut window = None;
@@ -188,7 +199,9 @@ impl Group {
                 self.facts.label = self.facts.label.take().or(label);
             } else {
                 self.more.push(Facts {
-                    label: label.or_else(|| window.and_then(|secs| facts::label(&format!("window-{secs}")))),
+                    label: label.or_else(|| {
+                        window.and_then(|secs| facts::label(&format!("window-{secs}")))
+                    }),
                     limit: Some(limit),
                     window,
                     ..Facts::default()
@@ -286,9 +299,12 @@ fn parts(name: &str) -> Option<(&'static str, Word, Option<Arc<str>>)> {
         return Some((family, word, None));
     }
     // The quantity comes first (`limit-tokens`) or last (`tokens-limit`).
-    for (quantity, label) in [rest.split_once('-'), rest.rsplit_once('-').map(|(a, b)| (b, a))]
-        .into_iter()
-        .flatten()
+    for (quantity, label) in [
+        rest.split_once('-'),
+        rest.rsplit_once('-').map(|(a, b)| (b, a)),
+    ]
+    .into_iter()
+    .flatten()
     {
         if let Some(word) = word(quantity) {
             return Some((family, word, facts::label(label)));
@@ -350,7 +366,11 @@ fn drafts(answer: &Answer<'_>, notes: &mut Vec<String>) -> SmallVec<[Facts; 2]> 
     let policy = HeaderName::from_static("ratelimit-policy");
     let Some(value) = answer.headers.get(&limit) else {
         // Draft 6 sends the policy as `100;w=60` beside the three headers: only its window is new.
-        let Some(text) = answer.headers.get(&policy).and_then(|value| value.to_str().ok()) else {
+        let Some(text) = answer
+            .headers
+            .get(&policy)
+            .and_then(|value| value.to_str().ok())
+        else {
             return SmallVec::new();
         };
         return match numbered_policy(text) {
@@ -362,7 +382,9 @@ fn drafts(answer: &Answer<'_>, notes: &mut Vec<String>) -> SmallVec<[Facts; 2]> 
     let dictionary = (text.len() <= MAX_TEXT)
         .then(|| Parser::new(text).parse::<Dictionary>().ok())
         .flatten()
-        .filter(|dictionary| dictionary.contains_key("limit") || dictionary.contains_key("remaining"));
+        .filter(|dictionary| {
+            dictionary.contains_key("limit") || dictionary.contains_key("remaining")
+        });
     let Some(dictionary) = dictionary else {
         return structured::read(&(policy, limit), answer.headers, notes);
     };

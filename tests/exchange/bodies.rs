@@ -7,9 +7,9 @@ use headroom::gateway::Settings;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 
+use crate::exchange::{OK, body, fields, status};
 use crate::support::harness::{Caller, Harness};
 use crate::support::upstream::Upstream;
-use crate::exchange::{OK, body, fields, status};
 
 #[tokio::test]
 async fn request_bodies_keep_their_framing() {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use headroom::gateway::Settings;
 use tokio::net::TcpListener;
 
+use crate::exchange::{OK, body, fields, status};
 use crate::support::harness::{Caller, Harness, PATIENCE};
 use crate::support::upstream::Upstream;
-use crate::exchange::{OK, body, fields, status};
 
 fn assert_failed(answer: &str, expected: u16, error: &str) {
     assert_eq!(status(answer), expected, "{answer}");

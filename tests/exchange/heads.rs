@@ -1,8 +1,8 @@
 //! Heads: what is stripped, what is written anew, what is refused.
 
+use crate::exchange::{OK, body, fields, status};
 use crate::support::harness::Harness;
 use crate::support::upstream::Upstream;
-use crate::exchange::{OK, body, fields, status};
 
 #[tokio::test]
 async fn malformed_or_unwanted_heads_are_refused() {

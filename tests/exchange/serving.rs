@@ -6,9 +6,9 @@ use std::time::Duration;
 use headroom::gateway::{Connections, Settings};
 use tokio::sync::Notify;
 
+use crate::exchange::{OK, body, fields, status};
 use crate::support::harness::{Caller, Harness, PATIENCE, connections};
 use crate::support::upstream::Upstream;
-use crate::exchange::{OK, body, fields, status};
 
 #[tokio::test]
 async fn headrooms_own_pages() {

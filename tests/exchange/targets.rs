@@ -1,8 +1,8 @@
 //! Paths and queries reach the provider byte for byte, or not at all.
 
+use crate::exchange::{OK, fields, status};
 use crate::support::harness::Harness;
 use crate::support::upstream::Upstream;
-use crate::exchange::{OK, fields, status};
 
 fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or_default()

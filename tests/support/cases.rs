@@ -38,7 +38,10 @@ pub(crate) fn all() -> Vec<Case> {
         let mut files: Vec<PathBuf> = fs::read_dir(&folder)
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "http"))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "http")
+            })
             .collect();
         files.sort();
         cases.extend(files.iter().map(|path| Case::read(path)));
@@ -103,7 +106,11 @@ impl Case {
         }
         let shown = |number: Option<u64>| number.map_or("?".to_owned(), |n| n.to_string());
         for (index, limit) in translation.limits.iter().enumerate() {
-            let mark = if Some(index) == translation.binding { "> " } else { "  " };
+            let mark = if Some(index) == translation.binding {
+                "> "
+            } else {
+                "  "
+            };
             write!(
                 text,
                 "\n{mark}{}: {} of {} {} left, resets in {} s, window {} s ({})",

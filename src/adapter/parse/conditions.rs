@@ -43,7 +43,10 @@ pub(super) fn request(fields: &Fields<'_>, mistakes: &mut Mistakes) -> RequestCo
 
 pub(super) fn response(fields: &Fields<'_>, mistakes: &mut Mistakes) -> ResponseCondition {
     let mut condition = ResponseCondition::default();
-    if ["method", "path", "not_path"].iter().any(|key| fields.get(key).is_some()) {
+    if ["method", "path", "not_path"]
+        .iter()
+        .any(|key| fields.get(key).is_some())
+    {
         condition.request = request(fields, mistakes);
     }
     for node in nodes(fields, "status") {

@@ -86,7 +86,10 @@ fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
             policy_readings.extend(readings::many(node, mistakes));
         }
     }
-    if let Some(unit) = fields.get("unit").filter(|node| !node.text().is_some_and(is_word)) {
+    if let Some(unit) = fields
+        .get("unit")
+        .filter(|node| !node.text().is_some_and(is_word))
+    {
         mistakes.push(
             "bad-unit",
             unit.span(),
