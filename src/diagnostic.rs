@@ -60,7 +60,7 @@ impl Mistakes {
     #[must_use]
     pub fn sorted(&self) -> Vec<Mistake> {
         let mut sorted = self.0.clone();
-        sorted.sort_by(|a, b| (a.span.start, a.span.end).cmp(&(b.span.start, b.span.end)));
+        sorted.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
         sorted.dedup();
         sorted
     }

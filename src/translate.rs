@@ -451,14 +451,13 @@ fn amounts(
             }
             limit = Some(own_quota);
         }
-        (Some(sent), _, _) => {
-            if remaining.is_some_and(|left| left > sent) {
-                notes.push(format!(
-                    "policy {name}: more is left than the limit allows; the limit holds"
-                ));
-                remaining = Some(sent);
-            }
+        (Some(sent), _, _) if remaining.is_some_and(|left| left > sent) => {
+            notes.push(format!(
+                "policy {name}: more is left than the limit allows; the limit holds"
+            ));
+            remaining = Some(sent);
         }
+        (Some(_), _, _) => {}
         // More left than is documented: the account's quota is another one, so nothing is known of it.
         (None, Some(quota), false) if told.is_some_and(|left| left > quota) => {
             notes.push(format!(

@@ -1,5 +1,7 @@
 //! All integration tests in one binary: one link instead of ten.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
+
 mod catalog;
 mod exchange;
 mod support;

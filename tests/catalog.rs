@@ -9,7 +9,6 @@ use headroom::adapter::parse::parse;
 use headroom::adapter::reading::{Extract, Quantity, Reading};
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
-use headroom::quota::Unit;
 use headroom::translate::translate;
 use http::{HeaderMap, Method, StatusCode};
 
@@ -201,21 +200,11 @@ fn a_head_without_native_headers_yields_nothing() {
     }
 }
 
-/// A concurrency policy counts another unit than requests; a plan is one word.
+/// A plan is one word: it stands in configurations and on command lines.
 #[test]
-fn units_and_plans_are_consistent() {
+fn plans_are_words() {
     for (id, source) in shipped() {
-        let adapter = parse(id, source).unwrap();
-        for policy in &adapter.policies {
-            let concurrent = policy.kind == Some(headroom::adapter::WindowKind::Concurrent);
-            assert_eq!(
-                concurrent && policy.unit == Unit::Requests,
-                false,
-                "{id}: {}",
-                policy.name
-            );
-        }
-        for plan in adapter.plans() {
+        for plan in parse(id, source).unwrap().plans() {
             assert!(
                 plan.bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
