@@ -2,7 +2,7 @@
 //! answer comes back with the standard headers on it.
 //!
 //! In reading order: [`connection`] is what a call can be for, `pipeline` the request path on one screen, and its
-//! phases `route`, `forward`, `upstream`, `links` and `body`; `error` maps every failure to its answer, `pages` is
+//! phases `route`, `forward`, `upstream`, `links` and `body`; `error` maps every problem to its answer, `pages` is
 //! headroom's own `/-/`, [`server`] accepts and drains. No files, no environment; time only through [`crate::clock`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 mod body;
 pub mod connection;
 mod error;
+mod failure;
 mod fields;
 mod forward;
 mod greeting;
@@ -25,6 +26,7 @@ mod route;
 pub mod server;
 mod target;
 mod tls;
+mod upload;
 mod upstream;
 
 pub use connection::{Catalogue, Connection, Connections, Lookup, Origin};

@@ -5,6 +5,7 @@ mod failures;
 mod heads;
 mod serving;
 mod targets;
+mod tls;
 mod transcripts;
 
 /// The status of a raw answer.

@@ -1,96 +1,20 @@
-//! Bodies as they pass: requests on their way out, answers on their way back. Pieces are handed on as they come.
+//! Answers' bodies on their way back. Pieces are handed on as they come.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use super::rewritten::RewrittenBody;
 use super::upstream::UpstreamBody;
 use crate::clock;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a sent request body tells those who wait for its answer.
-pub(super) struct Progress {
-    start: Instant,
-    /// When a piece was last taken, in milliseconds since the start.
-    last_ms: AtomicU64,
-    /// The caller's side broke it.
-    broken: AtomicBool,
-}
-
-impl Progress {
-    /// When the provider last took a piece.
-    pub(super) fn last(&self) -> Instant {
-        self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
-    }
-
-    /// The request did not fail at the provider, but in front of headroom.
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
-    }
-}
-
-/// A caller's body on its way to the provider.
-pub(super) struct RequestBody {
-    inner: Incoming,
-    progress: Arc<Progress>,
-}
-
-impl RequestBody {
-    pub(super) fn new(inner: Incoming) -> (Self, Arc<Progress>) {
-        let progress = Arc::new(Progress {
-            start: clock::monotonic(),
-            last_ms: AtomicU64::new(0),
-            broken: AtomicBool::new(false),
-        });
-        (
-            Self {
-                inner,
-                progress: Arc::clone(&progress),
-            },
-            progress,
-        )
-    }
-}
-
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        let elapsed = self.progress.start.elapsed().as_millis();
-        self.progress.last_ms.store(
-            u64::try_from(elapsed).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
-        if matches!(frame, Some(Err(_))) {
-            self.progress.broken.store(true, Ordering::Relaxed);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
 
 /// A provider's body on its way to the caller.
 pub(super) struct AnswerBody {
@@ -227,7 +151,7 @@ pub(super) enum Body {
     /// A provider's answer.
     Answer(AnswerBody),
     /// A provider's answer with other URLs in it.
-    Rewritten(RewrittenBody),
+    Rewritten(Box<RewrittenBody>),
 }
 
 impl Body {
@@ -252,7 +176,7 @@ impl HttpBody for Body {
             }
             Self::Page(page) => Pin::new(page).poll_frame(cx).map_err(Into::into),
             Self::Answer(answer) => Pin::new(answer).poll_frame(cx),
-            Self::Rewritten(answer) => Pin::new(answer).poll_frame(cx),
+            Self::Rewritten(answer) => Pin::new(&mut **answer).poll_frame(cx),
         }
     }
 

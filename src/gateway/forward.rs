@@ -9,10 +9,12 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 
-use super::body::{Body, RequestBody};
-use super::error::{Failure, Problem};
+use super::body::Body;
+use super::error::Problem;
+use super::failure::Failure;
 use super::fields;
 use super::route::Route;
+use super::upload::RequestBody;
 use super::upstream::{Freshness, Outgoing, UpstreamBody};
 use crate::adapter::Answer;
 

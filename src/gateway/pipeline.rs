@@ -6,7 +6,8 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::body::{AnswerBody, Body};
-use super::error::{Failure, Problem};
+use super::error::Problem;
+use super::failure::Failure;
 use super::forward::{self, Received};
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
@@ -151,7 +152,7 @@ fn stream(route: &Route<'_>, received: &mut Received, body: Option<AnswerBody>) 
     rewritten::strip_byte_fields(&mut received.headers);
     let rewriter = Rewriter::new(&connection.origin.base_url(), &route.mount());
     body.map_or(Body::Empty, |body| {
-        Body::Rewritten(RewrittenBody::new(body, rewriter.stream()))
+        Body::Rewritten(Box::new(RewrittenBody::new(body, rewriter.stream())))
     })
 }
 

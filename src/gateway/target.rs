@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use serde_json::Value;
 use url::Url;
 
+/// The longest URI that hyper takes.
+const LONGEST: usize = 65_534;
+
 /// Layers of percent-encoding that are undone while looking. More would let a long `%252525…` cost its square.
 const LAYERS: usize = 3;
 
@@ -74,6 +77,9 @@ pub(super) fn decoded_name(segment: &str) -> Cow<'_, str> {
 /// nevertheless the answer is `None`: better refused than altered.
 pub(super) fn exact_url(root: &Url, pieces: [&str; 3]) -> Option<Url> {
     let text = pieces.concat();
+    if text.len() > LONGEST {
+        return None;
+    }
     let parsed = Url::parse(&text).ok()?;
     if parsed.as_str() == text {
         return Some(parsed);
@@ -183,5 +189,14 @@ mod tests {
                 format!("/v1{target}")
             );
         }
+    }
+
+    #[test]
+    fn urls_that_hyper_would_not_take_are_not_made() {
+        let root = Url::parse("http://a").unwrap();
+        let longest = format!("/{}", "a".repeat(LONGEST - "http://a/".len()));
+        let url = exact_url(&root, ["http://a", "", &longest]).unwrap();
+        assert!(url.as_str().parse::<http::Uri>().is_ok());
+        assert_eq!(exact_url(&root, ["http://a", "", &(longest + "a")]), None);
     }
 }

@@ -13,9 +13,10 @@ use reqwest::{Client, redirect, retry};
 use url::Url;
 
 use super::Settings;
-use super::body::{Progress, RequestBody};
-use super::error::{DnsError, Failure, Problem};
+use super::error::Problem;
+use super::failure::{DnsError, Failure};
 use super::tls;
+use super::upload::{Progress, RequestBody};
 use crate::clock;
 
 /// The body of a provider's answer.

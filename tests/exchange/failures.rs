@@ -17,7 +17,10 @@ fn assert_failed(answer: &str, expected: u16, error: &str) {
     );
     assert_eq!(fields(answer, "content-type"), ["application/problem+json"]);
     assert_eq!(fields(answer, "cache-control"), ["no-store"]);
-    assert_eq!(fields(answer, "ratelimit-limit"), ["7"]);
+    assert_eq!(
+        fields(answer, "ratelimit-limit"),
+        [crate::support::harness::LIMIT]
+    );
     let problem: serde_json::Value = serde_json::from_str(body(answer)).unwrap();
     assert_eq!(problem["connection"], "crm");
 }

@@ -151,7 +151,11 @@ async fn answers_without_a_body_keep_what_they_say_of_it() {
                 "{method} {answer}"
             );
             assert_eq!(body(got), "", "{method} {answer}");
-            assert_eq!(fields(got, "ratelimit-limit"), ["7"], "{method} {answer}");
+            assert_eq!(
+                fields(got, "ratelimit-limit"),
+                [crate::support::harness::LIMIT],
+                "{method} {answer}"
+            );
         }
     }
 }

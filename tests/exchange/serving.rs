@@ -72,7 +72,10 @@ async fn http_2_without_tls() {
         .await
         .unwrap();
     assert_eq!(answer.version(), http::Version::HTTP_2);
-    assert_eq!(answer.headers()["ratelimit-limit"], "7");
+    assert_eq!(
+        answer.headers()["ratelimit-limit"],
+        crate::support::harness::LIMIT
+    );
     assert!(!answer.headers().contains_key("x-hop"));
     assert_eq!(answer.text().await.unwrap(), "ok");
     let request = upstream.request();

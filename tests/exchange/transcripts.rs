@@ -5,7 +5,16 @@ use crate::support::upstream::Upstream;
 
 /// One exchange: what the caller sends, what reaches the provider, what it answers, what comes back.
 async fn transcript(name: &str, request: &str, answer: &str) {
-    let upstream = Upstream::answering(answer.replace("UPSTREAM", "127.0.0.1:PORT")).await;
+    let told = answer.to_owned();
+    let upstream = Upstream::scripted(move |mut peer, _| {
+        let told = told.clone();
+        async move {
+            peer.request().await?;
+            let address = peer.stream.local_addr()?.to_string();
+            peer.write(told.replace("UPSTREAM", &address)).await
+        }
+    })
+    .await;
     let gateway = Harness::new(&upstream.base_url()).await;
     let request = request
         .replace("GATEWAY", &gateway.address.to_string())
@@ -111,6 +120,29 @@ async fn an_upgrade_is_refused() {
         "upgrade",
         "GET /crm/ HTTP/1.1\nHost: GATEWAY\nConnection: Upgrade, close\nUpgrade: websocket\n\n",
         "",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn links_lead_back() {
+    transcript(
+        "links-lead-back",
+        "POST /crm/items HTTP/1.1\nHost: GATEWAY\nContent-Length: 0\nConnection: close\n\n",
+        "HTTP/1.1 201 Created\r\nlocation: http://UPSTREAM/items/7?a=%2F\r\ncontent-location: /items/7\r\n\
+         link: <http://UPSTREAM/items?page=2>; rel=\"next\", <https://elsewhere.example/>; rel=\"help\"\r\n\
+         content-length: 0\r\n\r\n",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn json_bodies_lead_back_where_the_adapter_says_so() {
+    transcript(
+        "json-bodies-lead-back",
+        "GET /repos HTTP/1.1\nHost: hub.localhost\nAccept-Encoding: gzip\nConnection: close\n\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\netag: W/\"1\"\r\n\
+         connection: close\r\n\r\n{\"url\":\"http://UPSTREAM/repos/1\"}",
     )
     .await;
 }

@@ -31,6 +31,9 @@ impl Drop for Harness {
 /// No test waits longer than that for anything that must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The limit that stands on every answer of a connection, also on headroom's own.
+pub(crate) const LIMIT: &str = "7";
+
 /// Connections that every test has: `crm`, and `hub`, whose JSON bodies are rewritten.
 pub(crate) fn connections(base_url: &str) -> Connections {
     [("crm", false), ("hub", true)]
