@@ -62,6 +62,12 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// Whether there are answers whose bodies have to be looked at.
+    #[must_use]
+    pub const fn looks_at_bodies(&self) -> bool {
+        !self.body_statuses.is_empty()
+    }
+
     /// Whether the body of this answer has to be looked at: some rule needs it, and all else of the rule fits.
     #[must_use]
     pub fn reads_body(&self, call: &Call<'_>, answer: &Answer<'_>) -> bool {

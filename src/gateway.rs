@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 mod body;
+mod coding;
 pub mod connection;
 mod error;
 mod failure;

@@ -1,7 +1,7 @@
 //! The two heads as they pass: what a request becomes for the provider, and what an answer becomes for the caller.
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE,
     TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 
 use super::body::Body;
+use super::coding::{self, Coding};
 use super::error::Problem;
 use super::failure::Failure;
 use super::fields;
@@ -46,6 +47,8 @@ pub(super) fn outgoing(
     if route.connection.adapter.rewrite_urls {
         // URLs cannot be rewritten in what is compressed.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    } else if route.connection.adapter.looks_at_bodies() {
+        coding::accept_readable(&mut headers);
     }
     frame(&mut headers, &head.method, body.as_ref());
     fields::append_via(&mut headers, head.version, pseudonym);
@@ -136,13 +139,12 @@ impl Received {
             .unwrap_or_default();
         let media_type = media_type.trim().to_ascii_lowercase();
         let is_json = media_type == "application/json" || media_type.ends_with("+json");
-        is_json && self.status != StatusCode::PARTIAL_CONTENT && self.is_identity()
+        is_json && self.status != StatusCode::PARTIAL_CONTENT && self.coding() == Coding::Identity
     }
 
-    /// The body's bytes are those of its media type: nothing compresses them.
-    pub(super) fn is_identity(&self) -> bool {
-        fields::tokens(&self.headers, &CONTENT_ENCODING)
-            .all(|coding| coding.eq_ignore_ascii_case("identity"))
+    /// What the body is coded in.
+    pub(super) fn coding(&self) -> Coding {
+        Coding::of(&self.headers)
     }
 }
 

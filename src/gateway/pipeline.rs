@@ -6,6 +6,7 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::body::{AnswerBody, Body};
+use super::coding::Coding;
 use super::error::Problem;
 use super::failure::Failure;
 use super::forward::{self, Received};
@@ -136,11 +137,11 @@ async fn read_ahead(
 ) -> Option<Bytes> {
     let adapter = &route.connection.adapter;
     let body = body.filter(|_| adapter.reads_body(call, &received.answer()))?;
-    if received.is_identity() {
-        body.read_ahead(BODY_LIMIT).await
-    } else {
-        None
+    let coding = received.coding();
+    if coding == Coding::Other {
+        return None;
     }
+    coding.undo(body.read_ahead(BODY_LIMIT).await?, BODY_LIMIT)
 }
 
 /// The body as the caller gets it.
