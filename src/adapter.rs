@@ -2,7 +2,7 @@
 //! caller's.
 //!
 //! [`language`] is the language as data, [`parse`] collects every mistake of a file, [`condition`] and [`reading`] are its
-//! two compound parts, [`catalog`] holds what is built in, [`schema`] writes the JSON Schema.
+//! two compound parts, [`catalog`] holds what is built in.
 
 pub mod catalog;
 pub mod condition;
@@ -10,7 +10,6 @@ pub mod language;
 pub mod parse;
 pub mod pointer;
 pub mod reading;
-pub mod schema;
 pub mod terms;
 
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use condition::{RequestCondition, ResponseCondition};
-use reading::Reading;
+use reading::{Reading, Source};
 
 use crate::quota::Unit;
 
@@ -55,22 +54,55 @@ pub struct Adapter {
     /// Requests that use no quota.
     pub uncounted: Vec<RequestCondition>,
     /// How a refusal must look to this provider's SDKs.
-    pub refusal: Option<Refusal>,
-    /// Where bodies are looked at: statuses and media types (none: any but an event stream).
-    pub(crate) bodies: Vec<BodyInterest>,
+    pub refusals: Vec<Refusal>,
+    /// The statuses of answers whose bodies some rule looks at.
+    pub(crate) body_statuses: Vec<u16>,
     /// No answer of this provider tells anything: what it documents is all there is.
     pub silent: bool,
 }
 
 impl Adapter {
-    /// Whether the body of such an answer has to be looked at.
+    /// Whether there are answers whose bodies have to be looked at.
     #[must_use]
-    pub fn reads_body(&self, status: StatusCode, content_type: Option<&str>) -> bool {
-        !self.bodies.is_empty()
-            && self
-                .bodies
+    pub const fn looks_at_bodies(&self) -> bool {
+        !self.body_statuses.is_empty()
+    }
+
+    /// Whether the body of this answer has to be looked at: some rule needs it, and all else of the rule fits.
+    #[must_use]
+    pub fn reads_body(&self, call: &Call<'_>, answer: &Answer<'_>) -> bool {
+        if !self.body_statuses.contains(&answer.status.as_u16()) || is_event_stream(answer.headers)
+        {
+            return false;
+        }
+        let looks = |condition: &ResponseCondition| {
+            condition.needs_body() && condition.holds_before_body(call, answer)
+        };
+        let reads = |reading: &Reading| {
+            reading.when.as_ref().is_some_and(|when| {
+                looks(when)
+                    || (matches!(reading.source, Source::Body)
+                        && when.holds_before_body(call, answer))
+            })
+        };
+        self.exhausted.iter().any(|rule| looks(&rule.when))
+            || self.retry_after.iter().any(reads)
+            || self.policies.iter().any(|policy| {
+                policy.sent_when.iter().any(looks) || policy.readings.iter().any(reads)
+            })
+    }
+
+    /// The look of a refusal by this policy.
+    #[must_use]
+    pub fn refusal(&self, policy: Option<&str>) -> Option<&Refusal> {
+        let named = |name: Option<&str>| {
+            self.refusals
                 .iter()
-                .any(|interest| interest.wants(status, content_type))
+                .find(|refusal| refusal.policy.as_deref() == name)
+        };
+        policy
+            .and_then(|name| named(Some(name)))
+            .or_else(|| named(None))
     }
 
     /// A policy by its name.
@@ -98,32 +130,16 @@ impl Adapter {
     }
 }
 
-/// The answers whose bodies a rule needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BodyInterest {
-    pub(crate) statuses: Vec<u16>,
-    pub(crate) content_types: Vec<String>,
-}
-
-impl BodyInterest {
-    fn wants(&self, status: StatusCode, content_type: Option<&str>) -> bool {
-        if !self.statuses.contains(&status.as_u16()) {
-            return false;
-        }
-        let media_type = content_type
-            .unwrap_or("")
-            .split(';')
-            .next()
-            .unwrap_or("")
-            .trim();
-        if self.content_types.is_empty() {
-            // An event stream has no end to wait for.
-            return !media_type.eq_ignore_ascii_case("text/event-stream");
-        }
-        self.content_types
-            .iter()
-            .any(|wanted| wanted.eq_ignore_ascii_case(media_type))
-    }
+/// An event stream has no end to wait for.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|value| {
+            value
+                .as_bytes()
+                .to_ascii_lowercase()
+                .starts_with(b"text/event-stream")
+        })
 }
 
 /// Where a provider wants its credential.
@@ -181,8 +197,8 @@ pub struct Policy {
     pub soft: bool,
     /// The readings of its state.
     pub readings: Vec<Reading>,
-    /// When the readings speak of this policy.
-    pub sent_when: Option<ResponseCondition>,
+    /// When the readings speak of this policy: any of these, or always.
+    pub sent_when: Vec<ResponseCondition>,
 }
 
 /// A documented quota.
@@ -324,14 +340,16 @@ pub struct Exhaustion {
 /// How a refusal must look to a provider's SDKs.
 #[derive(Debug)]
 pub struct Refusal {
+    /// The policy it speaks of; `None`: all that no other refusal names.
+    pub policy: Option<String>,
     /// The status.
     pub status: StatusCode,
     /// The media type of the body.
     pub content_type: Option<HeaderValue>,
     /// The template of the body.
     pub body: String,
-    /// Further headers.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Further headers; their values are templates too.
+    pub headers: Vec<(HeaderName, String)>,
 }
 
 /// What is known of a call, for conditions. `None`: not known, which is not the same as absent.

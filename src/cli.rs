@@ -2,8 +2,12 @@
 
 mod check;
 mod files;
+mod log;
+mod mounts;
 mod new;
 mod providers;
+mod schema;
+mod serve;
 mod simulate;
 mod translate;
 
@@ -23,6 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway; no configuration is needed
+    Serve(serve::Arguments),
     /// Check configuration and adapter files: every mistake of every file
     Check(check::Arguments),
     /// Read one HTTP response on stdin and print what headroom makes of it
@@ -31,6 +37,8 @@ enum Command {
     Providers(providers::Arguments),
     /// Write a commented adapter file and a first case
     New(new::Arguments),
+    /// JSON Schema for editors
+    Schema(schema::Arguments),
     /// Stand in for providers: their limits, their headers, their refusals
     Simulate(simulate::Arguments),
 }
@@ -78,10 +86,12 @@ impl Failure {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Translate(arguments) => translate::run(&arguments),
         Command::Providers(arguments) => providers::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match outcome {

@@ -39,6 +39,11 @@ impl Mistakes {
         });
     }
 
+    /// Takes in those of another check of the same file.
+    pub fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// No mistake.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -55,7 +60,7 @@ impl Mistakes {
     #[must_use]
     pub fn sorted(&self) -> Vec<Mistake> {
         let mut sorted = self.0.clone();
-        sorted.sort_by(|a, b| (a.span.start, a.span.end).cmp(&(b.span.start, b.span.end)));
+        sorted.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
         sorted.dedup();
         sorted
     }

@@ -3,6 +3,8 @@
 //!
 //! serde is not used here: it stops at the first mistake, and its spans break under untagged and flattened structs.
 
+pub mod schema;
+
 use std::ops::Range;
 
 use serde_spanned::Spanned;

@@ -123,7 +123,7 @@ impl ServiceLimit {
 #[must_use]
 pub fn binding(limits: &[ServiceLimit]) -> Option<usize> {
     let exhausted = pick(limits, |limit| {
-        limit.is_exhausted().then(|| (0, limit.reset))
+        limit.is_exhausted().then_some((0, limit.reset))
     });
     exhausted
         .or_else(|| {

@@ -15,7 +15,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::adapter::condition::Body;
+use crate::adapter::condition::{Body, ResponseCondition};
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Answer, Applies, Call, Exhaustion, Policy};
 use crate::quota::{Origin, ServiceLimit, Source, Unit, binding};
@@ -67,9 +67,8 @@ pub fn translate(
         if policy.readings.is_empty() || !applies(adapter, policy, call) {
             continue;
         }
-        if let Some(condition) = &policy.sent_when
-            && !condition.holds(call, answer, &body)
-        {
+        let speaks = |condition: &ResponseCondition| condition.holds(call, answer, &body);
+        if !policy.sent_when.is_empty() && !policy.sent_when.iter().any(speaks) {
             continue;
         }
         for facts in facts::gather(
@@ -111,7 +110,11 @@ pub fn translate(
             states.exhaust(adapter, policy, terms);
         }
     }
-    states.resolve_resets(adapter, terms, out.exhausted.then_some(told).flatten(), now);
+    let fallback = verdict
+        .as_ref()
+        .and_then(|verdict| verdict.retry_after_secs);
+    let exhausted_for = out.exhausted.then_some(told.or(fallback)).flatten();
+    states.resolve_resets(adapter, terms, exhausted_for, now);
     out.limits = states.limits;
     out.binding = binding(&out.limits);
     let wait = out
@@ -119,14 +122,15 @@ pub fn translate(
         .filter(|limit| limit.is_exhausted())
         .and_then(|limit| limit.reset);
     out.retry_after = told;
-    if let Some(verdict) = verdict {
-        let fallback = verdict.retry_after_secs;
+    if verdict.is_some() {
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             // The provider's own 429 with the provider's own time to wait: its word stands.
             out.retry_after = told.or(wait).or(fallback).map(|secs| secs.max(1));
         } else {
             out.status = Some(StatusCode::TOO_MANY_REQUESTS);
-            out.retry_after = told.max(wait).or(fallback).map(|secs| secs.max(1));
+            // Nobody knows how long: a second is the shortest wait there is.
+            let secs = told.max(wait).or(fallback).unwrap_or(1);
+            out.retry_after = Some(secs.max(1));
         }
     }
     out
@@ -447,14 +451,13 @@ fn amounts(
             }
             limit = Some(own_quota);
         }
-        (Some(sent), _, _) => {
-            if remaining.is_some_and(|left| left > sent) {
-                notes.push(format!(
-                    "policy {name}: more is left than the limit allows; the limit holds"
-                ));
-                remaining = Some(sent);
-            }
+        (Some(sent), _, _) if remaining.is_some_and(|left| left > sent) => {
+            notes.push(format!(
+                "policy {name}: more is left than the limit allows; the limit holds"
+            ));
+            remaining = Some(sent);
         }
+        (Some(_), _, _) => {}
         // More left than is documented: the account's quota is another one, so nothing is known of it.
         (None, Some(quota), false) if told.is_some_and(|left| left > quota) => {
             notes.push(format!(

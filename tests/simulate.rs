@@ -1,5 +1,4 @@
 //! The simulator against the translator: what is written is read back, for every adapter that ships.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -19,7 +18,10 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 static ADAPTERS: LazyLock<Vec<Arc<Adapter>>> = LazyLock::new(|| {
-    let adapter = |(id, source): &(&str, &str)| Arc::new(parse(id, source).expect("it ships"));
+    let adapter = |(id, source): &(&str, &str)| match parse(id, source) {
+        Ok(adapter) => Arc::new(adapter),
+        Err(mistakes) => panic!("{id}: {}", mistakes.render(id, source, false)),
+    };
     catalog::shipped().iter().map(adapter).collect()
 });
 
@@ -41,6 +43,8 @@ fn example(policy: &Policy) -> (Method, String) {
         if let Some(template) = condition.paths.first() {
             call.1 = concrete(template.as_str());
         }
+    } else if matches!(policy.applies, Applies::Otherwise) {
+        call.0 = Method::POST;
     } else if let Some(template) = policy
         .sent_when
         .iter()
@@ -94,12 +98,15 @@ fn constrained(adapter: &str, policy: &str, state: &mut State) {
 
 /// The coarsest step of a policy's times, in seconds.
 fn step(policy: &Policy) -> u64 {
-    let spellings = policy.readings.iter().flat_map(|reading| match &reading.extract {
-        Extract::One(_, Quantity::Reset, spelling) => vec![spelling],
-        Extract::Groups(_, parts) => parts.iter().map(|part| &part.2).collect(),
-        Extract::Each(_, parts) => parts.iter().map(|part| &part.2).collect(),
-        _ => Vec::new(),
-    });
+    let spellings = policy
+        .readings
+        .iter()
+        .flat_map(|reading| match &reading.extract {
+            Extract::One(_, Quantity::Reset, spelling) => vec![spelling],
+            Extract::Groups(_, parts) => parts.iter().map(|part| &part.2).collect(),
+            Extract::Each(_, parts) => parts.iter().map(|part| &part.2).collect(),
+            _ => Vec::new(),
+        });
     let forms = spellings.filter_map(|spelling| match spelling {
         Spelling::Time(forms) => forms.first(),
         _ => None,
@@ -258,15 +265,23 @@ fn every_reading_is_written_at_some_time() {
         let served = check(adapter, &state, StatusCode::OK, now);
         let refused = check(adapter, &nothing_left, StatusCode::TOO_MANY_REQUESTS, now);
         for quantity in Quantity::ALL {
-            let read = policy.readings.iter().any(|reading| match &reading.extract {
-                Extract::One(_, one, _) => *one == quantity,
-                Extract::Slash(one) => *one == quantity || quantity == Quantity::Limit,
-                Extract::Windowed => matches!(quantity, Quantity::Limit | Quantity::Window),
-                Extract::Groups(_, parts) => parts.iter().any(|part| part.1 == quantity),
-                Extract::Each(_, parts) => parts.iter().any(|part| part.1 == quantity),
-            });
+            let read = policy
+                .readings
+                .iter()
+                .any(|reading| match &reading.extract {
+                    Extract::One(_, one, _) => *one == quantity,
+                    Extract::Slash(one) => *one == quantity || quantity == Quantity::Limit,
+                    Extract::Windowed => matches!(quantity, Quantity::Limit | Quantity::Window),
+                    Extract::Groups(_, parts) => parts.iter().any(|part| part.1 == quantity),
+                    Extract::Each(_, parts) => parts.iter().any(|part| part.1 == quantity),
+                });
             if read && !served.tells(index, quantity) && !refused.tells(index, quantity) {
-                silent.push(format!("{} {} {}", adapter.id, policy.name, quantity.name()));
+                silent.push(format!(
+                    "{} {} {}",
+                    adapter.id,
+                    policy.name,
+                    quantity.name()
+                ));
             }
         }
     }
@@ -322,19 +337,79 @@ fn exchange(
     (verdict.refused.is_some(), reply, translation)
 }
 
-/// A provider where this policy alone is about to be used up.
-fn scarce(adapter: &Arc<Adapter>, index: usize, now: Timestamp) -> Provider {
-    let quota = |(other, policy): (usize, &Policy)| {
-        let quota = if other == index { 2 } else { 1_000_000 };
-        let window = window::length_secs(policy, None, now).is_none().then_some(60);
-        (policy.name.to_string(), (quota, window))
-    };
-    let account = Account {
-        quotas: adapter.policies.iter().enumerate().map(quota).collect(),
-        ..Account::default()
-    };
-    Provider::new(Arc::clone(adapter), &account, now).unwrap()
+/// The most requests that a test makes of one policy.
+const PATIENCE: u64 = 5_000;
+
+/// A provider where this policy is the first to be used up: by its documented quota, if that is small enough, else by
+/// one of 2. What others document is no obstacle; what nobody documents is not enforced.
+fn scarce(adapter: &Arc<Adapter>, index: usize, now: Timestamp) -> (Provider, u64) {
+    let plain = Provider::new(Arc::clone(adapter), &Account::default(), now).unwrap();
+    let documented: BTreeMap<String, u64> = plain
+        .enforced()
+        .map(|(policy, quota, _)| (policy.name.to_string(), quota))
+        .collect();
+    let mut account = Account::default();
+    let mut most = 2;
+    for (other, policy) in adapter.policies.iter().enumerate() {
+        let name = policy.name.to_string();
+        let known = documented.get(&name).copied();
+        if other != index {
+            if known.is_some() {
+                account.quotas.insert(name, (1_000_000, None));
+            }
+        } else if let Some(quota) = known.filter(|quota| *quota <= PATIENCE) {
+            most = quota;
+        } else {
+            let window = window::length_secs(policy, None, now)
+                .is_none()
+                .then_some(60);
+            account.quotas.insert(name, (2, window));
+        }
+    }
+    let provider = Provider::new(Arc::clone(adapter), &account, now).unwrap();
+    (provider, most)
 }
+
+/// Calls until this policy refuses.
+fn refusal_of(adapter: &Arc<Adapter>, index: usize, now: Timestamp) -> (Reply, Translation) {
+    let policy = &adapter.policies[index];
+    let (provider, most) = scarce(adapter, index, now);
+    let call = example(policy);
+    let mut budgets = Budgets::default();
+    for _ in 0..=most {
+        let (refused, reply, translation) = exchange(&provider, &mut budgets, &call, now);
+        if refused {
+            return (reply, translation);
+        }
+        assert_eq!(reply.status, StatusCode::OK);
+    }
+    panic!("{} {} never refuses", adapter.id, policy.name);
+}
+
+/// Refusals that the provider's own words do not tell from a limit of another kind, or from none: what the adapter
+/// documents is all that the simulator may say.
+const NOT_TOLD: &[&str] = &[
+    // Known by their documented numbers alone, and the test has smaller ones.
+    "bluesky writes-hourly",
+    "bluesky writes-daily",
+    "okta user",
+    // "The answer does not say which."
+    "calendly invitee-minute",
+    "calendly invitee-hour",
+    "calendly invitee-day",
+    // No header tells it, and a 429 with something left of the others is not explained.
+    "intercom workspace",
+    "zendesk update-ticket",
+    "zendesk update-tickets",
+    "zendesk execute-view",
+    "zendesk search-export",
+    "zendesk global",
+    // Which reason Stripe gives for them is not documented, and a 429 without a reason is no limit.
+    "stripe meter-events",
+    "stripe search",
+    "stripe files-read",
+    "stripe payment-intent",
+];
 
 #[test]
 fn simulated_exhaustion_is_understood() {
@@ -342,33 +417,44 @@ fn simulated_exhaustion_is_understood() {
     let mut misunderstood = Vec::new();
     for adapter in ADAPTERS.iter() {
         for (index, policy) in adapter.policies.iter().enumerate() {
-            let provider = scarce(adapter, index, now);
-            let call = example(policy);
-            let mut budgets = Budgets::default();
             let name = format!("{} {}", adapter.id, policy.name);
-            for _ in 0..2 {
-                let (refused, reply, _) = exchange(&provider, &mut budgets, &call, now);
-                assert!(!refused, "{name}: {reply:?}");
-                assert_eq!(reply.status, StatusCode::OK);
-            }
-            let (refused, reply, translation) = exchange(&provider, &mut budgets, &call, now);
-            if !refused {
-                misunderstood.push(format!("{name}: not refused"));
+            if NOT_TOLD.contains(&name.as_str()) {
                 continue;
             }
+            let (reply, translation) = refusal_of(adapter, index, now);
             let status = translation.status.unwrap_or(reply.status);
-            let named = translation
+            let told = policy
+                .readings
+                .iter()
+                .any(|reading| match &reading.extract {
+                    Extract::One(_, quantity, _) => {
+                        matches!(quantity, Quantity::Remaining | Quantity::Used)
+                    }
+                    _ => true,
+                });
+            let named = adapter
+                .exhausted
+                .iter()
+                .any(|rule| rule.policy == Some(index));
+            let exhausted = translation
                 .limits
                 .iter()
                 .any(|limit| limit.policy == policy.name && limit.is_exhausted());
-            if !translation.exhausted || status != StatusCode::TOO_MANY_REQUESTS || !named {
+            let understood = translation.exhausted
+                && status == StatusCode::TOO_MANY_REQUESTS
+                && (exhausted || !(told || named));
+            if !understood {
                 misunderstood.push(format!(
                     "{name}: {} {:?} {} -> {status} exhausted={} {:?}",
                     reply.status,
                     reply.headers,
                     String::from_utf8_lossy(&reply.body),
                     translation.exhausted,
-                    translation.limits.iter().map(|l| (&l.policy, l.remaining)).collect::<Vec<_>>(),
+                    translation
+                        .limits
+                        .iter()
+                        .map(|limit| (&limit.policy, limit.remaining))
+                        .collect::<Vec<_>>(),
                 ));
             }
         }

@@ -16,6 +16,8 @@ pub struct RequestCondition {
     pub methods: Vec<Method>,
     /// Any of these paths.
     pub paths: Vec<PathTemplate>,
+    /// None of these paths.
+    pub not_paths: Vec<PathTemplate>,
     /// All of these headers.
     pub headers: Vec<(HeaderName, Matcher)>,
 }
@@ -28,9 +30,13 @@ impl RequestCondition {
             return Some(false);
         }
         let mut unknown = false;
-        if !self.paths.is_empty() {
+        if !self.paths.is_empty() || !self.not_paths.is_empty() {
             match call.path {
-                Some(path) if !self.paths.iter().any(|template| template.fits(path)) => {
+                Some(path)
+                    if (!self.paths.is_empty()
+                        && !self.paths.iter().any(|template| template.fits(path)))
+                        || self.not_paths.iter().any(|template| template.fits(path)) =>
+                {
                     return Some(false);
                 }
                 Some(_) => {}
@@ -76,13 +82,7 @@ impl ResponseCondition {
     /// Whether the answer fits. What is not known of the call counts as fitting.
     #[must_use]
     pub fn holds(&self, call: &Call<'_>, answer: &Answer<'_>, body: &Body<'_>) -> bool {
-        (self.statuses.is_empty() || self.statuses.contains(&answer.status.as_u16()))
-            && self
-                .headers
-                .iter()
-                .all(|(name, matcher)| matcher.fits_header(answer.headers, name))
-            && self.request.holds(call) != Some(false)
-            && self.content_type_holds(answer)
+        self.holds_before_body(call, answer)
             && self
                 .body
                 .iter()
@@ -91,6 +91,18 @@ impl ResponseCondition {
                 .body_pattern
                 .as_ref()
                 .is_none_or(|pattern| pattern.is_match(body.bytes()))
+    }
+
+    /// Whether the answer fits as far as it can be told without its body.
+    #[must_use]
+    pub fn holds_before_body(&self, call: &Call<'_>, answer: &Answer<'_>) -> bool {
+        (self.statuses.is_empty() || self.statuses.contains(&answer.status.as_u16()))
+            && self
+                .headers
+                .iter()
+                .all(|(name, matcher)| matcher.fits_header(answer.headers, name))
+            && self.request.holds(call) != Some(false)
+            && self.content_type_holds(answer)
     }
 
     fn content_type_holds(&self, answer: &Answer<'_>) -> bool {

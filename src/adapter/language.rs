@@ -81,8 +81,8 @@ pub static ADAPTER: Shape = Shape {
         ),
         key(
             "refusal",
-            Kind::Table(&REFUSAL),
-            "How a refusal must look for this provider's SDKs to understand it.",
+            Kind::Any(&[Kind::Table(&REFUSAL), Kind::List(&Kind::Table(&REFUSAL))]),
+            "How a refusal must look for this provider's SDKs to understand it; a list where it differs by policy.",
         ),
     ],
 };
@@ -235,8 +235,8 @@ pub static POLICY: Shape = Shape {
         ),
         key(
             "sent_when",
-            Kind::Table(&RESPONSE),
-            "The response condition under which the readings speak of this policy.",
+            Kind::Any(&[Kind::Table(&RESPONSE), Kind::List(&Kind::Table(&RESPONSE))]),
+            "The response condition (or any of several) under which the readings speak of this policy.",
         ),
     ],
 };
@@ -431,6 +431,11 @@ const PATH: Key = key(
     TEXT_OR_TEXTS,
     "The request's path: {name} is one segment and captured, * one segment, ** any rest.",
 );
+const NOT_PATH: Key = key(
+    "not_path",
+    TEXT_OR_TEXTS,
+    "Paths that do not fit, whatever `path` says.",
+);
 const REQUEST_HEADER: Key = key(
     "request_header",
     Kind::Map(&MATCHER),
@@ -482,7 +487,7 @@ static MATCH: Shape = Shape {
 /// A condition on the request.
 pub static REQUEST: Shape = Shape {
     title: "a request condition",
-    keys: &[METHOD, PATH, REQUEST_HEADER],
+    keys: &[METHOD, PATH, NOT_PATH, REQUEST_HEADER],
 };
 
 /// A weight: a condition on the request and what such a request costs.
@@ -491,6 +496,7 @@ pub static WEIGHT: Shape = Shape {
     keys: &[
         METHOD,
         PATH,
+        NOT_PATH,
         REQUEST_HEADER,
         required("cost", Kind::Integer, "What such a request costs."),
     ],
@@ -502,6 +508,7 @@ pub static RESPONSE: Shape = Shape {
     keys: &[
         METHOD,
         PATH,
+        NOT_PATH,
         STATUS,
         HEADER,
         CONTENT_TYPE,
@@ -516,6 +523,7 @@ pub static EXHAUSTED: Shape = Shape {
     keys: &[
         METHOD,
         PATH,
+        NOT_PATH,
         STATUS,
         HEADER,
         CONTENT_TYPE,
@@ -539,13 +547,22 @@ pub static EXHAUSTED: Shape = Shape {
 pub static REFUSAL: Shape = Shape {
     title: "refusal",
     keys: &[
+        key(
+            "policy",
+            Kind::Text,
+            "The policy that it speaks of; without it, all that no other refusal names.",
+        ),
         required("status", Kind::Integer, "The status."),
         key("content_type", Kind::Text, "The media type of the body."),
         key(
             "body",
             Kind::Text,
-            "The body, a template with {detail}, {policy}, {limit}, {retry_after}.",
+            "The body, a template with {detail}, {policy}, {limit}, {retry_after}, {reset_epoch}.",
         ),
-        key("headers", Kind::Map(&Kind::Text), "Further headers."),
+        key(
+            "headers",
+            Kind::Map(&Kind::Text),
+            "Further headers, templates too.",
+        ),
     ],
 };

@@ -10,7 +10,8 @@ use std::str::FromStr;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::condition::ResponseCondition;
-use super::{Adapter, BodyInterest, CredentialPlace, Exhaustion, Policy, Quota, Refusal};
+use super::reading::Source;
+use super::{Adapter, CredentialPlace, Exhaustion, Policy, Quota, Refusal};
 use crate::diagnostic::Mistakes;
 use crate::document::{self, Fields, Node};
 
@@ -79,14 +80,30 @@ fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {
             "write at least one [policy.NAME], or `structured_fields` where the provider names its policies itself",
         );
     }
-    let mut bodies = Vec::new();
-    for policy in &policies {
-        bodies.extend(policy.sent_when.as_ref().and_then(interest));
-        bodies.extend(policy.readings.iter().filter_map(readings::body_interest));
+    let mut body_statuses: Vec<u16> = Vec::new();
+    {
+        let mut wants = |condition: &ResponseCondition, own: bool| {
+            if own || condition.needs_body() {
+                body_statuses.extend(&condition.statuses);
+            }
+        };
+        for policy in &policies {
+            for condition in &policy.sent_when {
+                wants(condition, false);
+            }
+        }
+        let all = policies.iter().flat_map(|policy| &policy.readings);
+        for reading in all.chain(&retry_after) {
+            if let Some(when) = &reading.when {
+                wants(when, matches!(reading.source, Source::Body));
+            }
+        }
+        for rule in &exhausted {
+            wants(&rule.when, false);
+        }
     }
-    bodies.extend(retry_after.iter().filter_map(readings::body_interest));
-    bodies.extend(exhausted.iter().filter_map(|rule| interest(&rule.when)));
-    bodies.dedup();
+    body_statuses.sort_unstable();
+    body_statuses.dedup();
     let silent = structured_fields.is_none()
         && retry_after.is_empty()
         && policies.iter().all(|policy| policy.readings.is_empty());
@@ -113,14 +130,17 @@ fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {
             .get("rewrite_urls")
             .and_then(Node::boolean)
             .unwrap_or(false),
-        refusal: root
+        refusals: root
             .get("refusal")
-            .and_then(Node::table)
-            .and_then(|fields| refusal(&fields, mistakes)),
+            .map_or_else(Vec::new, Node::one_or_many)
+            .into_iter()
+            .filter_map(Node::table)
+            .filter_map(|fields| refusal(&fields, &policies, mistakes))
+            .collect(),
         policies,
         exhausted,
         uncounted,
-        bodies,
+        body_statuses,
         silent,
     }
 }
@@ -129,14 +149,6 @@ fn policy_span(root: &Fields<'_>, name: &str) -> std::ops::Range<usize> {
     root.get("policy")
         .and_then(Node::table)
         .map_or(0..0, |policies| policies.key_span(name))
-}
-
-/// The answers whose bodies a condition looks at.
-fn interest(condition: &ResponseCondition) -> Option<BodyInterest> {
-    condition.needs_body().then(|| BodyInterest {
-        statuses: condition.statuses.clone(),
-        content_types: condition.content_types.clone(),
-    })
 }
 
 /// A string or a list of strings.
@@ -257,23 +269,9 @@ fn exhaustions(root: &Fields<'_>, policies: &[Policy], mistakes: &mut Mistakes) 
                 "name the `status`, and what tells it from other answers of that status",
             );
         }
-        let policy = fields.get("policy").and_then(|node| {
-            let name = node.text()?;
-            let index = policies.iter().position(|policy| &*policy.name == name);
-            if index.is_none() {
-                let names: Vec<&str> = policies.iter().map(|policy| &*policy.name).collect();
-                mistakes.push(
-                    "unknown-policy",
-                    node.span(),
-                    format!("there is no policy `{name}`"),
-                    crate::diagnostic::closest(name, names.iter().copied()).map_or_else(
-                        || format!("the policies are {}", names.join(", ")),
-                        |near| format!("did you mean \"{near}\"?"),
-                    ),
-                );
-            }
-            index
-        });
+        let policy = fields
+            .get("policy")
+            .and_then(|node| policy_index(node, policies, mistakes));
         rules.push(Exhaustion {
             when,
             needs_nothing_left,
@@ -286,10 +284,53 @@ fn exhaustions(root: &Fields<'_>, policies: &[Policy], mistakes: &mut Mistakes) 
     rules
 }
 
-/// The placeholders of a refusal's body.
-const PLACEHOLDERS: [&str; 4] = ["detail", "policy", "limit", "retry_after"];
+/// The policy that a rule names.
+fn policy_index(node: Node<'_>, policies: &[Policy], mistakes: &mut Mistakes) -> Option<usize> {
+    let name = node.text()?;
+    let index = policies.iter().position(|policy| &*policy.name == name);
+    if index.is_none() {
+        let names: Vec<&str> = policies.iter().map(|policy| &*policy.name).collect();
+        mistakes.push(
+            "unknown-policy",
+            node.span(),
+            format!("there is no policy `{name}`"),
+            crate::diagnostic::closest(name, names.iter().copied()).map_or_else(
+                || format!("the policies are {}", names.join(", ")),
+                |near| format!("did you mean \"{near}\"?"),
+            ),
+        );
+    }
+    index
+}
 
-fn refusal(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Refusal> {
+/// The placeholders of a refusal's body and headers.
+const PLACEHOLDERS: [&str; 5] = ["detail", "policy", "limit", "retry_after", "reset_epoch"];
+
+/// Reports words in braces that are no placeholders. Only words: JSON has braces of its own.
+fn check_template(node: Node<'_>, mistakes: &mut Mistakes) {
+    let text = node.text().unwrap_or_default();
+    let pattern = regex::Regex::new(r"\{([a-z_]+)\}");
+    for found in pattern
+        .iter()
+        .flat_map(|pattern| pattern.captures_iter(text))
+    {
+        let word = found.get(1).map_or("", |group| group.as_str());
+        if !PLACEHOLDERS.contains(&word) {
+            mistakes.push(
+                "bad-template",
+                node.span(),
+                format!("{{{word}}} is not a placeholder"),
+                format!("the placeholders are {{{}}}", PLACEHOLDERS.join("}, {")),
+            );
+        }
+    }
+}
+
+fn refusal(fields: &Fields<'_>, policies: &[Policy], mistakes: &mut Mistakes) -> Option<Refusal> {
+    let policy = fields.get("policy").and_then(|node| {
+        policy_index(node, policies, mistakes)?;
+        node.text().map(str::to_owned)
+    });
     let status = fields.get("status").and_then(|node| status(node, mistakes));
     let content_type = fields.get("content_type").and_then(|node| {
         let value = HeaderValue::from_str(node.text()?).ok();
@@ -305,22 +346,7 @@ fn refusal(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Refusal> {
     });
     let body = fields.text("body").unwrap_or_default();
     if let Some(node) = fields.get("body") {
-        // Only words in braces are placeholders: JSON has braces of its own.
-        let pattern = regex::Regex::new(r"\{([a-z_]+)\}");
-        for found in pattern
-            .iter()
-            .flat_map(|pattern| pattern.captures_iter(body))
-        {
-            let word = found.get(1).map_or("", |group| group.as_str());
-            if !PLACEHOLDERS.contains(&word) {
-                mistakes.push(
-                    "bad-template",
-                    node.span(),
-                    format!("{{{word}}} is not a placeholder"),
-                    "the placeholders are {detail}, {policy}, {limit} and {retry_after}",
-                );
-            }
-        }
+        check_template(node, mistakes);
     }
     let mut headers = Vec::new();
     if let Some(table) = fields.get("headers").and_then(Node::table) {
@@ -329,7 +355,10 @@ fn refusal(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Refusal> {
                 HeaderName::from_str(name),
                 value.text().map(HeaderValue::from_str),
             ) {
-                (Ok(name), Some(Ok(value))) => headers.push((name, value)),
+                (Ok(name), Some(Ok(_))) => {
+                    check_template(value, mistakes);
+                    headers.push((name, value.text().unwrap_or_default().to_owned()));
+                }
                 _ => mistakes.push(
                     "bad-header-name",
                     span,
@@ -340,6 +369,7 @@ fn refusal(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Refusal> {
         }
     }
     Some(Refusal {
+        policy,
         status: status?,
         content_type,
         body: body.to_owned(),

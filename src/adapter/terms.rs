@@ -58,13 +58,23 @@ impl Terms {
                 Quota::ByPlan(plans) => plans
                     .iter()
                     .find(|(name, _)| Some(name.as_str()) == plan)
-                    .map(|(_, quota)| *quota),
+                    .map(|(_, quota)| *quota)
+                    .or_else(|| plan.is_none().then(|| same_for_all(plans)).flatten()),
             };
             terms.quotas.push(own.or(documented));
             terms.own.push(own.is_some());
         }
         Ok(terms)
     }
+}
+
+/// The quota that every plan has: then the plan need not be known.
+fn same_for_all(plans: &[(String, u64)]) -> Option<u64> {
+    let (_, first) = plans.first()?;
+    plans
+        .iter()
+        .all(|(_, quota)| quota == first)
+        .then_some(*first)
 }
 
 fn unknown(what: &str, name: &str, known: &[&str], id: &str) -> String {

@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::mounts::Process;
 use super::{Failure, colour, files, print};
+use crate::adapter::catalog::Catalog;
 use crate::adapter::parse::parse;
+use crate::config;
+use crate::diagnostic::Mistakes;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -17,8 +21,11 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut paths = Vec::new();
     if arguments.paths.is_empty() {
-        let folder = Path::new("providers");
-        if !folder.is_dir() {
+        let (config, folder) = (Path::new("headroom.toml"), Path::new("providers"));
+        if config.exists() {
+            paths.push(config.to_path_buf());
+        }
+        if !folder.is_dir() && paths.is_empty() {
             return Err(Failure::unreadable(
                 "headroom: there is nothing to check here: no ./headroom.toml and no ./providers; name a file or a folder",
             ));
@@ -49,11 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 continue;
             }
         };
-        let id = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or("adapter");
-        if let Err(mistakes) = parse(id, &source) {
+        if let Err(mistakes) = check(path, &source)? {
             wrong += mistakes.sorted().len();
             text.push_str(&mistakes.render(&path.display().to_string(), &source, colour()));
         }
@@ -72,4 +75,37 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::mistakes(text));
     }
     print(&format!("{} files, no mistakes\n", paths.len()))
+}
+
+/// A file is a configuration by its name or by its keys; else it is an adapter.
+fn check(path: &Path, source: &str) -> Result<Result<(), Mistakes>, Failure> {
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("adapter");
+    let is_config = stem == "headroom"
+        || source.lines().any(|line| {
+            let line = line.trim_start();
+            line.starts_with("[connections")
+                || line.starts_with("[headers]")
+                || line.starts_with("listen")
+        });
+    if !is_config {
+        return Ok(parse(stem, source).map(|_| ()));
+    }
+    let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let (config, mut mistakes) = config::parse(source, &Process { base: &base });
+    let mut catalog = Catalog::default();
+    for folder in &config.providers {
+        for (id, path) in files::adapters_in(&base.join(folder))? {
+            // The mistakes of these files are told when they are checked themselves.
+            let _ = catalog.add(&id, &files::read(&path)?);
+        }
+    }
+    mistakes.append(config.check(&catalog));
+    Ok(if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(mistakes)
+    })
 }

@@ -1,19 +1,21 @@
 //! Adapter files from disk.
 
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::adapter::catalog::Catalog;
 
 use super::{Failure, colour};
 
-/// The catalogue with the user's folders.
-pub(super) fn catalog(folders: &[PathBuf]) -> Result<Catalog, Failure> {
+/// The catalogue with the user's folders. What was read goes into `seen`, so that a change can be told.
+pub(super) fn catalog(folders: &[PathBuf], seen: &mut impl Hasher) -> Result<Catalog, Failure> {
     let mut catalog = Catalog::default();
     let mut mistakes = String::new();
     for folder in folders {
         for (id, path) in adapters_in(folder)? {
             let source = read(&path)?;
+            (&id, &source).hash(seen);
             if let Err(found) = catalog.add(&id, &source) {
                 mistakes.push_str(&found.render(&path.display().to_string(), &source, colour()));
             }

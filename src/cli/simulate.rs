@@ -1,6 +1,7 @@
 //! `headroom simulate`: providers that refuse on purpose.
 
 use std::fmt::Write as _;
+use std::hash::DefaultHasher;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,8 +56,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 async fn listen(address: SocketAddr, house: House) -> Result<(), Failure> {
-    let failure =
-        |error: io::Error| Failure::unreadable(format!("headroom: cannot listen on {address}: {error}"));
+    let failure = |error: io::Error| {
+        Failure::unreadable(format!("headroom: cannot listen on {address}: {error}"))
+    };
     let listener = TcpListener::bind(address).await.map_err(failure)?;
     let address = listener.local_addr().map_err(failure)?;
     // A message for people; a closed stderr leaves nobody to tell.
@@ -91,7 +93,7 @@ fn greeting(house: &House, address: SocketAddr) -> String {
 }
 
 fn house(arguments: &Arguments) -> Result<House, Failure> {
-    let catalog = files::catalog(&arguments.adapters.folders)?;
+    let catalog = files::catalog(&arguments.adapters.folders, &mut DefaultHasher::new())?;
     let zone = read_zone(&arguments.time_zone).ok_or_else(|| {
         Failure::unreadable(format!(
             "headroom: \"{}\" is not a time zone; write a name such as \"Europe/Oslo\"",
@@ -134,7 +136,9 @@ fn house(arguments: &Arguments) -> Result<House, Failure> {
 /// `toggl.organization=5`, `organization=5` where there is one provider, `slack.tier=20/1m`.
 fn quota(text: &str, accounts: &mut [(String, Account)]) -> Result<(), String> {
     let mistake = || {
-        format!("headroom: --quota {text}: write ID.POLICY=N as in toggl.organization=5, or N/60s with its window")
+        format!(
+            "headroom: --quota {text}: write ID.POLICY=N as in toggl.organization=5, or N/60s with its window"
+        )
     };
     let (name, value) = text.split_once('=').ok_or_else(mistake)?;
     let (account, policy) = match (name.split_once('.'), accounts.len()) {
@@ -161,11 +165,7 @@ fn quota(text: &str, accounts: &mut [(String, Account)]) -> Result<(), String> {
 }
 
 /// `starter` for every provider that has it, `toggl=starter` for one.
-fn plan(
-    text: &str,
-    catalog: &Catalog,
-    accounts: &mut [(String, Account)],
-) -> Result<(), String> {
+fn plan(text: &str, catalog: &Catalog, accounts: &mut [(String, Account)]) -> Result<(), String> {
     if let Some((id, plan)) = text.split_once('=') {
         let Some((_, account)) = accounts.iter_mut().find(|(known, _)| known == id) else {
             return Err(format!(

@@ -1,6 +1,7 @@
 //! `headroom translate`: one response on stdin, what headroom makes of it on stdout.
 
 use std::collections::BTreeMap;
+use std::hash::DefaultHasher;
 use std::io::{self, Read, Write as _};
 
 use clap::Args;
@@ -95,7 +96,7 @@ fn translated(
     if arguments.provider == "generic" {
         return Ok((generic::translate(&answer, now), recording.status));
     }
-    let catalog = files::catalog(&arguments.adapters.folders)?;
+    let catalog = files::catalog(&arguments.adapters.folders, &mut DefaultHasher::new())?;
     let Some(adapter) = catalog.get(&arguments.provider) else {
         let near = closest(&arguments.provider, catalog.ids())
             .map_or_else(String::new, |near| format!(" Did you mean `{near}`?"));

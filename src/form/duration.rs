@@ -107,7 +107,6 @@ fn amount(whole: u64, fraction: u32, digits: usize) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

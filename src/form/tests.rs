@@ -1,5 +1,4 @@
 //! What every time form promises.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};

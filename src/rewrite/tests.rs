@@ -1,5 +1,4 @@
 //! What the rewriting of a stream promises.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
 use regex::bytes::Regex;

@@ -52,7 +52,10 @@ impl Slot {
             (Self::Whole(old), Piece::Whole(new)) => old == new,
             (Self::Json(root), piece) => put_json(root, piece),
             (Self::Keys(keys), Piece::Key(key, new)) => {
-                match keys.iter().find(|(known, _)| known.eq_ignore_ascii_case(key)) {
+                match keys
+                    .iter()
+                    .find(|(known, _)| known.eq_ignore_ascii_case(key))
+                {
                     Some((_, old)) => old == new,
                     None => {
                         keys.push(((*key).to_owned(), new.clone()));
@@ -113,11 +116,9 @@ fn put_json(root: &mut Value, piece: &Piece<'_>) -> bool {
             let Some(element) = json::place(root, each, &fits) else {
                 return false;
             };
-            members
-                .iter()
-                .fold(true, |all, (pointer, text)| {
-                    json::set(element, pointer, &json::scalar(text)) && all
-                })
+            members.iter().fold(true, |all, (pointer, text)| {
+                json::set(element, pointer, &json::scalar(text)) && all
+            })
         }
         _ => false,
     }

@@ -32,10 +32,12 @@ fn spell(hir: &Hir, label: Option<&str>, out: &mut Vec<u8>) -> Option<()> {
                 spell(&repetition.sub, label, out)?;
             }
         }
-        HirKind::Capture(capture) => match label.filter(|_| capture.name.as_deref() == Some("label")) {
-            Some(label) => out.extend_from_slice(label.as_bytes()),
-            None => spell(&capture.sub, label, out)?,
-        },
+        HirKind::Capture(capture) => {
+            match label.filter(|_| capture.name.as_deref() == Some("label")) {
+                Some(label) => out.extend_from_slice(label.as_bytes()),
+                None => spell(&capture.sub, label, out)?,
+            }
+        }
         HirKind::Concat(parts) => {
             for part in parts {
                 spell(part, label, out)?;
@@ -75,8 +77,14 @@ mod tests {
         for (pattern, example) in [
             ("(?i)secondary rate limit", "secondary rate limit"),
             (r"^\s*Retry later", "Retry later"),
-            ("More than 1200 requests per 300 seconds", "More than 1200 requests per 300 seconds"),
-            (r"^Concurrent(?:Requests|PerOrgLongTxn)\b", "ConcurrentRequests"),
+            (
+                "More than 1200 requests per 300 seconds",
+                "More than 1200 requests per 300 seconds",
+            ),
+            (
+                r"^Concurrent(?:Requests|PerOrgLongTxn)\b",
+                "ConcurrentRequests",
+            ),
             ("^800(0[0-9]|1[0-4])$", "80000"),
             ("(?i)^(day|dai)", "dai"),
         ] {
@@ -87,7 +95,10 @@ mod tests {
     #[test]
     fn a_label_stands_for_its_group() {
         let pattern = "^zendesk-ratelimit-(?<label>[^i].*|i[^n].*)$";
-        assert_eq!(text(pattern, Some("search-index")).as_deref(), Some("zendesk-ratelimit-search-index"));
+        assert_eq!(
+            text(pattern, Some("search-index")).as_deref(),
+            Some("zendesk-ratelimit-search-index")
+        );
         assert_eq!(text(pattern, Some("inflight")), None);
     }
 }

@@ -81,7 +81,9 @@ impl Rule {
             }
             _ => Motion::Fixed(length?),
         };
-        let penalty = policy.penalty_secs.and_then(|secs| i64::try_from(secs).ok());
+        let penalty = policy
+            .penalty_secs
+            .and_then(|secs| i64::try_from(secs).ok());
         Some(Self {
             quota,
             motion,
@@ -106,7 +108,10 @@ impl Rule {
             return (meter, Decision::Admitted(standing));
         }
         let mut wait = self.fits_at(&meter, cost, now);
-        if let Some(end) = self.penalty.and_then(|penalty| now.checked_add(penalty).ok()) {
+        if let Some(end) = self
+            .penalty
+            .and_then(|penalty| now.checked_add(penalty).ok())
+        {
             meter.blocked = Some(end);
             wait = wait.max(Some(end));
         }

@@ -47,6 +47,8 @@ pub struct Frame {
     pub status: StatusCode,
     /// Headers that stand there whatever the state is.
     pub headers: HeaderMap,
+    /// Headers that stand there unless the state says otherwise.
+    pub defaults: HeaderMap,
     /// Headers that must not be there.
     pub without: Vec<HeaderName>,
     /// Its body.
@@ -186,6 +188,12 @@ fn settle<'a>(
                 wish(policy, frame, &mut draft);
             }
         }
+        for (name, value) in &frame.defaults {
+            if !draft.has(name) && !frame.without.contains(name) {
+                let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                draft.put(Some(name), &Piece::Whole(text));
+            }
+        }
         let (headers, body) = draft.finish();
         let bytes = body.to_bytes();
         let answer = Answer {
@@ -194,15 +202,14 @@ fn settle<'a>(
             body: Some(&bytes),
         };
         let body = Body::new(Some(&bytes));
-        let holds =
-            |condition: &ResponseCondition| condition.holds(scene.call, &answer, &body);
+        let holds = |condition: &ResponseCondition| condition.holds(scene.call, &answer, &body);
         let mut stable = true;
         for (writing, taken) in writings.iter_mut().zip(&taken) {
             let policy = writing
                 .policy
                 .and_then(|index| scene.adapter.policies.get(index));
             let speaks = policy.is_none_or(|policy| {
-                policy.sent_when.iter().next().is_none() || policy.sent_when.iter().any(holds)
+                policy.sent_when.is_empty() || policy.sent_when.iter().any(holds)
             });
             if *taken && !(speaks && writing.reading.when.as_ref().is_none_or(holds)) {
                 writing.dropped = true;
@@ -234,7 +241,9 @@ fn report(scene: &Scene<'_>, writings: &[Writing<'_>], taken: &[bool], native: &
             .map_or("retry_after", |policy| &*policy.name);
         let place = place(writing);
         native.left_out.insert(if writing.dropped {
-            format!("{name}: {place} tells it only under a condition that this answer does not meet")
+            format!(
+                "{name}: {place} tells it only under a condition that this answer does not meet"
+            )
         } else {
             format!("{name}: {place} already tells something else")
         });
@@ -248,13 +257,16 @@ fn place(writing: &Writing<'_>) -> String {
         .map_or_else(|| "the body".to_owned(), ToString::to_string)
 }
 
-/// Adds the headers that a policy's first condition asks for, where nothing else has written them.
+/// Adds the headers that a policy's first condition asks for, where nothing else has written them. A header that the
+/// policy reads itself says what the state says, or nothing.
 fn wish(policy: &Policy, frame: &Frame, draft: &mut Draft) {
-    let Some(condition) = policy.sent_when.iter().next() else {
+    let Some(condition) = policy.sent_when.first() else {
         return;
     };
     for (name, matcher) in &condition.headers {
-        if draft.has(name) || frame.without.contains(name) {
+        let read =
+            |reading: &Reading| matches!(&reading.source, Source::Header(header) if header == name);
+        if draft.has(name) || frame.without.contains(name) || policy.readings.iter().any(read) {
             continue;
         }
         if let Some(value) = wanted(matcher, &policy.name) {
@@ -393,7 +405,10 @@ impl<'a> Pen<'a, '_> {
                         quantities.push(*quantity);
                     }
                 }
-                if quantities.iter().all(|quantity| *quantity == Quantity::Label) {
+                if quantities
+                    .iter()
+                    .all(|quantity| *quantity == Quantity::Label)
+                {
                     return Ok(None);
                 }
                 (Piece::Element(each, members, identity), quantities)
@@ -462,9 +477,12 @@ impl<'a> Pen<'a, '_> {
         let text = match spelling {
             Spelling::Name => state.label.as_deref().map(str::to_owned),
             Spelling::Number(form) => match number {
-                Some(number) => Some(form.write(Decimal::from(number), self.window).ok_or_else(
-                    || format!("{number} cannot be written as \"{}\"", form.name()),
-                )?),
+                Some(number) => Some(
+                    form.write(Decimal::from(number), self.window)
+                        .ok_or_else(|| {
+                            format!("{number} cannot be written as \"{}\"", form.name())
+                        })?,
+                ),
                 None => None,
             },
             Spelling::Time(forms) => match moment {

@@ -359,7 +359,12 @@ impl Provider {
             "n": n,
         });
         // What a partition is learned from: every workspace is of the only organization.
-        for learn in self.adapter.policies.iter().flat_map(|policy| &policy.learn) {
+        for learn in self
+            .adapter
+            .policies
+            .iter()
+            .flat_map(|policy| &policy.learn)
+        {
             let tells = PathTemplate::new(&learn.path).is_ok_and(|template| template.fits(path));
             if let (true, Ok(pointer)) = (tells, Pointer::new(&learn.json)) {
                 json::overwrite(&mut body, &pointer, json::scalar(ONLY_ID));
@@ -486,10 +491,13 @@ fn parameter(query: Option<&str>, name: &str) -> String {
 
 /// The plan with the least of the first quota that depends on the plan.
 fn smallest_plan(adapter: &Adapter) -> Option<&str> {
-    let plans = adapter.policies.iter().find_map(|policy| match &policy.quota {
-        Quota::ByPlan(plans) => Some(plans),
-        _ => None,
-    })?;
+    let plans = adapter
+        .policies
+        .iter()
+        .find_map(|policy| match &policy.quota {
+            Quota::ByPlan(plans) => Some(plans),
+            _ => None,
+        })?;
     let (name, _) = plans.iter().min_by_key(|(_, quota)| *quota)?;
     Some(name)
 }

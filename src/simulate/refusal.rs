@@ -44,7 +44,13 @@ pub fn dress(
             body: Some(&bytes),
         };
         let translation = translate(scene.adapter, terms, scene.call, &answer, scene.now);
-        let score = score(scene.adapter, &translation, states, refused.policy, frame.status);
+        let score = score(
+            scene.adapter,
+            &translation,
+            states,
+            refused.policy,
+            frame.status,
+        );
         if best.as_ref().is_none_or(|(old, ..)| score > *old) {
             best = Some((score, frame.status, native));
         }
@@ -97,7 +103,7 @@ fn wardrobe(scene: &Scene<'_>, states: &[State], refused: &Refused) -> Vec<Frame
     let tailor = Tailor {
         scene,
         policy,
-        refusal: refusal_of(adapter, policy),
+        refusal: adapter.refusal(Some(&policy.name)),
         limit: states
             .iter()
             .find(|state| state.policy == refused.policy)
@@ -111,16 +117,14 @@ fn wardrobe(scene: &Scene<'_>, states: &[State], refused: &Refused) -> Vec<Frame
     let named = |rule: &&Exhaustion| rule.policy.is_some();
     let rules = || adapter.exhausted.iter().filter(fits);
     let mut frames = Vec::new();
-    for rule in rules().filter(named).chain(rules().filter(|rule| !named(rule))) {
+    for rule in rules()
+        .filter(named)
+        .chain(rules().filter(|rule| !named(rule)))
+    {
         frames.extend(tailor.by_rule(rule));
     }
     frames.extend(tailor.plain());
     frames
-}
-
-/// How this provider refuses for this policy.
-fn refusal_of<'a>(adapter: &'a Adapter, _policy: &Policy) -> Option<&'a Refusal> {
-    adapter.refusal.as_ref()
 }
 
 /// Makes frames.
@@ -136,12 +140,13 @@ impl Tailor<'_> {
     /// As an `[[exhausted]]` rule knows it, with `[refusal]` where both fit together.
     fn by_rule(&self, rule: &Exhaustion) -> Vec<Frame> {
         let statuses = &rule.when.statuses;
-        let worn = |refusal: &&Refusal| {
-            statuses.is_empty() || statuses.contains(&refusal.status.as_u16())
-        };
+        let worn =
+            |refusal: &&Refusal| statuses.is_empty() || statuses.contains(&refusal.status.as_u16());
         let refusal = self.refusal.filter(worn);
         let status = |refusal: Option<&Refusal>| {
-            let first = statuses.first().and_then(|code| StatusCode::from_u16(*code).ok());
+            let first = statuses
+                .first()
+                .and_then(|code| StatusCode::from_u16(*code).ok());
             refusal
                 .map(|refusal| refusal.status)
                 .or(first)
@@ -168,7 +173,10 @@ impl Tailor<'_> {
             } else {
                 Payload::Empty
             };
-            frames.push((None, with_members(&plain, rule, &self.policy.name).unwrap_or(plain)));
+            frames.push((
+                None,
+                with_members(&plain, rule, &self.policy.name).unwrap_or(plain),
+            ));
         }
         frames
             .into_iter()
@@ -182,12 +190,7 @@ impl Tailor<'_> {
             let body = self.refusal_body(refusal, &self.detail());
             self.frame(refusal.status, Some(refusal), body, None)
         });
-        let bare = self.frame(
-            StatusCode::TOO_MANY_REQUESTS,
-            None,
-            self.plain_body(),
-            None,
-        );
+        let bare = self.frame(StatusCode::TOO_MANY_REQUESTS, None, self.plain_body(), None);
         refusal.into_iter().chain([bare]).collect()
     }
 
@@ -198,7 +201,7 @@ impl Tailor<'_> {
         body: Payload,
         rule: Option<&Exhaustion>,
     ) -> Frame {
-        let mut headers = HeaderMap::new();
+        let (mut headers, mut defaults) = (HeaderMap::new(), HeaderMap::new());
         let mut without = Vec::new();
         let content_type = match (refusal, &body) {
             (Some(refusal), _) => refusal.content_type.clone(),
@@ -208,9 +211,11 @@ impl Tailor<'_> {
         };
         headers.extend(content_type.map(|value| (CONTENT_TYPE, value)));
         for (name, value) in refusal.into_iter().flat_map(|refusal| &refusal.headers) {
-            headers.insert(name.clone(), value.clone());
+            if let Ok(value) = HeaderValue::from_str(&self.filled(value, &self.detail())) {
+                defaults.insert(name.clone(), value);
+            }
         }
-        let mut tells_wait = headers.contains_key(RETRY_AFTER);
+        let mut tells_wait = defaults.contains_key(RETRY_AFTER);
         for (name, matcher) in rule.into_iter().flat_map(|rule| &rule.when.headers) {
             match matcher {
                 Matcher::Present(false) => without.push(name.clone()),
@@ -234,6 +239,7 @@ impl Tailor<'_> {
         Frame {
             status,
             headers,
+            defaults,
             without,
             body,
             wait: self.wait.map(Moment::At),
@@ -244,14 +250,23 @@ impl Tailor<'_> {
         if refusal.body.is_empty() {
             return Payload::Empty;
         }
-        let limit = self.limit.map_or_else(String::new, |limit| limit.to_string());
-        let text = refusal
-            .body
+        let text = self.filled(&refusal.body, detail);
+        serde_json::from_str(&text).map_or(Payload::Text(text), Payload::Json)
+    }
+
+    /// A template with its placeholders filled in.
+    fn filled(&self, template: &str, detail: &str) -> String {
+        let limit = self
+            .limit
+            .map_or_else(String::new, |limit| limit.to_string());
+        let wait = self.wait_secs();
+        let reset = i64::try_from(wait).map_or(0, |wait| self.scene.now.as_second() + wait);
+        template
             .replace("{detail}", detail)
             .replace("{policy}", &self.policy.name)
             .replace("{limit}", &limit)
-            .replace("{retry_after}", &self.wait_secs().to_string());
-        serde_json::from_str(&text).map_or(Payload::Text(text), Payload::Json)
+            .replace("{retry_after}", &wait.to_string())
+            .replace("{reset_epoch}", &reset.to_string())
     }
 
     fn plain_body(&self) -> Payload {
@@ -260,12 +275,17 @@ impl Tailor<'_> {
 
     /// Without characters that would have to be escaped.
     fn detail(&self) -> String {
-        let quota = self.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+        let quota = self
+            .limit
+            .map_or_else(String::new, |limit| format!(" of {limit}"));
         let wait = match self.wait {
             Some(_) => format!("; try again in {} s", self.wait_secs()),
             None => String::new(),
         };
-        format!("Simulated: the quota{quota} ({}) is used up{wait}", self.policy.name)
+        format!(
+            "Simulated: the quota{quota} ({}) is used up{wait}",
+            self.policy.name
+        )
     }
 
     fn wait_secs(&self) -> u64 {
@@ -287,11 +307,12 @@ fn with_members(body: &Payload, rule: &Exhaustion, policy: &str) -> Option<Paylo
         Payload::Text(_) => return None,
     };
     for (pointer, matcher) in &rule.when.body {
-        let fits = pointer.first(&root).and_then(crate::adapter::pointer::scalar_text);
+        let fits = pointer
+            .first(&root)
+            .and_then(crate::adapter::pointer::scalar_text);
         let stands = match matcher {
-            Matcher::Is(values) => fits.is_some_and(|text| {
-                values.iter().any(|value| value.eq_ignore_ascii_case(&text))
-            }),
+            Matcher::Is(values) => fits
+                .is_some_and(|text| values.iter().any(|value| value.eq_ignore_ascii_case(&text))),
             Matcher::Pattern(pattern) => fits.is_some_and(|text| pattern.is_match(text.as_bytes())),
             Matcher::Present(there) => *there == fits.is_some(),
             Matcher::Not(_) => true,
@@ -305,6 +326,7 @@ fn with_members(body: &Payload, rule: &Exhaustion, policy: &str) -> Option<Paylo
 
 /// Whether a policy reads this header.
 fn reads(policy: &Policy, header: &HeaderName) -> bool {
-    let from = |reading: &Reading| matches!(&reading.source, Source::Header(name) if name == header);
+    let from =
+        |reading: &Reading| matches!(&reading.source, Source::Header(name) if name == header);
     policy.readings.iter().any(from)
 }

@@ -215,7 +215,6 @@ fn delay(headers: &http::HeaderMap) -> Duration {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::adapter::catalog::Catalog;
@@ -240,9 +239,15 @@ mod tests {
     fn several_providers_are_found_by_path_and_by_host() {
         let house = house(&["toggl", "hubspot"]);
         let toggl = |path| Some(("toggl".to_owned(), path));
-        assert_eq!(found(&house, "127.0.0.1:1", "/toggl/api/v9/me"), toggl("/api/v9/me"));
+        assert_eq!(
+            found(&house, "127.0.0.1:1", "/toggl/api/v9/me"),
+            toggl("/api/v9/me")
+        );
         assert_eq!(found(&house, "127.0.0.1:1", "/toggl"), toggl("/"));
-        assert_eq!(found(&house, "Toggl.localhost:1", "/toggl/x"), toggl("/toggl/x"));
+        assert_eq!(
+            found(&house, "Toggl.localhost:1", "/toggl/x"),
+            toggl("/toggl/x")
+        );
         assert_eq!(found(&house, "toggl.localhost", "/api"), toggl("/api"));
         assert_eq!(found(&house, "127.0.0.1:1", "/togg/api"), None);
         assert_eq!(found(&house, "127.0.0.1:1", "/"), None);
@@ -252,8 +257,14 @@ mod tests {
     fn an_only_provider_is_also_at_the_root() {
         let house = house(&["toggl"]);
         let toggl = |path| Some(("toggl".to_owned(), path));
-        assert_eq!(found(&house, "127.0.0.1:1", "/api/v9/me"), toggl("/api/v9/me"));
-        assert_eq!(found(&house, "127.0.0.1:1", "/toggl/api/v9/me"), toggl("/api/v9/me"));
+        assert_eq!(
+            found(&house, "127.0.0.1:1", "/api/v9/me"),
+            toggl("/api/v9/me")
+        );
+        assert_eq!(
+            found(&house, "127.0.0.1:1", "/toggl/api/v9/me"),
+            toggl("/api/v9/me")
+        );
         assert_eq!(found(&house, "", "/"), toggl("/"));
     }
 }

@@ -84,6 +84,14 @@ impl Facts {
         }
     }
 
+    /// Less is left. What tells no amount is never tighter than what does.
+    fn is_tighter_than(&self, other: &Self) -> bool {
+        match (self.slack(), other.slack()) {
+            (Some(own), Some(other)) => own < other,
+            (own, other) => own.is_some() && other.is_none(),
+        }
+    }
+
     /// The less is left, the smaller: what remains, or the negative of what is used.
     fn slack(&self) -> Option<(u64, u64)> {
         let left = match (self.remaining, self.limit, self.used) {
@@ -356,7 +364,7 @@ impl<'a> Reader<'a> {
             .find(|other| other.label == facts.label);
         match same {
             Some(other) => {
-                if facts.slack() < other.slack() {
+                if facts.is_tighter_than(other) {
                     *other = facts;
                 }
             }
@@ -493,7 +501,7 @@ impl<'a> Reader<'a> {
                 self.merge(facts, all);
             } else if tightest
                 .as_ref()
-                .is_none_or(|other| facts.slack() < other.slack())
+                .is_none_or(|other| facts.is_tighter_than(other))
             {
                 tightest = Some(facts);
             }

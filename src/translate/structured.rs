@@ -100,7 +100,10 @@ fn fill(facts: &mut Facts, item: &Item) {
         facts.reset = Some(Moment::In(SignedDuration::from_secs(secs)));
     }
     let unit = item.params.get("qu");
-    if let Some(unit) = unit.and_then(BareItem::as_string) {
-        facts.unit = Some(Unit::from_name(unit.as_str()));
+    if let Some(unit) = unit
+        .and_then(BareItem::as_string)
+        .and_then(|unit| label(unit.as_str()))
+    {
+        facts.unit = Some(Unit::from_name(&unit));
     }
 }

@@ -27,25 +27,15 @@ pub(super) fn request(fields: &Fields<'_>, mistakes: &mut Mistakes) -> RequestCo
             ),
         }
     }
-    for node in nodes(fields, "path") {
-        let Some(text) = node.text() else { continue };
-        match PathTemplate::new(text) {
-            Ok(template) => condition.paths.push(template),
-            Err(help) => mistakes.push(
-                "bad-path",
-                node.span(),
-                format!("\"{text}\" is not a path template"),
-                help,
-            ),
-        }
-    }
+    condition.paths = paths(fields, "path", mistakes);
+    condition.not_paths = paths(fields, "not_path", mistakes);
     condition.headers = headers(fields, "request_header", mistakes);
     if fields.entries().all(|(name, ..)| name == "cost") {
         mistakes.push(
             "no-condition",
             fields.span(),
             "the condition fits every request",
-            "name a `method`, a `path` or a `request_header`",
+            "name a `method`, a `path`, a `not_path` or a `request_header`",
         );
     }
     condition
@@ -53,7 +43,10 @@ pub(super) fn request(fields: &Fields<'_>, mistakes: &mut Mistakes) -> RequestCo
 
 pub(super) fn response(fields: &Fields<'_>, mistakes: &mut Mistakes) -> ResponseCondition {
     let mut condition = ResponseCondition::default();
-    if fields.get("method").is_some() || fields.get("path").is_some() {
+    if ["method", "path", "not_path"]
+        .iter()
+        .any(|key| fields.get(key).is_some())
+    {
         condition.request = request(fields, mistakes);
     }
     for node in nodes(fields, "status") {
@@ -94,6 +87,23 @@ pub(super) fn response(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Response
         }
     }
     condition
+}
+
+fn paths(fields: &Fields<'_>, key: &str, mistakes: &mut Mistakes) -> Vec<PathTemplate> {
+    let mut templates = Vec::new();
+    for node in nodes(fields, key) {
+        let Some(text) = node.text() else { continue };
+        match PathTemplate::new(text) {
+            Ok(template) => templates.push(template),
+            Err(help) => mistakes.push(
+                "bad-path",
+                node.span(),
+                format!("\"{text}\" is not a path template"),
+                help,
+            ),
+        }
+    }
+    templates
 }
 
 fn nodes<'a>(fields: &Fields<'a>, key: &str) -> Vec<Node<'a>> {

@@ -22,11 +22,7 @@ pub(super) fn all(root: &Fields<'_>, mistakes: &mut Mistakes) -> Vec<Policy> {
     };
     let mut policies: Vec<Policy> = Vec::new();
     for (name, span, value) in table.entries() {
-        let fits = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if !fits {
+        if !is_word(name) {
             mistakes.push(
                 "bad-policy-name",
                 span.clone(),
@@ -53,6 +49,14 @@ pub(super) fn all(root: &Fields<'_>, mistakes: &mut Mistakes) -> Vec<Policy> {
         );
     }
     policies
+}
+
+/// Whether a text can stand as a word in names and headers: `ten-secondly`, `concurrent-requests`.
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
@@ -82,6 +86,17 @@ fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
             policy_readings.extend(readings::many(node, mistakes));
         }
     }
+    if let Some(unit) = fields
+        .get("unit")
+        .filter(|node| !node.text().is_some_and(is_word))
+    {
+        mistakes.push(
+            "bad-unit",
+            unit.span(),
+            "this cannot be a unit",
+            "write lower-case letters and `-`, as in \"tokens\" or \"concurrent-requests\"",
+        );
+    }
     let applies = applies(fields, mistakes);
     let captured = captured_names(&applies);
     let policy = Policy {
@@ -109,8 +124,11 @@ fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
         readings: policy_readings,
         sent_when: fields
             .get("sent_when")
-            .and_then(Node::table)
-            .map(|fields| conditions::response(&fields, mistakes)),
+            .map_or_else(Vec::new, Node::one_or_many)
+            .into_iter()
+            .filter_map(Node::table)
+            .map(|fields| conditions::response(&fields, mistakes))
+            .collect(),
     };
     check_window(&policy, fields, mistakes);
     check_readings(&policy, fields, mistakes);

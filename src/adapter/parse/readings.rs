@@ -5,23 +5,11 @@ use regex::{Regex, RegexBuilder};
 
 use super::conditions::{self, bad_pattern};
 use super::{header_name, texts, words};
-use crate::adapter::BodyInterest;
 use crate::adapter::pointer::Pointer;
 use crate::adapter::reading::{Extract, Narrow, Quantity, Reading, Source, Spelling};
 use crate::diagnostic::{Mistakes, closest};
 use crate::document::{Fields, Node, quoted};
 use crate::form::{NumberForm, TimeForm};
-
-/// The answers whose bodies a reading looks at.
-pub(super) fn body_interest(reading: &Reading) -> Option<BodyInterest> {
-    let when = reading.when.as_ref();
-    let own = matches!(reading.source, Source::Body);
-    let condition = when.is_some_and(|when| when.needs_body());
-    (own || condition).then(|| BodyInterest {
-        statuses: when.map_or_else(Vec::new, |when| when.statuses.clone()),
-        content_types: when.map_or_else(Vec::new, |when| when.content_types.clone()),
-    })
-}
 
 /// A reading of a time to wait (`retry_after = …`).
 pub(super) fn time_to_wait(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {

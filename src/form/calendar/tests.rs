@@ -1,5 +1,4 @@
 //! What every spelling of a date promises.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use proptest::prelude::*;

@@ -1,5 +1,4 @@
 //! Promises of the meters.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};

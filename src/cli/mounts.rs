@@ -1,0 +1,270 @@
+//! From files to connections: what the user configured, and the catalogue under its own names.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::{Failure, colour, files};
+use crate::adapter::Adapter;
+use crate::adapter::catalog::Catalog;
+use crate::adapter::terms::Terms;
+use crate::config::{self, Config, ConnectionConfig, Outside};
+use crate::emit::Style;
+use crate::gateway::{Catalogue, Connection, Lookup, Origin};
+
+/// Everything that was read.
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    catalog: Arc<Catalog>,
+    /// The folder that paths of the configuration are relative to.
+    base: PathBuf,
+    fingerprint: u64,
+}
+
+/// The environment and the files of this process.
+pub(super) struct Process<'a> {
+    pub(super) base: &'a Path,
+}
+
+impl Outside for Process<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        std::fs::read_to_string(self.base.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+impl Loaded {
+    /// Reads the configuration (`./headroom.toml` when none is named and it is there) and all folders of adapters.
+    pub(super) fn read(path: Option<&Path>, folders: &[PathBuf]) -> Result<Self, Failure> {
+        let found = Path::new("headroom.toml");
+        let path = path.or_else(|| found.exists().then_some(found));
+        let mut hasher = DefaultHasher::new();
+        let Some(path) = path else {
+            let catalog = files::catalog(folders, &mut hasher)?;
+            return Ok(Self {
+                config: Config::default(),
+                catalog: Arc::new(catalog),
+                base: PathBuf::new(),
+                fingerprint: hasher.finish(),
+            });
+        };
+        let source = files::read(path)?;
+        source.hash(&mut hasher);
+        let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let shown = path.display().to_string();
+        let (config, mut mistakes) = config::parse(&source, &Process { base: &base });
+        // The command line's folders go last, and so before those of the file.
+        let mut all: Vec<PathBuf> = config
+            .providers
+            .iter()
+            .map(|folder| base.join(folder))
+            .collect();
+        all.extend_from_slice(folders);
+        let catalog = files::catalog(&all, &mut hasher)?;
+        mistakes.append(config.check(&catalog));
+        if !mistakes.is_empty() {
+            return Err(Failure::mistakes(mistakes.render(
+                &shown,
+                &source,
+                colour(),
+            )));
+        }
+        Ok(Self {
+            config,
+            catalog: Arc::new(catalog),
+            base,
+            fingerprint: hasher.finish(),
+        })
+    }
+
+    /// Changes when any file that was read changes.
+    pub(super) const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The folders of adapters that the configuration names.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let named = self.config.providers.iter();
+        named.map(|folder| self.base.join(folder)).collect()
+    }
+
+    /// The certificate authorities of the flag and of the configuration.
+    pub(super) fn extra_roots(
+        &self,
+        flag: Option<&Path>,
+    ) -> Result<Vec<CertificateDer<'static>>, Failure> {
+        let configured = self
+            .config
+            .ca_file
+            .as_ref()
+            .map(|path| self.base.join(path));
+        let mut roots = Vec::new();
+        for path in flag.map(Path::to_path_buf).into_iter().chain(configured) {
+            let failure = |error: String| {
+                Failure::unreadable(format!(
+                    "headroom: cannot read certificates from {}: {error}",
+                    path.display()
+                ))
+            };
+            let before = roots.len();
+            let found =
+                CertificateDer::pem_file_iter(&path).map_err(|error| failure(error.to_string()))?;
+            for certificate in found {
+                roots.push(certificate.map_err(|error| failure(error.to_string()))?);
+            }
+            if roots.len() == before {
+                return Err(failure("there is no certificate in it".to_owned()));
+            }
+        }
+        Ok(roots)
+    }
+}
+
+/// Sizes and times of all files that are read: cheap to look at, and different when one of them was written. Folders are
+/// looked at, not watched, because a mounted file is replaced without a word.
+pub(super) fn stamp(config: Option<&Path>, folders: &[PathBuf], named: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut add = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok();
+        let modified = metadata.as_ref().and_then(|data| data.modified().ok());
+        (path, metadata.map(|data| data.len()), modified).hash(&mut hasher);
+    };
+    add(config.unwrap_or(Path::new("headroom.toml")));
+    for folder in folders.iter().chain(named) {
+        for (_, path) in files::adapters_in(folder).unwrap_or_default() {
+            add(&path);
+        }
+    }
+    hasher.finish()
+}
+
+/// A fingerprint of any bytes, for comparing what was seen with what is there.
+pub(super) fn fingerprint_of(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The connections of the configuration, and every provider of the catalogue under its own name.
+pub(super) struct Mounts {
+    configured: BTreeMap<String, Arc<Connection>>,
+    /// Made at the first call: start-up does not grow with the catalogue.
+    catalogued: BTreeMap<String, OnceLock<Result<Arc<Connection>, String>>>,
+    catalog: Arc<Catalog>,
+    style: Style,
+}
+
+impl Mounts {
+    pub(super) fn new(loaded: &Loaded) -> Self {
+        let style = loaded.config.style;
+        let configured = loaded
+            .config
+            .connections
+            .iter()
+            .filter_map(|connection| {
+                // `Config::check` has refused what could fail here.
+                let adapter = loaded.catalog.get(&connection.provider)?;
+                let made = configured(connection, adapter, style).ok()?;
+                Some((connection.name.clone(), Arc::new(made)))
+            })
+            .collect();
+        let catalogued = loaded
+            .catalog
+            .ids()
+            .into_iter()
+            .map(|id| (id.to_owned(), OnceLock::new()))
+            .collect();
+        Self {
+            configured,
+            catalogued,
+            catalog: Arc::clone(&loaded.catalog),
+            style,
+        }
+    }
+}
+
+impl Catalogue for Mounts {
+    fn connection(&self, name: &str) -> Lookup {
+        if let Some(connection) = self.configured.get(name) {
+            return Lookup::Found(Arc::clone(connection));
+        }
+        let Some(slot) = self.catalogued.get(name) else {
+            return Lookup::Unknown;
+        };
+        let made = slot.get_or_init(|| {
+            let adapter = self
+                .catalog
+                .get(name)
+                .ok_or_else(|| format!("the adapter `{name}` has mistakes"))?;
+            catalogued(adapter, self.style).map(Arc::new)
+        });
+        match made {
+            Ok(connection) => Lookup::Found(Arc::clone(connection)),
+            Err(reason) => Lookup::Broken(reason.clone()),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .configured
+            .keys()
+            .chain(self.catalogued.keys())
+            .cloned()
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn configured(
+    connection: &ConnectionConfig,
+    adapter: Arc<Adapter>,
+    style: Style,
+) -> Result<Connection, String> {
+    let base_url = connection
+        .base_url
+        .clone()
+        .or_else(|| adapter.base_url.clone())
+        .ok_or("there is no base URL")?;
+    let terms = Terms::new(
+        &adapter,
+        connection.plan.as_deref(),
+        connection.time_zone.as_ref(),
+        &connection.quotas,
+    )?;
+    Ok(Connection {
+        name: connection.name.clone(),
+        origin: Origin::parse(&base_url)?,
+        adapter,
+        terms,
+        style,
+    })
+}
+
+fn catalogued(adapter: Arc<Adapter>, style: Style) -> Result<Connection, String> {
+    let url = adapter
+        .base_url
+        .as_deref()
+        .filter(|_| !adapter.base_url_is_template);
+    let Some(url) = url else {
+        return Err(format!(
+            "every account of {} has a host of its own: write [connections.{}] with your base_url into headroom.toml",
+            adapter.name, adapter.id
+        ));
+    };
+    Ok(Connection {
+        name: adapter.id.clone(),
+        origin: Origin::parse(url)?,
+        terms: Terms::new(&adapter, None, None, &BTreeMap::new())?,
+        adapter,
+        style,
+    })
+}

@@ -1,0 +1,177 @@
+//! `headroom serve`: the gateway.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::mounts::{Loaded, Mounts};
+use super::{AdapterFolders, Failure, log};
+use crate::gateway::{Gateway, Listener, Settings};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The configuration; ./headroom.toml is found by itself
+    #[arg(long, value_name = "FILE", env = "HEADROOM_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", env = "HEADROOM_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// A PEM file with certificate authorities to trust beside the system's
+    #[arg(long, value_name = "FILE", env = "HEADROOM_CA_FILE")]
+    ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    adapters: AdapterFolders,
+}
+
+/// Where the gateway listens when nobody says otherwise.
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+/// How often the files are looked at for changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    // Everything that can be wrong is found before a port opens.
+    let loaded = Loaded::read(arguments.config.as_deref(), &arguments.adapters.folders)?;
+    let settings = Settings {
+        extra_roots: loaded.extra_roots(arguments.ca_file.as_deref())?,
+        ..Settings::default()
+    };
+    log::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
+    runtime.block_on(serve(arguments, loaded, settings))
+}
+
+async fn serve(arguments: &Arguments, loaded: Loaded, settings: Settings) -> Result<(), Failure> {
+    let address = arguments
+        .listen
+        .or(loaded.config.listen)
+        .unwrap_or(DEFAULT_LISTEN);
+    let mut listeners = vec![Listener {
+        socket: bind(address).await?,
+        connection: None,
+    }];
+    for connection in &loaded.config.connections {
+        if let Some(address) = connection.listen {
+            listeners.push(Listener {
+                socket: bind(address).await?,
+                connection: Some(connection.name.clone()),
+            });
+        }
+    }
+    for listener in &listeners {
+        if let Ok(address) = listener.socket.local_addr() {
+            tracing::info!(
+                listen.address = %address,
+                connection = listener.connection,
+                "headroom listens on http://{address}"
+            );
+        }
+    }
+    let seen = loaded.fingerprint();
+    let gateway = Gateway::new(Arc::new(Mounts::new(&loaded)), settings)
+        .map_err(|error| Failure::unreadable(format!("headroom: {error}")))?;
+    let gateway = Arc::new(gateway);
+    let watcher = tokio::spawn(watch(
+        Arc::clone(&gateway),
+        arguments.config.clone(),
+        arguments.adapters.folders.clone(),
+        loaded.folders(),
+        seen,
+    ));
+    gateway.serve(listeners, stopped()).await;
+    watcher.abort();
+    tracing::info!("headroom has stopped");
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::unreadable(format!(
+            "headroom: cannot listen on {address}: {error}; choose another address with --listen"
+        ))
+    })
+}
+
+/// Ctrl-C, or the SIGTERM of a supervisor.
+async fn stopped() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+    tracing::info!("headroom finishes the calls in flight and stops");
+}
+
+/// Reads the files again on SIGHUP and when they change. A file with mistakes is reported, and what runs stays.
+async fn watch(
+    gateway: Arc<Gateway>,
+    config: Option<PathBuf>,
+    folders: Vec<PathBuf>,
+    mut known_folders: Vec<PathBuf>,
+    mut seen: u64,
+) {
+    let mut hangup = signal(SignalKind::hangup()).ok();
+    let mut last_stamp = super::mounts::stamp(config.as_deref(), &folders, &known_folders);
+    loop {
+        let asked = async {
+            match &mut hangup {
+                Some(signal) => {
+                    signal.recv().await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let forced = tokio::select! {
+            () = asked => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+        };
+        let (path, folders) = (config.clone(), folders.clone());
+        let stamp = super::mounts::stamp(path.as_deref(), &folders, &known_folders);
+        if !forced && stamp == last_stamp {
+            continue;
+        }
+        last_stamp = stamp;
+        let read = move || Loaded::read(path.as_deref(), &folders);
+        let Ok(outcome) = tokio::task::spawn_blocking(read).await else {
+            continue;
+        };
+        match outcome {
+            Ok(loaded) => {
+                let found = loaded.fingerprint();
+                known_folders = loaded.folders();
+                if forced || found != seen {
+                    seen = found;
+                    gateway.replace(Arc::new(Mounts::new(&loaded)));
+                    tracing::info!("The configuration was read again.");
+                }
+            }
+            Err(failure) => {
+                let found = super::mounts::fingerprint_of(failure.message.as_bytes());
+                // The same mistake is told once, not every second.
+                if forced || found != seen {
+                    seen = found;
+                    tracing::error!(
+                        "The files have mistakes, what runs stays:\n{}",
+                        failure.message.trim_end()
+                    );
+                }
+            }
+        }
+    }
+}

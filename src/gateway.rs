@@ -1,0 +1,149 @@
+//! The gateway: a call comes in on one of headroom's addresses, goes to the one origin of its connection, and the
+//! answer comes back with the standard headers on it.
+//!
+//! In reading order: [`connection`] is what a call can be for, `pipeline` the request path on one screen, and its
+//! phases `route`, `forward`, `upstream`, `links` and `body`; `error` maps every problem to its answer, `pages` is
+//! headroom's own `/-/`, [`server`] accepts and drains. No files, no environment; time only through [`crate::clock`].
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+
+mod body;
+mod coding;
+pub mod connection;
+mod error;
+mod failure;
+mod fields;
+mod forward;
+mod greeting;
+mod links;
+mod pages;
+mod pipeline;
+mod rewritten;
+mod route;
+pub mod server;
+mod target;
+mod tls;
+mod upload;
+mod upstream;
+
+pub use connection::{Catalogue, Connection, Connections, Lookup, Origin};
+pub use server::Listener;
+
+/// What an operator can choose. Every duration is a limit on waiting, never on a whole exchange: streams live.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// TCP and TLS handshake with a provider.
+    pub connect_timeout: Duration,
+    /// From the last byte of a request to the whole head of its answer.
+    pub head_timeout: Duration,
+    /// Between two pieces of an answer's body.
+    pub idle_timeout: Duration,
+    /// For the head of a caller's request; it also ends kept connections that say nothing.
+    pub header_read_timeout: Duration,
+    /// How long calls in flight may go on after the order to stop.
+    pub drain_timeout: Duration,
+    /// Headroom's name in `Via`. A call that already went through it is a loop, so two gateways in a row need two.
+    pub pseudonym: String,
+    /// Certificate authorities to trust beside the system's.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(300),
+            header_read_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+            pseudonym: "headroom".to_owned(),
+            extra_roots: Vec::new(),
+        }
+    }
+}
+
+/// Why a gateway could not be made.
+#[derive(Debug)]
+pub struct SetupError(String);
+
+impl std::fmt::Display for SetupError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+/// Everything that calls share.
+pub struct Gateway {
+    settings: Settings,
+    house: Arc<House>,
+    upstream: upstream::Upstream,
+    pages: pages::Pages,
+}
+
+impl Gateway {
+    /// A gateway for these connections; nothing is opened yet.
+    ///
+    /// # Errors
+    ///
+    /// When the settings do not fit (a pseudonym that is no token) or the client side cannot be set up.
+    pub fn new(catalogue: Arc<dyn Catalogue>, settings: Settings) -> Result<Self, SetupError> {
+        let token = !settings.pseudonym.is_empty()
+            && settings
+                .pseudonym
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if !token {
+            return Err(SetupError(format!(
+                "the pseudonym {:?} is not a token",
+                settings.pseudonym
+            )));
+        }
+        let house = Arc::new(House {
+            catalogue: RwLock::new(catalogue),
+            draining: AtomicBool::new(false),
+        });
+        Ok(Self {
+            upstream: upstream::Upstream::new(&settings).map_err(SetupError)?,
+            pages: pages::Pages::new(Arc::clone(&house)),
+            settings,
+            house,
+        })
+    }
+
+    /// Puts another catalogue in place. Calls in flight keep theirs, and so do the connections to providers.
+    pub fn replace(&self, catalogue: Arc<dyn Catalogue>) {
+        *self
+            .house
+            .catalogue
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = catalogue;
+    }
+}
+
+/// What the pages and the request path both look at.
+struct House {
+    /// Held for the length of a clone, never across an await.
+    catalogue: RwLock<Arc<dyn Catalogue>>,
+    draining: AtomicBool,
+}
+
+impl House {
+    fn catalogue(&self) -> Arc<dyn Catalogue> {
+        Arc::clone(
+            &self
+                .catalogue
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}

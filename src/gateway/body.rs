@@ -1,0 +1,204 @@
+//! Answers' bodies on their way back. Pieces are handed on as they come.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::rewritten::RewrittenBody;
+use super::upstream::UpstreamBody;
+use crate::clock;
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A provider's body on its way to the caller.
+pub(super) struct AnswerBody {
+    inner: UpstreamBody,
+    /// Read already, for translation; to be sent first.
+    read: VecDeque<Result<Frame<Bytes>, BoxError>>,
+    /// The provider may be silent for so long. The caller may be slow for longer: only waiting for the provider counts.
+    idle_timeout: Duration,
+    /// Made at the first wait, so that an answer that is there at once costs no timer.
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+    ended: bool,
+}
+
+impl AnswerBody {
+    pub(super) fn new(inner: UpstreamBody, idle_timeout: Duration) -> Self {
+        Self {
+            inner,
+            read: VecDeque::new(),
+            idle_timeout,
+            timer: None,
+            waiting: false,
+            ended: false,
+        }
+    }
+
+    /// Reads ahead, and gives the whole body if it ends within `limit`. What was read stays in front of the rest.
+    pub(super) async fn read_ahead(&mut self, limit: usize) -> Option<Bytes> {
+        let limit_bytes = u64::try_from(limit).unwrap_or(u64::MAX);
+        if self.inner.size_hint().lower() > limit_bytes {
+            return None;
+        }
+        let mut length = 0;
+        while let Some(frame) = poll_fn(|cx| self.poll_inner(cx)).await {
+            let failed = frame.is_err();
+            if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
+                length += data.len();
+            }
+            self.read.push_back(frame);
+            if failed || length > limit {
+                return None;
+            }
+        }
+        let mut pieces = self
+            .read
+            .iter()
+            .filter_map(|frame| frame.as_ref().ok()?.data_ref());
+        match (pieces.next(), pieces.next()) {
+            (None, _) => Some(Bytes::new()),
+            (Some(only), None) => Some(only.clone()),
+            _ => {
+                let mut whole = BytesMut::with_capacity(length);
+                self.read
+                    .iter()
+                    .filter_map(|frame| frame.as_ref().ok()?.data_ref())
+                    .for_each(|piece| whole.extend_from_slice(piece));
+                Some(whole.freeze())
+            }
+        }
+    }
+
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
+            self.waiting = false;
+            // An error is the end too: what follows it would be taken for the rest.
+            self.ended = !matches!(frame, Some(Ok(_)));
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let deadline = clock::monotonic() + self.idle_timeout;
+        let starts_waiting = !std::mem::replace(&mut self.waiting, true);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if starts_waiting {
+            timer.as_mut().reset(deadline);
+        }
+        ready!(timer.as_mut().poll(cx));
+        self.ended = true;
+        Poll::Ready(Some(Err("the provider sent nothing for too long".into())))
+    }
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = match self.read.pop_front() {
+            Some(frame) => Some(frame),
+            None => ready!(self.poll_inner(cx)),
+        };
+        if let Some(Err(error)) = &frame {
+            tracing::debug!(error = %error, "The answer broke off; the caller's transfer is broken too.");
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && (self.ended || self.inner.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read: usize = self
+            .read
+            .iter()
+            .filter_map(|frame| frame.as_ref().ok()?.data_ref())
+            .map(Bytes::len)
+            .sum();
+        let read = u64::try_from(read).unwrap_or(u64::MAX);
+        let rest = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint.set_lower(rest.lower().saturating_add(read));
+        hint
+    }
+}
+
+/// What the server side sends.
+pub(super) enum Body {
+    /// Nothing.
+    Empty,
+    /// Headroom's own words.
+    Full(Bytes),
+    /// A page of headroom's own.
+    Page(axum::body::Body),
+    /// A provider's answer.
+    Answer(AnswerBody),
+    /// A provider's answer with other URLs in it.
+    Rewritten(Box<RewrittenBody>),
+}
+
+impl Body {
+    pub(super) fn full(text: impl Into<Bytes>) -> Self {
+        Self::Full(text.into())
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Page(page) => Pin::new(page).poll_frame(cx).map_err(Into::into),
+            Self::Answer(answer) => Pin::new(answer).poll_frame(cx),
+            Self::Rewritten(answer) => Pin::new(&mut **answer).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Page(page) => page.is_end_stream(),
+            Self::Answer(answer) => answer.is_end_stream(),
+            Self::Rewritten(answer) => answer.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
+            Self::Page(page) => page.size_hint(),
+            Self::Answer(answer) => answer.size_hint(),
+            Self::Rewritten(answer) => answer.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Every way in which headroom itself ends a call, and the one place that maps them to HTTP.
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use super::body::Body;
+use super::failure::Failure;
+
+/// Why a call ends here.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// No `Host` in HTTP/1.1, several, an unreadable one, or one that contradicts `:authority`.
+    Host(&'static str),
+    /// `*` or an authority where a path is needed.
+    TargetForm,
+    /// `.` or `..` in some encoding.
+    DotSegment,
+    /// The path cannot be sent on without changing it.
+    Target,
+    /// TRACE would show the caller's credentials and what headroom adds; CONNECT would make an open proxy.
+    Method,
+    /// An `Upgrade`, such as WebSocket.
+    Upgrade,
+    /// A `Transfer-Encoding` that is not just `chunked`.
+    TransferCoding,
+    /// The call has been here before.
+    Loop,
+    /// No connection has this name.
+    UnknownConnection {
+        name: String,
+        closest: Option<String>,
+    },
+    /// The connection exists and cannot be used.
+    BrokenConnection { name: String, reason: String },
+    /// Nothing is at this address under `/-/`.
+    NoPage,
+    /// A page of headroom's own, asked for with a method that it does not have.
+    PageMethod,
+    /// The caller's body ended before its end, or was badly framed.
+    RequestBody,
+    /// The provider could not be reached or made no sense.
+    Upstream(Failure),
+}
+
+/// A problem as its answer says it (RFC 9457).
+#[derive(Serialize)]
+struct Details<'a> {
+    /// No type of headroom's own: the status says what a type would, and `code` says which case it is (section 4.2.1).
+    r#type: &'static str,
+    title: Option<&'static str>,
+    status: u16,
+    detail: String,
+    /// A stable word for programs.
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a str>,
+}
+
+impl Problem {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Host(_)
+            | Self::TargetForm
+            | Self::DotSegment
+            | Self::Target
+            | Self::RequestBody => StatusCode::BAD_REQUEST,
+            Self::Method | Self::PageMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Upgrade | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::UnknownConnection { .. } | Self::NoPage => StatusCode::NOT_FOUND,
+            Self::BrokenConnection { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Upstream(failure) => failure.status(),
+        }
+    }
+
+    /// A stable word for programs.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Host(_) => "bad-host",
+            Self::TargetForm => "bad-target",
+            Self::DotSegment => "dot-segment",
+            Self::Target => "inexact-target",
+            Self::Method | Self::PageMethod => "method-not-allowed",
+            Self::Upgrade => "upgrade-not-supported",
+            Self::TransferCoding => "transfer-coding-not-supported",
+            Self::Loop => "loop-detected",
+            Self::UnknownConnection { .. } => "unknown-connection",
+            Self::BrokenConnection { .. } => "broken-connection",
+            Self::NoPage => "not-found",
+            Self::RequestBody => "incomplete-request",
+            Self::Upstream(_) => "upstream-failed",
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Host(detail) => (*detail).to_owned(),
+            Self::TargetForm => "The request target must be a path.".to_owned(),
+            Self::DotSegment => {
+                "The path has a `.` or `..` segment. Headroom sends paths as they are and resolves none.".to_owned()
+            }
+            Self::Target => "The path cannot be sent to the provider without changing it.".to_owned(),
+            Self::Method => "TRACE and CONNECT are not passed on.".to_owned(),
+            Self::PageMethod => "This page of headroom's own has no such method.".to_owned(),
+            Self::Upgrade => "Protocol upgrades such as WebSocket are not passed on.".to_owned(),
+            Self::TransferCoding => "The only transfer coding known here is `chunked`.".to_owned(),
+            Self::Loop => "This request has been through this gateway already: a base_url leads back to it.".to_owned(),
+            Self::UnknownConnection { name, closest: Some(closest) } => {
+                format!("There is no connection `{name}`; did you mean `{closest}`? See /-/ for all.")
+            }
+            Self::UnknownConnection { name, closest: None } => {
+                format!("There is no connection `{name}`; see /-/ for all.")
+            }
+            Self::BrokenConnection { name, reason } => format!("The connection `{name}` cannot be used: {reason}"),
+            Self::NoPage => "There is nothing here; /-/ leads to what there is.".to_owned(),
+            Self::RequestBody => "The request's body ended too early or was badly framed.".to_owned(),
+            Self::Upstream(failure) => failure.detail().to_owned(),
+        }
+    }
+
+    fn extra_header(&self) -> Option<(HeaderName, &'static str)> {
+        match self {
+            Self::Method => Some((ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
+            Self::PageMethod => Some((ALLOW, "GET, HEAD")),
+            _ => None,
+        }
+    }
+
+    fn proxy_error(&self) -> Option<&'static str> {
+        match self {
+            Self::Upstream(failure) => Some(failure.token()),
+            Self::Loop => Some("proxy_loop_detected"),
+            Self::RequestBody | Self::Target => Some("http_request_error"),
+            _ => None,
+        }
+    }
+
+    /// The answer. `dress` puts on what the connection has to add, when there is one.
+    pub(super) fn response(
+        &self,
+        connection: Option<&str>,
+        pseudonym: &str,
+        dress: impl FnOnce(&mut HeaderMap, StatusCode),
+    ) -> Response<Body> {
+        let status = self.status();
+        let details = Details {
+            r#type: "about:blank",
+            title: status.canonical_reason(),
+            status: status.as_u16(),
+            detail: self.detail(),
+            code: self.code(),
+            connection,
+        };
+        // Strings and a number: there is nothing in it that could not be written.
+        let mut response = Response::new(Body::full(
+            serde_json::to_string(&details).unwrap_or_default(),
+        ));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some((name, value)) = self.extra_header() {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let proxy_status = self
+            .proxy_error()
+            .map(|token| format!("{pseudonym}; error={token}"));
+        if let Some(Ok(value)) = proxy_status.map(HeaderValue::try_from) {
+            headers.insert("proxy-status", value);
+        }
+        dress(headers, status);
+        response
+    }
+}

@@ -1,0 +1,135 @@
+//! What can go wrong between headroom and a provider, found by the types in an error's chain.
+
+use std::error::Error;
+use std::io;
+
+use http::StatusCode;
+
+/// What went wrong between headroom and the provider. The words are those of RFC 9209, section 2.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    Dns,
+    ConnectionTimeout,
+    ConnectionRefused,
+    Unroutable,
+    TlsCertificate,
+    TlsAlert,
+    TlsProtocol,
+    /// The connection ended before an answer came.
+    ConnectionTerminated,
+    ResponseTimeout,
+    Protocol,
+    /// An error that has none of these shapes.
+    Other,
+}
+
+/// A name that could not be resolved; the resolver wraps its errors in this so that they can be told from others.
+#[derive(Debug)]
+pub(super) struct DnsError(pub(super) io::Error);
+
+impl std::fmt::Display for DnsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "name resolution failed: {}", self.0)
+    }
+}
+
+impl Error for DnsError {}
+
+impl Failure {
+    /// Finds the shape of an error by the types in its chain.
+    pub(super) fn of(error: &reqwest::Error) -> Self {
+        let mut found = if error.is_timeout() {
+            Some(Self::ConnectionTimeout)
+        } else {
+            None
+        };
+        let mut link: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(error) = link {
+            // The innermost shape says most, so later links overwrite.
+            found = Self::of_link(error).or(found);
+            // An io::Error made around another error does not name it as its source.
+            link = match error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref)
+            {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        found.unwrap_or(Self::Other)
+    }
+
+    fn of_link(error: &(dyn Error + 'static)) -> Option<Self> {
+        if error.is::<DnsError>() {
+            return Some(Self::Dns);
+        }
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return Some(match error {
+                rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+                    Self::TlsCertificate
+                }
+                rustls::Error::AlertReceived(_) => Self::TlsAlert,
+                _ => Self::TlsProtocol,
+            });
+        }
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_parse() || error.is_parse_status() {
+                return Some(Self::Protocol);
+            }
+            let ended = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+            return ended.then_some(Self::ConnectionTerminated);
+        }
+        let error = error.downcast_ref::<io::Error>()?;
+        Some(match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,
+            io::ErrorKind::TimedOut => Self::ConnectionTimeout,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unroutable,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Self::ConnectionTerminated,
+            _ => return None,
+        })
+    }
+
+    pub(super) const fn token(self) -> &'static str {
+        match self {
+            Self::Dns => "dns_error",
+            Self::ConnectionTimeout => "connection_timeout",
+            Self::ConnectionRefused => "connection_refused",
+            Self::Unroutable => "destination_ip_unroutable",
+            Self::TlsCertificate => "tls_certificate_error",
+            Self::TlsAlert => "tls_alert_received",
+            Self::TlsProtocol => "tls_protocol_error",
+            Self::ConnectionTerminated => "connection_terminated",
+            Self::ResponseTimeout => "http_response_timeout",
+            Self::Protocol => "http_protocol_error",
+            Self::Other => "proxy_internal_error",
+        }
+    }
+
+    pub(super) const fn detail(self) -> &'static str {
+        match self {
+            Self::Dns => "The provider's host name could not be resolved.",
+            Self::ConnectionTimeout => "The provider did not accept the connection in time.",
+            Self::ConnectionRefused => "The provider refused the connection.",
+            Self::Unroutable => "There is no route to the provider's address.",
+            Self::TlsCertificate => "The provider's certificate is not trusted.",
+            Self::TlsAlert => "The provider ended the TLS handshake with an alert.",
+            Self::TlsProtocol => "The TLS handshake with the provider failed.",
+            Self::ConnectionTerminated => "The provider closed the connection before it answered.",
+            Self::ResponseTimeout => "The provider did not answer in time.",
+            Self::Protocol => {
+                "The provider's answer is not valid HTTP, or not an answer to this request."
+            }
+            Self::Other => "The call to the provider failed.",
+        }
+    }
+
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::ConnectionTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+}

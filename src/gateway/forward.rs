@@ -1,0 +1,192 @@
+//! The two heads as they pass: what a request becomes for the provider, and what an answer becomes for the caller.
+
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
+
+use super::body::Body;
+use super::coding::{self, Coding};
+use super::error::Problem;
+use super::failure::Failure;
+use super::fields;
+use super::route::Route;
+use super::upload::RequestBody;
+use super::upstream::{Freshness, Outgoing, UpstreamBody};
+use crate::adapter::Answer;
+
+/// The request for the provider. Without a body it can be made again from the same head.
+pub(super) fn outgoing(
+    head: &request::Parts,
+    body: Option<Incoming>,
+    route: &Route<'_>,
+    pseudonym: &str,
+) -> Result<Outgoing, Problem> {
+    let origin = &route.connection.origin;
+    let url = origin.url(&route.target).ok_or(Problem::Target)?;
+    let body = body.filter(|body| !body.is_end_stream());
+
+    let mut headers = head.headers.clone();
+    let takes_trailers = fields::has_token(&headers, &TE, "trailers");
+    fields::strip_hop_by_hop(&mut headers);
+    fields::strip_forwarded(&mut headers);
+    // The client writes the provider's own; `100-continue` was for headroom, which asks for the body when it needs it.
+    headers.remove(HOST);
+    headers.remove(EXPECT);
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        if origin.is_plain() {
+            // HTTP/1.1 wants TE named; HTTP/2, which TLS may bring, knows no Connection.
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+    if route.connection.adapter.rewrite_urls {
+        // URLs cannot be rewritten in what is compressed.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    } else if route.connection.adapter.looks_at_bodies() {
+        coding::accept_readable(&mut headers);
+    }
+    frame(&mut headers, &head.method, body.as_ref());
+    fields::append_via(&mut headers, head.version, pseudonym);
+
+    let repeatable = body.is_none() && is_safe(&head.method);
+    let (body, progress) = body.map(RequestBody::new).unzip();
+    Ok(Outgoing {
+        method: head.method.clone(),
+        url,
+        headers,
+        body,
+        progress,
+        connection: if repeatable {
+            Freshness::Kept
+        } else {
+            Freshness::Fresh
+        },
+    })
+}
+
+/// Framing is written anew from what was received, so that it cannot contradict it.
+fn frame(headers: &mut HeaderMap, method: &Method, body: Option<&Incoming>) {
+    headers.remove(CONTENT_LENGTH);
+    match body.map(|body| body.size_hint().exact()) {
+        Some(Some(length)) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        // Without this the client would drop the body of a GET, whose length it does not know, in silence.
+        Some(None) => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        // Providers answer 411 to a POST that does not say that it is empty.
+        None if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+        }
+        None => {}
+    }
+}
+
+/// Safe in the sense of RFC 9110, section 9.2.1. DELETE could be repeated too, but its second answer is another one.
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// A provider's answer, fit for the caller: its head, and its body where it can have one.
+pub(super) struct Received {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) reason: Option<ReasonPhrase>,
+    pub(super) body: Option<UpstreamBody>,
+}
+
+impl Received {
+    /// The answer to the caller, with another status where translation found a better one.
+    pub(super) fn into_response(self, status: Option<StatusCode>, body: Body) -> Response<Body> {
+        let mut response = Response::new(body);
+        *response.status_mut() = status.unwrap_or(self.status);
+        *response.headers_mut() = self.headers;
+        // A provider's own words for its status, unless the status is not its own.
+        if let Some(reason) = self
+            .reason
+            .filter(|_| status.is_none_or(|status| status == self.status))
+        {
+            response.extensions_mut().insert(reason);
+        }
+        response
+    }
+
+    /// Its head, as the translator takes it.
+    pub(super) const fn answer(&self) -> Answer<'_> {
+        Answer {
+            status: self.status,
+            headers: &self.headers,
+            body: None,
+        }
+    }
+
+    /// The media type without parameters, as it was sent.
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.headers.get(CONTENT_TYPE)?.to_str().ok()
+    }
+
+    /// URLs in the body can be rewritten: it is JSON, plain, and whole.
+    pub(super) fn is_rewritable(&self) -> bool {
+        let media_type = self
+            .content_type()
+            .and_then(|value| value.split(';').next())
+            .unwrap_or_default();
+        let media_type = media_type.trim().to_ascii_lowercase();
+        let is_json = media_type == "application/json" || media_type.ends_with("+json");
+        is_json && self.status != StatusCode::PARTIAL_CONTENT && self.coding() == Coding::Identity
+    }
+
+    /// What the body is coded in.
+    pub(super) fn coding(&self) -> Coding {
+        Coding::of(&self.headers)
+    }
+}
+
+/// Takes an answer apart.
+pub(super) fn received(
+    method: &Method,
+    answer: Response<UpstreamBody>,
+    pseudonym: &str,
+) -> Result<Received, Problem> {
+    let (mut head, body) = answer.into_parts();
+    let headers = &mut head.headers;
+    let foreign_coding = fields::tokens(headers, &TRANSFER_ENCODING)
+        .any(|coding| !coding.eq_ignore_ascii_case("chunked"));
+    let is_coded = headers.contains_key(TRANSFER_ENCODING);
+    // Nobody asked for another protocol; and a coding under `chunked` would stay on the body without its name.
+    if head.status.is_informational() || foreign_coding {
+        return Err(Problem::Upstream(Failure::Protocol));
+    }
+    fields::strip_hop_by_hop(headers);
+    fields::append_via(headers, head.version, pseudonym);
+
+    let has_no_body = matches!(
+        head.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    let body = (*method != Method::HEAD && !has_no_body).then_some(body);
+    if let Some(body) = &body {
+        // The length that the transfer really has: a Content-Length beside a Transfer-Encoding is void (RFC 9112, 6.3).
+        if headers.remove(CONTENT_LENGTH).is_some()
+            && let Some(length) = body.size_hint().exact()
+        {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    } else if head.status == StatusCode::NO_CONTENT
+        || is_coded
+        || headers.get_all(CONTENT_LENGTH).iter().count() > 1
+    {
+        headers.remove(CONTENT_LENGTH);
+    }
+    Ok(Received {
+        status: head.status,
+        reason: head.extensions.remove(),
+        headers: head.headers,
+        body,
+    })
+}

@@ -1,0 +1,100 @@
+//! Headroom's own pages: health, readiness, and the list of connections at `/-/`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Redirect};
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+
+use super::House;
+use super::body::Body;
+use super::error::Problem;
+
+/// The router of headroom's own pages. Calls to providers never pass it.
+pub(super) struct Pages {
+    service: TowerToHyperService<Router>,
+}
+
+impl Pages {
+    pub(super) fn new(house: Arc<House>) -> Self {
+        let router = Router::new()
+            .route("/", get(leads_to_pages))
+            .route("/-", get(leads_to_pages))
+            .route("/-/", get(overview))
+            .route("/-/healthz", get(async || "ok\n"))
+            .route("/-/readyz", get(readiness))
+            .fallback(async || StatusCode::NOT_FOUND)
+            .with_state(house);
+        Self {
+            service: TowerToHyperService::new(router),
+        }
+    }
+
+    /// Answers a request for a page.
+    pub(super) async fn answer(&self, head: Parts, pseudonym: &str) -> Response<Body> {
+        let request = Request::from_parts(head, axum::body::Body::empty());
+        let Ok(response) = self.service.call(request).await;
+        match response.status() {
+            StatusCode::NOT_FOUND => Problem::NoPage.response(None, pseudonym, |_, _| {}),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Problem::PageMethod.response(None, pseudonym, |_, _| {})
+            }
+            _ => response.map(Body::Page),
+        }
+    }
+}
+
+async fn leads_to_pages() -> Redirect {
+    Redirect::temporary("/-/")
+}
+
+async fn readiness(State(house): State<Arc<House>>) -> impl IntoResponse {
+    if house.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
+
+async fn overview(State(house): State<Arc<House>>) -> impl IntoResponse {
+    let mut page = String::from(
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>headroom</title></head>\n<body>\n\
+         <h1>headroom</h1>\n<p>Calls to these connections pass through here.</p>\n<ul>\n",
+    );
+    for name in house.catalogue().names() {
+        let name = escaped(&name);
+        page.push_str(&format!("<li><code>/{name}/</code></li>\n"));
+    }
+    page.push_str("</ul>\n</body>\n</html>\n");
+    let headers = [
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Html(page))
+}
+
+/// Names come from configuration files, which are not HTML.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            other => safe.push(other),
+        }
+    }
+    safe
+}

@@ -1,0 +1,167 @@
+//! The request path on one screen.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+
+use super::body::{AnswerBody, Body};
+use super::coding::Coding;
+use super::error::Problem;
+use super::failure::Failure;
+use super::forward::{self, Received};
+use super::rewritten::{self, RewrittenBody};
+use super::route::{self, Destination, Entrance, Route};
+use super::{Gateway, links};
+use crate::adapter::{Answer, BODY_LIMIT, Call};
+use crate::rewrite::Rewriter;
+use crate::translate::{documented, translate};
+use crate::{clock, emit};
+
+impl Gateway {
+    /// Answers one request.
+    pub(super) async fn answer(
+        &self,
+        entrance: &Entrance,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let catalogue = self.house.catalogue();
+        let route = match route::route(&head, entrance, &*catalogue) {
+            Ok(Destination::Own) => return self.pages.answer(head, &self.settings.pseudonym).await,
+            Ok(Destination::Provider(route)) => route,
+            Err(problem) => return self.refuse(&head, None, &problem),
+        };
+        match self.proxy(&head, body, &route).await {
+            Ok(response) => response,
+            Err(problem) => self.refuse(&head, Some(&route), &problem),
+        }
+    }
+
+    /// One call to a provider: check → forward → translate → emit → stream.
+    async fn proxy(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        route: &Route<'_>,
+    ) -> Result<Response<Body>, Problem> {
+        let connection = &*route.connection;
+        route::check(head, route, &self.settings.pseudonym)?;
+        let mut received = self.forward(head, body, route).await?;
+        // The clock is read here, where the provider's numbers are new, and nowhere else.
+        let now = clock::now();
+        let mut body = received
+            .body
+            .take()
+            .map(|body| AnswerBody::new(body, self.settings.idle_timeout));
+        let call = call(head, route);
+        let read = read_ahead(route, &call, &received, body.as_mut()).await;
+        let answer = Answer {
+            body: read.as_deref(),
+            ..received.answer()
+        };
+        let translation = translate(&connection.adapter, &connection.terms, &call, &answer, now);
+        let body = stream(route, &mut received, body);
+        // Links come before the standard headers: a native field that these move away is kept as it was.
+        links::rewrite(&mut received.headers, &connection.origin, || route.mount());
+        emit::write_headers(
+            &mut received.headers,
+            &translation,
+            received.status,
+            &connection.style,
+        );
+        tracing::debug!(
+            connection = connection.name,
+            method = %head.method,
+            upstream.status = received.status.as_u16(),
+            notes = ?translation.notes,
+            "A call was answered."
+        );
+        Ok(received.into_response(translation.status, body))
+    }
+
+    /// Sends the call. What is safe to repeat is repeated once when the connection that it went out on turned out to be
+    /// dead; nothing else is ever sent twice.
+    async fn forward(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        route: &Route<'_>,
+    ) -> Result<Received, Problem> {
+        let pseudonym = &self.settings.pseudonym;
+        let outgoing = forward::outgoing(head, Some(body), route, pseudonym)?;
+        let repeatable = outgoing.is_repeatable();
+        let answer = match self.upstream.send(outgoing).await {
+            Err(Problem::Upstream(Failure::ConnectionTerminated)) if repeatable => {
+                let again = forward::outgoing(head, None, route, pseudonym)?.on_fresh_connection();
+                self.upstream.send(again).await?
+            }
+            answer => answer?,
+        };
+        forward::received(&head.method, answer, pseudonym)
+    }
+
+    /// An answer of headroom's own, with what is known of the connection's limits.
+    fn refuse(&self, head: &Parts, route: Option<&Route<'_>>, problem: &Problem) -> Response<Body> {
+        let name = route.map(|route| route.connection.name.as_str());
+        tracing::debug!(
+            connection = name,
+            code = problem.code(),
+            "A call was refused or failed."
+        );
+        let mut response = problem.response(name, &self.settings.pseudonym, |headers, status| {
+            if let Some(route) = route {
+                let connection = &*route.connection;
+                let known = documented(
+                    &connection.adapter,
+                    &connection.terms,
+                    &call(head, route),
+                    clock::now(),
+                );
+                emit::write_headers(headers, &known, status, &connection.style);
+            }
+        });
+        if head.method == Method::HEAD {
+            *response.body_mut() = Body::Empty;
+        }
+        response
+    }
+}
+
+/// The body, where the adapter needs it to understand the answer and it is short and plain.
+async fn read_ahead(
+    route: &Route<'_>,
+    call: &Call<'_>,
+    received: &Received,
+    body: Option<&mut AnswerBody>,
+) -> Option<Bytes> {
+    let adapter = &route.connection.adapter;
+    let body = body.filter(|_| adapter.reads_body(call, &received.answer()))?;
+    let coding = received.coding();
+    if coding == Coding::Other {
+        return None;
+    }
+    coding.undo(body.read_ahead(BODY_LIMIT).await?, BODY_LIMIT)
+}
+
+/// The body as the caller gets it.
+fn stream(route: &Route<'_>, received: &mut Received, body: Option<AnswerBody>) -> Body {
+    let connection = &*route.connection;
+    if !(connection.adapter.rewrite_urls && received.is_rewritable()) {
+        return body.map_or(Body::Empty, Body::Answer);
+    }
+    rewritten::strip_byte_fields(&mut received.headers);
+    let rewriter = Rewriter::new(&connection.origin.base_url(), &route.mount());
+    body.map_or(Body::Empty, |body| {
+        Body::Rewritten(Box::new(RewrittenBody::new(body, rewriter.stream())))
+    })
+}
+
+/// What the translator is told of the call.
+fn call<'a>(head: &'a Parts, route: &'a Route<'_>) -> Call<'a> {
+    Call {
+        method: &head.method,
+        path: Some(route.path()),
+        headers: Some(&head.headers),
+    }
+}

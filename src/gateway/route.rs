@@ -1,0 +1,251 @@
+//! Which connection a request is for, and what of its target is the provider's.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::uri::Authority;
+use http::{Method, Version, request::Parts};
+
+use super::connection::{Catalogue, Connection, Lookup};
+use super::error::Problem;
+use super::{fields, target};
+
+/// Where a request came in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Entrance {
+    /// A listener of its own belongs to this connection, whatever the path and the host.
+    pub(super) connection: Option<String>,
+}
+
+/// Who answers.
+pub(super) enum Destination<'a> {
+    /// Headroom itself, at `/` and under `/-/`.
+    Own,
+    /// A provider.
+    Provider(Route<'a>),
+}
+
+/// A call on its way to a provider.
+pub(super) struct Route<'a> {
+    /// Its connection.
+    pub(super) connection: Arc<Connection>,
+    /// The raw path and query at the provider.
+    pub(super) target: Cow<'a, str>,
+    /// The host that the caller addressed, with its port.
+    host: Option<&'a str>,
+    /// The first segment as the caller wrote it, where that chose the connection.
+    segment: Option<&'a str>,
+}
+
+impl Route<'_> {
+    /// The raw path at the provider.
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// Headroom's own address of this connection, as the caller wrote it, without a slash at the end.
+    pub(super) fn mount(&self) -> String {
+        let mut mount = String::new();
+        // Without a host (HTTP/1.0) the reference is relative, which leads back just as well.
+        if let Some(host) = self.host {
+            mount.push_str("http://");
+            mount.push_str(host);
+        }
+        if let Some(segment) = self.segment {
+            mount.push('/');
+            mount.push_str(segment);
+        }
+        mount
+    }
+}
+
+/// Finds who answers, and refuses what nobody must.
+pub(super) fn route<'a>(
+    head: &'a Parts,
+    entrance: &Entrance,
+    catalogue: &dyn Catalogue,
+) -> Result<Destination<'a>, Problem> {
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Err(Problem::Method);
+    }
+    let host = host(head)?;
+    let whole = head
+        .uri
+        .path_and_query()
+        .map_or("/", |whole| whole.as_str());
+    if !whole.starts_with('/') {
+        return Err(Problem::TargetForm);
+    }
+    if let Some(name) = entrance
+        .connection
+        .as_deref()
+        .or_else(|| localhost_label(host))
+    {
+        let (connection, target) = (find(catalogue, name)?, Cow::Borrowed(whole));
+        return Ok(Destination::Provider(Route {
+            connection,
+            target,
+            host,
+            segment: None,
+        }));
+    }
+    let end = whole[1..]
+        .find(['/', '?'])
+        .map_or(whole.len(), |end| end + 1);
+    let (segment, rest) = (&whole[1..end], &whole[end..]);
+    if segment == "-" || (segment.is_empty() && !rest.starts_with('/')) {
+        return Ok(Destination::Own);
+    }
+    let connection = find(catalogue, &target::decoded_name(segment))?;
+    // `/crm` and `/crm?q` stand for `/crm/` and `/crm/?q`: a request target has a path.
+    let target = if rest.starts_with('/') {
+        Cow::Borrowed(rest)
+    } else {
+        Cow::Owned(format!("/{rest}"))
+    };
+    Ok(Destination::Provider(Route {
+        connection,
+        target,
+        host,
+        segment: Some(segment),
+    }))
+}
+
+/// The checks that only a call to a provider has to pass.
+pub(super) fn check(head: &Parts, route: &Route<'_>, pseudonym: &str) -> Result<(), Problem> {
+    if target::has_dot_segment(route.path()) {
+        return Err(Problem::DotSegment);
+    }
+    // Java's client offers `h2c` on each plain request; an offer may be ignored, and that one is.
+    let asks_for_upgrade = fields::has_token(&head.headers, &CONNECTION, "upgrade")
+        && fields::tokens(&head.headers, &UPGRADE)
+            .any(|protocol| !protocol.eq_ignore_ascii_case("h2c"));
+    if asks_for_upgrade {
+        return Err(Problem::Upgrade);
+    }
+    // hyper takes `chunked` off; any coding under it would stay on the body while the field is stripped.
+    if fields::tokens(&head.headers, &TRANSFER_ENCODING)
+        .any(|coding| !coding.eq_ignore_ascii_case("chunked"))
+    {
+        return Err(Problem::TransferCoding);
+    }
+    if fields::has_passed(&head.headers, pseudonym) {
+        return Err(Problem::Loop);
+    }
+    Ok(())
+}
+
+/// The host that the caller addressed: only for choosing a connection and for writing links, never for connecting.
+fn host(head: &Parts) -> Result<Option<&str>, Problem> {
+    let mut lines = head.headers.get_all(HOST).iter();
+    let line = lines.next();
+    if lines.next().is_some() {
+        return Err(Problem::Host("The request has several Host fields."));
+    }
+    let unreadable = Problem::Host("The Host field is not a host with an optional port.");
+    let field = match line.map(|line| line.to_str()) {
+        None => None,
+        Some(Ok(text)) if is_host(text) => Some(text),
+        Some(_) => return Err(unreadable),
+    };
+    // In HTTP/2 this is `:authority`; in HTTP/1.1 it is an absolute-form target, which outranks Host (RFC 9112, 3.2.2).
+    let authority = head.uri.authority().map(Authority::as_str);
+    if authority.is_some_and(|authority| !is_host(authority)) {
+        return Err(unreadable);
+    }
+    match (authority, field) {
+        (Some(authority), Some(field))
+            if head.version == Version::HTTP_2 && !authority.eq_ignore_ascii_case(field) =>
+        {
+            Err(Problem::Host("The Host field contradicts :authority."))
+        }
+        (None, None) if head.version == Version::HTTP_11 => {
+            Err(Problem::Host("The request has no Host field."))
+        }
+        // Even with an absolute-form target a request without Host is malformed.
+        (Some(_), None) if head.version == Version::HTTP_11 => {
+            Err(Problem::Host("The request has no Host field."))
+        }
+        (Some(host), _) | (None, Some(host)) => Ok(Some(host)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    !text.contains('@')
+        && text
+            .parse::<Authority>()
+            .is_ok_and(|authority| !authority.host().is_empty())
+}
+
+/// `crm` of `crm.localhost:8080`. Every system resolves such names to itself (RFC 6761).
+fn localhost_label(host: Option<&str>) -> Option<&str> {
+    const SUFFIX: &str = ".localhost";
+    let host = host?;
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let at = name.len().checked_sub(SUFFIX.len()).filter(|at| *at > 0)?;
+    let (label, suffix) = name.split_at_checked(at)?;
+    suffix.eq_ignore_ascii_case(SUFFIX).then_some(label)
+}
+
+fn find(catalogue: &dyn Catalogue, name: &str) -> Result<Arc<Connection>, Problem> {
+    match catalogue.connection(name) {
+        Lookup::Found(connection) => Ok(connection),
+        Lookup::Broken(reason) => Err(Problem::BrokenConnection {
+            name: name.to_owned(),
+            reason,
+        }),
+        Lookup::Unknown => Err(Problem::UnknownConnection {
+            name: name.chars().take(MAX_SHOWN).collect(),
+            closest: closest(catalogue, name),
+        }),
+    }
+}
+
+/// As much of an unknown name as is worth showing, and comparing: the comparison costs the product of the lengths.
+const MAX_SHOWN: usize = 64;
+
+fn closest(catalogue: &dyn Catalogue, name: &str) -> Option<String> {
+    let name: String = name
+        .chars()
+        .take(MAX_SHOWN)
+        .flat_map(char::to_lowercase)
+        .collect();
+    // One slip for every three letters is a misspelling; more is another word.
+    let slips = (name.chars().count() / 3).max(1);
+    catalogue
+        .names()
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&known, &name), known))
+        .filter(|(distance, _)| *distance <= slips)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_labels() {
+        assert_eq!(localhost_label(Some("crm.localhost:8080")), Some("crm"));
+        assert_eq!(localhost_label(Some("crm.LocalHost.")), Some("crm"));
+        assert_eq!(localhost_label(Some("localhost:8080")), None);
+        assert_eq!(localhost_label(Some(".localhost")), None);
+        assert_eq!(localhost_label(Some("crm.localhost.example")), None);
+        assert_eq!(localhost_label(Some("[::1]:80")), None);
+        assert_eq!(localhost_label(None), None);
+    }
+
+    #[test]
+    fn hosts() {
+        for good in ["localhost", "127.0.0.1:80", "[::1]:8080", "a.b"] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in ["", "a b", "user@host", "a/b", "a,b c"] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The server side: accepting, serving HTTP/1.1 and HTTP/2 on one port, and draining.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::Gateway;
+use super::greeting::Greeting;
+use super::route::Entrance;
+
+/// A socket to accept on.
+pub struct Listener {
+    /// Bound and listening.
+    pub socket: TcpListener,
+    /// Every request here is for this connection; `None` for the gateway's main port.
+    pub connection: Option<String>,
+}
+
+/// The longest head of a request, which also bounds what is read ahead of a body.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Calls at a time on one HTTP/2 connection.
+const STREAMS: u32 = 256;
+
+impl Gateway {
+    /// Serves until `shutdown` is ready, then stops accepting and lets the calls in flight finish, for as long as the
+    /// drain timeout allows.
+    pub async fn serve(
+        self: Arc<Self>,
+        listeners: Vec<Listener>,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let (stop, stopped) = watch::channel(false);
+        let mut doors = JoinSet::new();
+        for listener in listeners {
+            doors.spawn(Arc::clone(&self).accept(listener, stopped.clone()));
+        }
+        shutdown.await;
+        self.house.draining.store(true, Ordering::Relaxed);
+        // Nobody listens any more when there was no listener.
+        let _ = stop.send(true);
+        while doors.join_next().await.is_some() {}
+    }
+
+    async fn accept(self: Arc<Self>, listener: Listener, mut stopped: watch::Receiver<bool>) {
+        let Listener { socket, connection } = listener;
+        let entrance = Arc::new(Entrance { connection });
+        let server = self.server();
+        let graceful = GracefulShutdown::new();
+        let mut callers = JoinSet::new();
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                Some(_) = callers.join_next() => {}
+                stream = next_caller(&socket) => {
+                    let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
+                    let service = service_fn(move |request| {
+                        let (gateway, entrance) = (Arc::clone(&gateway), Arc::clone(&entrance));
+                        async move { Ok::<_, Infallible>(gateway.answer(&entrance, request).await) }
+                    });
+                    let stream = TokioIo::new(Greeting::new(stream, self.settings.header_read_timeout));
+                    let conversation = graceful.watch(server.serve_connection(stream, service).into_owned());
+                    callers.spawn(async move {
+                        if let Err(error) = conversation.await {
+                            tracing::debug!(error = %error, "A caller's connection ended badly.");
+                        }
+                    });
+                }
+            }
+        }
+        drop(socket);
+        if tokio::time::timeout(self.settings.drain_timeout, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                calls.left = callers.len(),
+                "The time to finish is over; what is left is cut."
+            );
+        }
+        callers.shutdown().await;
+    }
+
+    fn server(&self) -> auto::Builder<TokioExecutor> {
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.settings.header_read_timeout)
+            .max_buf_size(HEAD_BYTES);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+            .keep_alive_interval(Duration::from_secs(30));
+        server
+    }
+}
+
+/// Accepts one connection. While that fails for want of something, as when file descriptors have run out, it waits,
+/// longer each time: trying on at once would only take the time that calls in flight need to end.
+async fn next_caller(socket: &TcpListener) -> TcpStream {
+    const LONGEST: Duration = Duration::from_secs(1);
+    let mut wait = Duration::from_millis(5);
+    loop {
+        match socket.accept().await {
+            Ok((stream, _)) => {
+                // Answers are small and somebody waits for them. A socket that refuses this is about to fail anyway.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) if is_callers_fault(&error) => {}
+            Err(error) => {
+                tracing::warn!(error = %error, wait_ms = wait.as_millis(), "Accepting failed; waiting.");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST);
+            }
+        }
+    }
+}
+
+/// The caller was gone before it was accepted; the next one need not wait for that.
+fn is_callers_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}

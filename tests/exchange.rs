@@ -1,0 +1,36 @@
+//! The gateway over real sockets: what a caller sends, what a scripted provider gets, what it answers, what comes back.
+
+mod bodies;
+mod failures;
+mod heads;
+mod serving;
+mod targets;
+mod tls;
+mod transcripts;
+
+/// The status of a raw answer.
+fn status(answer: &str) -> u16 {
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    status.unwrap_or_else(|| panic!("no status in {answer:?}"))
+}
+
+/// The values of a field of a raw message.
+fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
+    let head = message.split("\r\n\r\n").next().unwrap_or_default();
+    head.lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(": "))
+        .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// What follows the head of a raw message.
+fn body(message: &str) -> &str {
+    message.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

@@ -1,0 +1,5 @@
+//! What the tests share.
+
+pub(crate) mod cases;
+pub(crate) mod harness;
+pub(crate) mod upstream;
