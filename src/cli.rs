@@ -1,6 +1,7 @@
 //! The command line: wires everything. The only layer that reads files and the environment.
 
 mod check;
+mod demo;
 mod files;
 mod log;
 mod mounts;
@@ -39,6 +40,8 @@ enum Command {
     New(new::Arguments),
     /// JSON Schema for editors
     Schema(schema::Arguments),
+    /// Simulated providers, the gateway before them and live calls
+    Demo(demo::Arguments),
     /// Stand in for providers: their limits, their headers, their refusals
     Simulate(simulate::Arguments),
 }
@@ -92,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Providers(arguments) => providers::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match outcome {

@@ -7,6 +7,7 @@
 )]
 
 mod catalog;
+mod demo;
 mod exchange;
 mod simulate;
 mod support;

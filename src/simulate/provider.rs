@@ -2,6 +2,8 @@
 
 mod notices;
 
+pub use notices::thousands;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

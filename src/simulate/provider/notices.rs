@@ -21,9 +21,10 @@ impl Provider {
                 self.adapter.plans().join("|")
             ));
         }
-        for (policy, quota, secs) in self.enforced() {
-            notices.push(enforced_notice(policy, quota, secs));
-        }
+        let enforced = self.enforced().zip(self.summaries());
+        notices.extend(enforced.map(|((policy, ..), summary)| {
+            format!("{}: {summary}{}", policy.name, footnotes(policy))
+        }));
         let unknown = |wanted: bool| -> Vec<&str> {
             let policies = self.adapter.policies.iter().enumerate();
             policies
@@ -57,6 +58,12 @@ impl Provider {
         }
         notices.extend(self.unwritable(now));
         notices
+    }
+
+    /// What is enforced, a sentence for each policy.
+    pub fn summaries(&self) -> impl Iterator<Item = String> {
+        self.enforced()
+            .map(|(policy, quota, secs)| summary(policy, quota, secs))
     }
 
     /// What the simulator has no words for.
@@ -100,20 +107,23 @@ impl Provider {
     }
 }
 
-fn enforced_notice(policy: &Policy, quota: u64, secs: Option<u64>) -> String {
-    let name = &policy.name;
-    let unit = &policy.unit;
-    let mut text = match (&policy.kind, secs) {
-        (Some(WindowKind::Concurrent), _) => format!("{name}: {quota} requests at a time"),
-        (_, Some(secs)) => format!("{name}: {quota} {unit} in {}", length(secs)),
-        (_, None) => format!("{name}: {quota} {unit}"),
-    };
+/// What is enforced of a policy: `30 requests in an hour`.
+fn summary(policy: &Policy, quota: u64, secs: Option<u64>) -> String {
+    let (unit, quota) = (&policy.unit, thousands(quota));
+    match (policy.kind, secs) {
+        (Some(WindowKind::Concurrent), _) => format!("{quota} requests at a time"),
+        (_, Some(secs)) => format!("{quota} {unit} in {}", length(secs)),
+        (_, None) => format!("{quota} {unit}"),
+    }
+}
+
+fn footnotes(policy: &Policy) -> String {
+    let mut text = String::new();
     if let Some(secs) = policy.slower_than_secs {
         text.push_str(&format!(" that run for {secs} seconds or longer"));
     }
-    if !matches!(policy.unit, Unit::Requests | Unit::ConcurrentRequests)
-        && policy.weights.is_empty()
-    {
+    let counts_requests = matches!(policy.unit, Unit::Requests | Unit::ConcurrentRequests);
+    if !counts_requests && policy.weights.is_empty() {
         text.push_str(" (here, each request costs 1)");
     }
     if policy.soft {
@@ -132,5 +142,47 @@ fn length(secs: u64) -> String {
         (1, "hour") => "an hour".to_owned(),
         (1, unit) => format!("a {unit}"),
         (count, unit) => format!("{count} {unit}s"),
+    }
+}
+
+/// A number for people: `250,000`.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{length, thousands};
+
+    #[test]
+    fn numbers_and_lengths_are_for_people() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(thousands(number), text);
+        }
+        for (secs, text) in [
+            (1, "a second"),
+            (10, "10 seconds"),
+            (60, "a minute"),
+            (90, "90 seconds"),
+            (3_600, "an hour"),
+            (21_600, "6 hours"),
+            (86_400, "a day"),
+        ] {
+            assert_eq!(length(secs), text);
+        }
     }
 }
