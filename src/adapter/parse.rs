@@ -63,7 +63,9 @@ fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {
     });
     for (index, policy) in policies.iter().enumerate() {
         let named = exhausted.iter().any(|rule| rule.policy == Some(index));
-        if policy.readings.is_empty() && policy.quota == Quota::Unknown && !named {
+        // A plain 429 speaks of the only policy there is.
+        let only = policies.len() == 1;
+        if policy.readings.is_empty() && policy.quota == Quota::Unknown && !named && !only {
             mistakes.push(
                 "policy-never-read",
                 policy_span(root, &policy.name),

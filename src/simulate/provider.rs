@@ -54,6 +54,19 @@ pub struct Provider {
     rules: Vec<Option<(Rule, Option<u64>)>>,
 }
 
+/// What a simulated provider enforces of one policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Enforced<'a> {
+    /// The policy's index.
+    pub index: usize,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Its quota.
+    pub quota: u64,
+    /// The length of its window.
+    pub window_secs: Option<u64>,
+}
+
 /// A request, as far as limits are concerned.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -111,11 +124,11 @@ impl Provider {
         let rules = adapter
             .policies
             .iter()
-            .zip(&terms.quotas)
-            .map(|(policy, quota)| {
+            .enumerate()
+            .map(|(index, policy)| {
                 let own = account.quotas.get(&*policy.name).and_then(|own| own.1);
                 let length = own.map(WindowLength::Seconds);
-                let rule = Rule::new(policy, (*quota)?, length, Some(&zone), now)?;
+                let rule = Rule::new(policy, terms.quota(index)?, length, Some(&zone), now)?;
                 let secs = own.or_else(|| window::length_secs(policy, Some(&zone), now));
                 Some((rule, secs))
             })
@@ -148,12 +161,17 @@ impl Provider {
         self.plan.as_deref()
     }
 
-    /// What is enforced: policy, quota, window in seconds.
-    pub fn enforced(&self) -> impl Iterator<Item = (&Policy, u64, Option<u64>)> {
-        let rules = self.adapter.policies.iter().zip(&self.rules);
-        rules.filter_map(|(policy, rule)| {
-            let (rule, secs) = rule.as_ref()?;
-            Some((policy, rule.quota, *secs))
+    /// What is enforced.
+    pub fn enforced(&self) -> impl Iterator<Item = Enforced<'_>> {
+        let rules = self.adapter.policies.iter().zip(&self.rules).enumerate();
+        rules.filter_map(|(index, (policy, rule))| {
+            let (rule, window_secs) = rule.as_ref()?;
+            Some(Enforced {
+                index,
+                policy,
+                quota: rule.quota,
+                window_secs: *window_secs,
+            })
         })
     }
 
@@ -170,7 +188,7 @@ impl Provider {
         let mut takes = Vec::new();
         for (index, (policy, rule)) in self.adapter.policies.iter().zip(&self.rules).enumerate() {
             let Some((rule, secs)) = rule else { continue };
-            if !applies(&self.adapter, policy, call) {
+            if !applies(&self.adapter, index, call) {
                 continue;
             }
             let cost = cost(policy, request);

@@ -94,7 +94,7 @@ impl Stage {
                 name: adapter.name.clone(),
                 account: account_of(&provider, path),
                 path,
-                quota: provider.enforced().next().map_or(0, |(_, quota, _)| quota),
+                quota: provider.enforced().next().map_or(0, |first| first.quota),
                 every,
                 at_once,
             });
@@ -150,14 +150,16 @@ fn account_of(provider: &Provider, path: &str) -> String {
         path: Some(path),
         headers: None,
     };
-    let documented = provider.enforced().zip(provider.summaries());
-    let documented: Vec<String> = documented
-        .filter(|((policy, ..), _)| {
-            applies(provider.adapter(), policy, &call) && &*policy.name != CHANGED
+    let documented: Vec<String> = provider
+        .enforced()
+        .filter(|enforced| {
+            let policy = enforced.policy;
+            applies(provider.adapter(), enforced.index, &call)
+                && &*policy.name != CHANGED
+                // Only slow requests count against such a one, and here is none.
+                && policy.slower_than_secs.is_none()
         })
-        // Salesforce counts only the slow ones of its requests at a time, and here is none.
-        .filter(|((policy, ..), _)| policy.slower_than_secs.is_none())
-        .map(|(_, summary)| summary)
+        .map(|enforced| enforced.to_string())
         .collect();
     let plan = provider
         .plan()

@@ -1,9 +1,11 @@
 //! What a user of a simulated provider has to know: what is enforced, what is not, and what was chosen for the account.
 
+use std::fmt;
+
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
-use super::Provider;
+use super::{Enforced, Provider};
 use crate::adapter::{Call, Policy, WindowKind};
 use crate::form::Moment;
 use crate::quota::Unit;
@@ -21,18 +23,16 @@ impl Provider {
                 self.adapter.plans().join("|")
             ));
         }
-        let enforced = self.enforced().zip(self.summaries());
-        notices.extend(enforced.map(|((policy, ..), summary)| {
-            format!("{}: {summary}{}", policy.name, footnotes(policy))
-        }));
+        let enforced = self.enforced().map(|enforced| {
+            let policy = enforced.policy;
+            format!("{}: {enforced}{}", policy.name, footnotes(policy))
+        });
+        notices.extend(enforced);
         let unknown = |wanted: bool| -> Vec<&str> {
             let policies = self.adapter.policies.iter().enumerate();
             policies
                 .filter(|(index, _)| self.rules.get(*index).is_some_and(Option::is_none))
-                .filter(|(index, _)| {
-                    let quota = self.terms.quotas.get(*index).copied().flatten();
-                    quota.is_some() == wanted
-                })
+                .filter(|(index, _)| self.terms.quota(*index).is_some() == wanted)
                 .map(|(_, policy)| &*policy.name)
                 .collect()
         };
@@ -58,12 +58,6 @@ impl Provider {
         }
         notices.extend(self.unwritable(now));
         notices
-    }
-
-    /// What is enforced, a sentence for each policy.
-    pub fn summaries(&self) -> impl Iterator<Item = String> {
-        self.enforced()
-            .map(|(policy, quota, secs)| summary(policy, quota, secs))
     }
 
     /// What the simulator has no words for.
@@ -107,13 +101,15 @@ impl Provider {
     }
 }
 
-/// What is enforced of a policy: `30 requests in an hour`.
-fn summary(policy: &Policy, quota: u64, secs: Option<u64>) -> String {
-    let (unit, quota) = (&policy.unit, thousands(quota));
-    match (policy.kind, secs) {
-        (Some(WindowKind::Concurrent), _) => format!("{quota} requests at a time"),
-        (_, Some(secs)) => format!("{quota} {unit} in {}", length(secs)),
-        (_, None) => format!("{quota} {unit}"),
+impl fmt::Display for Enforced<'_> {
+    /// `30 requests in an hour`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, quota) = (&self.policy.unit, thousands(self.quota));
+        match (self.policy.kind, self.window_secs) {
+            (Some(WindowKind::Concurrent), _) => write!(f, "{quota} requests at a time"),
+            (_, Some(secs)) => write!(f, "{quota} {unit} in {}", length(secs)),
+            (_, None) => write!(f, "{quota} {unit}"),
+        }
     }
 }
 
