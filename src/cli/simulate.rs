@@ -34,13 +34,28 @@ pub(super) struct Arguments {
     )]
     listen: SocketAddr,
     /// The account's plan, for all providers that have it, or for one as ID=NAME; by default the smallest
-    #[arg(long = "plan", value_name = "NAME")]
+    #[arg(
+        long = "plan",
+        value_name = "NAME",
+        env = "HEADROOM_SIMULATE_PLAN",
+        value_delimiter = ','
+    )]
     plans: Vec<String>,
     /// The account's time zone
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(
+        long,
+        value_name = "ZONE",
+        env = "HEADROOM_SIMULATE_TIME_ZONE",
+        default_value = "UTC"
+    )]
     time_zone: String,
     /// A quota instead of the documented one; with its window as N/60s where none is documented
-    #[arg(long = "quota", value_name = "ID.POLICY=N")]
+    #[arg(
+        long = "quota",
+        value_name = "ID.POLICY=N",
+        env = "HEADROOM_SIMULATE_QUOTA",
+        value_delimiter = ','
+    )]
     quotas: Vec<String>,
     #[command(flatten)]
     adapters: AdapterFolders,
