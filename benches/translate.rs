@@ -31,7 +31,11 @@ const COMMON: [(&str, &str); 9] = [
 ];
 
 /// Name, provider, native headers.
-type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
 
 const CASES: [Case; 4] = [
     (

@@ -1,7 +1,9 @@
 //! The command line: wires everything. The only layer that reads files and the environment.
 
+mod assets;
 mod check;
 mod files;
+mod healthcheck;
 mod log;
 mod mounts;
 mod new;
@@ -38,6 +40,12 @@ enum Command {
     New(new::Arguments),
     /// JSON Schema for editors
     Schema(schema::Arguments),
+    /// Completions for a shell
+    Completions(assets::Completions),
+    /// The manual page, in roff
+    Man,
+    /// Ask a running gateway whether it is ready; for containers
+    Healthcheck(healthcheck::Arguments),
 }
 
 /// Where adapters come from, beside those built in.
@@ -89,6 +97,9 @@ pub fn run() -> ExitCode {
         Command::Providers(arguments) => providers::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => assets::completions(&arguments),
+        Command::Man => assets::man(),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

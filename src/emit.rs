@@ -181,7 +181,9 @@ fn values(
 
 /// Takes the text as a header's value; names are checked where they come in, so it is one.
 fn take(text: &mut String) -> Option<HeaderValue> {
-    let value = HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
+    let value = HeaderValue::from_str(text)
+        .ok()
+        .filter(|value| !value.is_empty());
     text.clear();
     value
 }

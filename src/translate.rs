@@ -106,7 +106,9 @@ pub fn translate(
     drop(lookup);
     out.notes = notes;
     let verdict = exhaustion(&matches, call, answer, &body, &states);
-    let fallback = verdict.as_ref().and_then(|verdict| verdict.retry_after_secs);
+    let fallback = verdict
+        .as_ref()
+        .and_then(|verdict| verdict.retry_after_secs);
     let mut wait = None;
     if let Some(verdict) = &verdict {
         out.exhausted = true;

@@ -58,7 +58,11 @@ impl Terms {
                     .iter()
                     .find(|(name, _)| Some(name.as_str()) == plan)
                     .map(|(_, quota)| *quota)
-                    .or_else(|| plan.is_none().then(|| same_for_all(quotas, &plans)).flatten()),
+                    .or_else(|| {
+                        plan.is_none()
+                            .then(|| same_for_all(quotas, &plans))
+                            .flatten()
+                    }),
             };
             terms.documented.push(documented);
             terms.own.push(overrides.get(&*policy.name).copied());

@@ -213,8 +213,7 @@ pub(super) fn latest_retry_after(
     {
         match value.to_str().ok().and_then(read_retry_after) {
             Some(moment)
-                if latest
-                    .is_none_or(|old| moment.duration_from(now) > old.duration_from(now)) =>
+                if latest.is_none_or(|old| moment.duration_from(now) > old.duration_from(now)) =>
             {
                 latest = Some(moment);
             }
@@ -260,7 +259,14 @@ impl<'a> Reader<'_, 'a> {
         match &self.reading.source {
             Source::Header(name) => {
                 // One line is the rule; the iterator over several costs more than the value.
-                for value in self.lookup.answer.headers.get_all(name).iter().take(MAX_LINES) {
+                for value in self
+                    .lookup
+                    .answer
+                    .headers
+                    .get_all(name)
+                    .iter()
+                    .take(MAX_LINES)
+                {
                     self.read_value(name, value.as_bytes(), None, all);
                 }
             }
@@ -349,7 +355,11 @@ impl<'a> Reader<'_, 'a> {
         let Source::Header(header) = &self.reading.source else {
             return;
         };
-        let known = self.lookup.unfit.iter_mut().find(|(name, _)| *name == header);
+        let known = self
+            .lookup
+            .unfit
+            .iter_mut()
+            .find(|(name, _)| *name == header);
         match known {
             Some((_, fitted)) => *fitted |= fits,
             None => self.lookup.unfit.push((header, fits)),
@@ -360,7 +370,9 @@ impl<'a> Reader<'_, 'a> {
         let mut facts = Facts::default();
         match &self.reading.extract {
             Extract::One(Narrow::Json(pointer), quantity, spelling) => {
-                let Some(root) = self.lookup.body.json() else { return };
+                let Some(root) = self.lookup.body.json() else {
+                    return;
+                };
                 let mut texts: SmallVec<[Cow<'_, str>; 4]> = SmallVec::new();
                 pointer.select(root, &mut |value| texts.extend(scalar_text(value)));
                 for text in texts {
@@ -628,7 +640,8 @@ impl<'a> Reader<'_, 'a> {
     }
 
     fn note(&mut self, place: &str, value: &[u8], reason: &str) {
-        self.lookup.notes
+        self.lookup
+            .notes
             .push(format!("{place}: {} is {reason}; ignored", shown(value)));
     }
 }

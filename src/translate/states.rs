@@ -48,7 +48,10 @@ impl States {
         let window = facts
             .window
             .or_else(|| window::length_secs(policy, terms.zone.as_ref(), now));
-        let name = facts.label.clone().unwrap_or_else(|| Arc::clone(&policy.name));
+        let name = facts
+            .label
+            .clone()
+            .unwrap_or_else(|| Arc::clone(&policy.name));
         let quotas = Quotas {
             documented: terms.documented.get(owner).copied().flatten(),
             own: terms.own.get(owner).copied().flatten(),
@@ -204,7 +207,11 @@ pub(super) fn amounts(
     let sent = facts.limit.map(Decimal::floor).or_else(|| sum(facts));
     let mut limit = sent.or(quotas.documented);
     let used = facts.used.map(Decimal::ceil);
-    let left_of = |limit: Option<u64>| limit.zip(used).map(|(limit, used)| limit.saturating_sub(used));
+    let left_of = |limit: Option<u64>| {
+        limit
+            .zip(used)
+            .map(|(limit, used)| limit.saturating_sub(used))
+    };
     let mut remaining = match (told, left_of(limit)) {
         (Some(told), Some(derived)) => Some(told.min(derived)),
         (told, derived) => told.or(derived),

@@ -8,7 +8,11 @@ use crate::adapter::{Policy, WindowKind, WindowLength, Zone};
 use crate::quota::ServiceLimit;
 
 /// Length of a policy's window in seconds. Days and weeks are nominal; a month is the current one.
-pub(super) fn length_secs(policy: &Policy, account: Option<&TimeZone>, now: Timestamp) -> Option<u64> {
+pub(super) fn length_secs(
+    policy: &Policy,
+    account: Option<&TimeZone>,
+    now: Timestamp,
+) -> Option<u64> {
     match policy.window? {
         WindowLength::Seconds(secs) => Some(secs),
         WindowLength::Day => Some(86_400),
