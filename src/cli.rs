@@ -1,8 +1,10 @@
 //! The command line: wires everything. The only layer that reads files and the environment.
 
+mod assets;
 mod check;
 mod demo;
 mod files;
+mod healthcheck;
 mod log;
 mod mounts;
 mod new;
@@ -44,6 +46,12 @@ enum Command {
     Demo(demo::Arguments),
     /// Stand in for providers: their limits, their headers, their refusals
     Simulate(simulate::Arguments),
+    /// Completions for a shell
+    Completions(assets::Completions),
+    /// The manual page, in roff
+    Man,
+    /// Ask a running gateway whether it is ready; for containers
+    Healthcheck(healthcheck::Arguments),
 }
 
 /// Where adapters come from, beside those built in.
@@ -97,6 +105,9 @@ pub fn run() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Completions(arguments) => assets::completions(&arguments),
+        Command::Man => assets::man(),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

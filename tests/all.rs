@@ -9,6 +9,7 @@
 mod catalog;
 mod demo;
 mod exchange;
+mod readme;
 mod simulate;
 mod support;
 mod translation;
