@@ -2,6 +2,7 @@
 
 mod assets;
 mod check;
+mod demo;
 mod files;
 mod healthcheck;
 mod log;
@@ -10,6 +11,7 @@ mod new;
 mod providers;
 mod schema;
 mod serve;
+mod simulate;
 mod translate;
 
 use std::io::{self, Write};
@@ -46,6 +48,10 @@ enum Command {
     Man,
     /// Ask a running gateway whether it is ready; for containers
     Healthcheck(healthcheck::Arguments),
+    /// Simulated providers, the gateway before them and live calls
+    Demo(demo::Arguments),
+    /// Stand in for providers: their limits, their headers, their refusals
+    Simulate(simulate::Arguments),
 }
 
 /// Where adapters come from, beside those built in.
@@ -100,6 +106,8 @@ pub fn run() -> ExitCode {
         Command::Completions(arguments) => assets::completions(&arguments),
         Command::Man => assets::man(),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

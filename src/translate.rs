@@ -1,14 +1,14 @@
 //! What an answer says of its provider's quotas: (adapter, answer, now) → limits and notes. Pure: no clock, no I/O, and it
 //! cannot fail; odd headers are input, not errors.
 //!
-//! `facts` reads what stands there, `states` makes limits of it, `window` derives what the provider leaves to the clock,
+//! `facts` reads what stands there, `states` makes limits of it, [`window`] derives what the provider leaves to the clock,
 //! `structured` reads the IETF's structured fields, [`generic`] does without an adapter.
 
 mod facts;
 pub mod generic;
 mod states;
 mod structured;
-mod window;
+pub mod window;
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -168,6 +168,11 @@ fn add_documented(states: &mut States, matches: &Matches<'_>, terms: &Terms, now
             states.add_documented(policy, index, terms, now);
         }
     }
+}
+
+/// Whether a policy (an index into the adapter's) counts the call.
+pub(crate) fn applies(adapter: &Adapter, index: usize, call: &Call<'_>) -> bool {
+    Matches::new(adapter, call).counts(index)
 }
 
 /// Which policies of an adapter count a call.

@@ -7,7 +7,9 @@
 )]
 
 mod catalog;
+mod demo;
 mod exchange;
 mod readme;
+mod simulate;
 mod support;
 mod translation;
