@@ -170,15 +170,20 @@ fn add_documented(states: &mut States, matches: &Matches<'_>, terms: &Terms, now
     }
 }
 
+/// Whether a policy (an index into the adapter's) counts the call.
+pub(crate) fn applies(adapter: &Adapter, index: usize, call: &Call<'_>) -> bool {
+    Matches::new(adapter, call).counts(index)
+}
+
 /// Which policies of an adapter count a call.
-pub(crate) struct Matches<'a> {
+struct Matches<'a> {
     adapter: &'a Adapter,
     /// For each policy, whether its own condition holds: `Some(true)` where it has none.
     holds: SmallVec<[Option<bool>; 8]>,
 }
 
 impl<'a> Matches<'a> {
-    pub(crate) fn new(adapter: &'a Adapter, call: &Call<'_>) -> Self {
+    fn new(adapter: &'a Adapter, call: &Call<'_>) -> Self {
         let holds = adapter.policies.iter().map(|policy| match &policy.applies {
             Applies::When(conditions) => any_holds(conditions, call),
             Applies::Always | Applies::Otherwise => Some(true),
@@ -191,7 +196,7 @@ impl<'a> Matches<'a> {
 
     /// Whether a policy counts the call. Where what is known of the call does not tell, the order of the file decides
     /// between a policy with a condition and one for all others: the main one comes first.
-    pub(crate) fn counts(&self, index: usize) -> bool {
+    fn counts(&self, index: usize) -> bool {
         let policies = &self.adapter.policies;
         let Some(policy) = policies.get(index) else {
             return false;

@@ -23,7 +23,7 @@ use crate::adapter::pointer::Pointer;
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Applies, Call, CredentialPlace, PartitionPart, Policy, Quota};
 use crate::form::Moment;
-use crate::translate::{Matches, window};
+use crate::translate::{applies, window};
 
 /// The most budgets that one simulation keeps: a caller with ever new paths must not fill the memory.
 const MOST_BUDGETS: usize = 10_000;
@@ -185,11 +185,10 @@ impl Provider {
             .iter()
             .any(|condition| condition.holds(call) == Some(true));
         // Decide with all budgets at once, and take only if all of them have room.
-        let matches = Matches::new(&self.adapter, call);
         let mut takes = Vec::new();
         for (index, (policy, rule)) in self.adapter.policies.iter().zip(&self.rules).enumerate() {
             let Some((rule, secs)) = rule else { continue };
-            if !matches.counts(index) {
+            if !applies(&self.adapter, index, call) {
                 continue;
             }
             let cost = cost(policy, request);

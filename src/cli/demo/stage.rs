@@ -14,7 +14,7 @@ use crate::emit::Style;
 use crate::gateway::{Connection, Connections, Gateway, Listener, Origin, Settings};
 use crate::simulate::provider::{Account, Provider};
 use crate::simulate::server::{self, House};
-use crate::translate::Matches;
+use crate::translate::applies;
 
 /// Where the gateway listens, if that is free.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -150,12 +150,11 @@ fn account_of(provider: &Provider, path: &str) -> String {
         path: Some(path),
         headers: None,
     };
-    let matches = Matches::new(provider.adapter(), &call);
     let documented: Vec<String> = provider
         .enforced()
         .filter(|enforced| {
             let policy = enforced.policy;
-            matches.counts(enforced.index)
+            applies(provider.adapter(), enforced.index, &call)
                 && &*policy.name != CHANGED
                 // Only slow requests count against such a one, and here is none.
                 && policy.slower_than_secs.is_none()
