@@ -20,7 +20,8 @@ use crate::simulate::server::{self, House};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Each provider is at http://ADDR/ID/… and at http://ID.localhost:PORT/…; an only one is also at the root.
-A request with the header `simulate-delay: 2.5` runs that long: that is how limits on requests at a time are met.")]
+A request with the header `simulate-delay: 2.5` runs that long: that is how limits on requests at a time are met.
+Only what the adapter names is sent, also Retry-After; what is not documented is left out.")]
 pub(super) struct Arguments {
     /// The providers, as `headroom providers` lists them
     #[arg(value_name = "ID", required = true)]
