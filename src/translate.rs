@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use crate::adapter::condition::{Body, RequestCondition, ResponseCondition};
-use crate::adapter::terms::Terms;
 use crate::adapter::reading::Source;
+use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Answer, Applies, Call, Exhaustion, Policy};
 use crate::form::Decimal;
 use crate::quota::{ServiceLimit, binding};
@@ -206,10 +206,13 @@ impl<'a> Matches<'a> {
             return false;
         };
         let headers = |policy: &'a Policy| {
-            policy.readings.iter().filter_map(|reading| match &reading.source {
-                Source::Header(name) => Some(name),
-                _ => None,
-            })
+            policy
+                .readings
+                .iter()
+                .filter_map(|reading| match &reading.source {
+                    Source::Header(name) => Some(name),
+                    _ => None,
+                })
         };
         let earlier = policies.iter().take(index).enumerate();
         earlier

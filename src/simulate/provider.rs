@@ -370,7 +370,7 @@ impl Provider {
                 CredentialPlace::Query(name) => parameter(request.query, name),
             },
             // There is one account, and one machine that calls.
-            PartitionPart::Account | PartitionPart::Address => String::new(),
+            PartitionPart::Account | PartitionPart::Address | PartitionPart::Host => String::new(),
             PartitionPart::Endpoint => format!("{} {path}", call.method),
             PartitionPart::Method => call.method.to_string(),
             PartitionPart::Header(name) => header(name),

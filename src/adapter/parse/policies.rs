@@ -191,6 +191,7 @@ fn partition(
             "credential" => PartitionPart::Credential,
             "account" => PartitionPart::Account,
             "address" => PartitionPart::Address,
+            "host" => PartitionPart::Host,
             "endpoint" => PartitionPart::Endpoint,
             "method" => PartitionPart::Method,
             text => {
@@ -208,7 +209,7 @@ fn partition(
                             "unknown-partition",
                             node.span(),
                             format!("\"{text}\" is not a partition"),
-                            "write \"credential\", \"account\", \"address\", \"endpoint\", \"method\", \"header:NAME\", or \"{name}\" that a path of `applies` captures",
+                            "write \"credential\", \"account\", \"address\", \"host\", \"endpoint\", \"method\", \"header:NAME\", or \"{name}\" that a path of `applies` captures",
                         );
                         continue;
                     }
