@@ -1,8 +1,13 @@
 //! All integration tests in one binary: one link instead of ten.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail loudly"
+)]
 
 mod catalog;
 mod exchange;
+mod rejected;
 mod support;
 mod translation;

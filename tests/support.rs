@@ -2,4 +2,5 @@
 
 pub(crate) mod cases;
 pub(crate) mod harness;
+pub(crate) mod sources;
 pub(crate) mod upstream;

@@ -92,12 +92,18 @@ mod tests {
         let bomb = zipped(&vec![b'a'; 10_000_000]);
         assert_eq!(Coding::Gzip.undo(bomb, 1_000), None);
         let fits = zipped(&vec![b'a'; 1_000]);
-        assert_eq!(Coding::Gzip.undo(fits, 1_000).map(|body| body.len()), Some(1_000));
+        assert_eq!(
+            Coding::Gzip.undo(fits, 1_000).map(|body| body.len()),
+            Some(1_000)
+        );
     }
 
     #[test]
     fn garbage_is_no_body() {
-        assert_eq!(Coding::Gzip.undo(Bytes::from_static(b"not gzip"), 1_000), None);
+        assert_eq!(
+            Coding::Gzip.undo(Bytes::from_static(b"not gzip"), 1_000),
+            None
+        );
         assert_eq!(Coding::Other.undo(Bytes::from_static(b"{}"), 1_000), None);
     }
 

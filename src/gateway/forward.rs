@@ -1,8 +1,7 @@
 //! The two heads as they pass: what a request becomes for the provider, and what an answer becomes for the caller.
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body as _;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::{conditions, readings, words};
-use crate::adapter::condition::RequestCondition;
+use crate::adapter::condition::{PathTemplate, RequestCondition};
 use crate::adapter::pointer::Pointer;
 use crate::adapter::reading::{Extract, Quantity, Spelling};
 use crate::adapter::{Applies, Learn, PartitionPart, Policy, Quota, WindowKind, WindowLength};
-use crate::diagnostic::Mistakes;
+use crate::diagnostic::{Mistakes, closest};
 use crate::document::{Fields, Node};
 use crate::form::NumberForm;
 use crate::quota::Unit;
@@ -34,21 +34,44 @@ pub(super) fn all(root: &Fields<'_>, mistakes: &mut Mistakes) -> Vec<Policy> {
             policies.push(policy(name, &fields, mistakes));
         }
     }
-    let otherwise = policies
-        .iter()
-        .filter(|policy| matches!(policy.applies, Applies::Otherwise));
     let conditional = policies
         .iter()
         .any(|policy| matches!(policy.applies, Applies::When(_)));
-    if otherwise.count() > 0 && !conditional {
-        mistakes.push(
-            "key-without-effect",
-            table.span(),
-            "\"otherwise\" needs another policy that names what it applies to",
-            "leave `applies` out: the policy counts every request",
-        );
+    for (_, _, value) in table.entries() {
+        let applies = value.table().and_then(|fields| fields.get("applies"));
+        if let Some(node) = applies.filter(|node| node.text() == Some("otherwise") && !conditional)
+        {
+            mistakes.push(
+                "key-without-effect",
+                node.span(),
+                "\"otherwise\" needs another policy that names what it applies to",
+                "leave `applies` out: the policy counts every request",
+            );
+        }
     }
     policies
+}
+
+/// Whether a policy has a key from which something can be known, rightly written or not.
+pub(super) fn tells_something(root: &Fields<'_>, name: &str) -> bool {
+    let policy = root
+        .get("policy")
+        .and_then(Node::table)
+        .and_then(|policies| policies.get(name))
+        .and_then(Node::table);
+    policy.is_none_or(|fields| {
+        [
+            "quota",
+            "limit",
+            "remaining",
+            "used",
+            "reset",
+            "cost",
+            "read",
+        ]
+        .iter()
+        .any(|key| fields.get(key).is_some())
+    })
 }
 
 /// Whether a text can stand as a word in names and headers: `ten-secondly`, `concurrent-requests`.
@@ -61,6 +84,7 @@ fn is_word(text: &str) -> bool {
 
 fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
     let kind = fields.text("kind").and_then(WindowKind::from_name);
+    let before = mistakes.len();
     let mut policy_readings = Vec::new();
     let mut window = None;
     if let Some(node) = fields.get("window") {
@@ -86,14 +110,15 @@ fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
             policy_readings.extend(readings::many(node, mistakes));
         }
     }
+    let sound = mistakes.len() == before;
     if let Some(unit) = fields
         .get("unit")
-        .filter(|node| !node.text().is_some_and(is_word))
+        .filter(|node| node.text().is_some_and(|text| !is_word(text)))
     {
         mistakes.push(
             "bad-unit",
             unit.span(),
-            "this cannot be a unit",
+            format!("\"{}\" cannot be a unit", unit.text().unwrap_or_default()),
             "write lower-case letters and `-`, as in \"tokens\" or \"concurrent-requests\"",
         );
     }
@@ -131,7 +156,9 @@ fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
             .collect(),
     };
     check_window(&policy, fields, mistakes);
-    check_readings(&policy, fields, mistakes);
+    if sound {
+        check_readings(&policy, fields, mistakes);
+    }
     policy
 }
 
@@ -203,12 +230,26 @@ fn partition(
                         PartitionPart::Capture(name.to_owned())
                     }
                     (None, Some(name)) => PartitionPart::Header(name),
+                    (Some(_), _) => {
+                        not_captured(node, captured, mistakes);
+                        continue;
+                    }
                     _ => {
+                        let braced = captured.iter().map(|name| format!("{{{name}}}"));
+                        let known: Vec<String> = PARTITIONS
+                            .iter()
+                            .map(|word| (*word).to_owned())
+                            .chain(braced)
+                            .collect();
+                        let help = closest(text, known.iter().map(String::as_str)).map_or_else(
+                            || "write \"credential\", \"account\", \"address\", \"endpoint\", \"method\", \"header:NAME\", or \"{name}\" that a path of `applies` captures".to_owned(),
+                            |near| format!("did you mean \"{near}\"?"),
+                        );
                         mistakes.push(
                             "unknown-partition",
                             node.span(),
                             format!("\"{text}\" is not a partition"),
-                            "write \"credential\", \"account\", \"address\", \"endpoint\", \"method\", \"header:NAME\", or \"{name}\" that a path of `applies` captures",
+                            help,
                         );
                         continue;
                     }
@@ -217,6 +258,25 @@ fn partition(
         });
     }
     parts
+}
+
+/// The partitions that have no name of their own.
+const PARTITIONS: [&str; 5] = ["credential", "account", "address", "endpoint", "method"];
+
+/// Reports a name in braces (or without them) that no path captures.
+fn not_captured(node: Node<'_>, captured: &BTreeSet<String>, mistakes: &mut Mistakes) {
+    let text = node.text().unwrap_or_default();
+    let name = text.trim_start_matches('{').trim_end_matches('}');
+    let near = closest(name, captured.iter().map(String::as_str));
+    mistakes.push(
+        "unknown-partition",
+        node.span(),
+        format!("\"{text}\" is not captured by a path of `applies`"),
+        near.map_or_else(
+            || "write the name of a captured segment in braces: applies = { path = \"/items/{item}\" } captures \"{item}\"".to_owned(),
+            |near| format!("did you mean \"{{{near}}}\"?"),
+        ),
+    );
 }
 
 fn learn(fields: &Fields<'_>, captured: &BTreeSet<String>, mistakes: &mut Mistakes) -> Vec<Learn> {
@@ -234,18 +294,25 @@ fn learn(fields: &Fields<'_>, captured: &BTreeSet<String>, mistakes: &mut Mistak
             match name.filter(|name| captured.contains(*name)) {
                 Some(name) => Some(name.to_owned()),
                 None => {
-                    mistakes.push(
-                        "unknown-partition",
-                        node.span(),
-                        format!("\"{text}\" is not captured by `applies.path`"),
-                        "write the name of a captured segment in braces: \"{workspace}\"",
-                    );
+                    not_captured(node, captured, mistakes);
                     None
                 }
             }
         });
         let (partition, from) = (names.next(), names.next());
         drop(names);
+        let path = fields.get("path").and_then(|node| {
+            let text = node.text()?;
+            if let Err(help) = PathTemplate::new(text) {
+                mistakes.push(
+                    "bad-path",
+                    node.span(),
+                    format!("\"{text}\" is not a path template"),
+                    help,
+                );
+            }
+            Some(text.to_owned())
+        });
         let json = fields.get("json").and_then(|node| {
             let text = node.text()?;
             if let Err(help) = Pointer::new(text) {
@@ -258,13 +325,12 @@ fn learn(fields: &Fields<'_>, captured: &BTreeSet<String>, mistakes: &mut Mistak
             }
             Some(text.to_owned())
         });
-        if let (Some(partition), Some(from), Some(path), Some(json)) =
-            (partition, from, fields.text("path"), json)
+        if let (Some(partition), Some(from), Some(path), Some(json)) = (partition, from, path, json)
         {
             rules.push(Learn {
                 partition,
                 from,
-                path: path.to_owned(),
+                path,
                 json,
             });
         }
@@ -339,7 +405,7 @@ fn check_window(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes) {
         return;
     }
     match policy.window {
-        None => mistakes.push(
+        None if !names_window(fields) => mistakes.push(
             "window-does-not-fit",
             fields.key_span("kind"),
             "a window that follows the clock needs its length",
@@ -352,14 +418,22 @@ fn check_window(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes) {
             "write a length such as \"15m\" or \"1h\"; whole days as \"day\"",
         ),
         Some(WindowLength::Seconds(seconds)) if seconds < 86_400 => {}
-        Some(_) if policy.zone.is_none() => mistakes.push(
+        Some(_) if fields.get("time_zone").is_none() => mistakes.push(
             "no-time-zone",
             fields.key_span("window"),
             "a calendar day means nothing without its zone",
             "write time_zone = \"UTC\", a zone, or \"account\" for the account's own",
         ),
-        Some(_) => {}
+        _ => {}
     }
+}
+
+/// Whether the window's length is written, rightly or not, rather than left to the answer.
+fn names_window(fields: &Fields<'_>) -> bool {
+    fields.get("window").is_some_and(|node| {
+        node.table()
+            .is_none_or(|reading| reading.get("default").is_some())
+    })
 }
 
 /// Readings that cannot say anything on their own.
@@ -379,11 +453,15 @@ fn check_readings(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes)
     if reads(Quantity::Used)
         && !reads(Quantity::Limit)
         && !reads(Quantity::Remaining)
-        && policy.quota == Quota::Unknown
+        && fields.get("quota").is_none()
     {
         mistakes.push(
             "used-without-limit",
-            fields.key_span("used"),
+            fields.key_span(if fields.get("used").is_some() {
+                "used"
+            } else {
+                "read"
+            }),
             "what has been used says nothing without a limit",
             "read the `limit` or what is `remaining` too, or write the documented `quota`",
         );
@@ -391,10 +469,10 @@ fn check_readings(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes)
     let rate = policy.readings.iter().any(|reading| {
         matches!(
             reading.extract,
-            Extract::One(_, _, Spelling::Number(NumberForm::PerSecond))
+            Extract::One(_, Quantity::Limit, Spelling::Number(NumberForm::PerSecond))
         )
     });
-    if rate && policy.window.is_none() {
+    if rate && !names_window(fields) {
         mistakes.push(
             "form-does-not-fit",
             fields.key_span("limit"),

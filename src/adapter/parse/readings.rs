@@ -13,15 +13,25 @@ use crate::form::{NumberForm, TimeForm};
 
 /// A reading of a time to wait (`retry_after = …`).
 pub(super) fn time_to_wait(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
-    one(node, Quantity::Reset, mistakes)
+    named(node, "retry_after", Quantity::Reset, mistakes)
 }
 
 /// A reading of one quantity: a header's name, or a table.
 pub(super) fn one(node: Node<'_>, quantity: Quantity, mistakes: &mut Mistakes) -> Option<Reading> {
+    named(node, quantity.name(), quantity, mistakes)
+}
+
+/// A reading of one quantity under the key `name`.
+fn named(
+    node: Node<'_>,
+    name: &str,
+    quantity: Quantity,
+    mistakes: &mut Mistakes,
+) -> Option<Reading> {
     let Some(fields) = node.table() else {
         let header = header_name(node, mistakes)?;
         if quantity.is_time() {
-            no_form(node.span(), quantity, mistakes);
+            no_form(node.span(), name, "form", mistakes);
         }
         let spelling = if quantity == Quantity::Label {
             Spelling::Name
@@ -66,7 +76,7 @@ pub(super) fn one(node: Node<'_>, quantity: Quantity, mistakes: &mut Mistakes) -
         mistakes.push(
             "two-sources",
             node.span(),
-            "a reading of the body is narrowed down by its pointer or pattern alone",
+            "a reading of the body is narrowed down by its own pointer or pattern alone",
             "drop `json`, `key`, `item` or `pattern`",
         );
     }
@@ -78,7 +88,7 @@ pub(super) fn one(node: Node<'_>, quantity: Quantity, mistakes: &mut Mistakes) -
             "drop it: what the answer does not tell is unknown",
         );
     }
-    let spelling = spelling(&fields, "form", quantity, node.span(), mistakes)?;
+    let spelling = spelling(&fields, ("form", name), quantity, node.span(), mistakes)?;
     let unit_header = fields
         .get("unit_header")
         .and_then(|node| header_name(node, mistakes));
@@ -312,13 +322,17 @@ fn no_source(node: Node<'_>, mistakes: &mut Mistakes) {
     );
 }
 
-fn no_form(span: std::ops::Range<usize>, quantity: Quantity, mistakes: &mut Mistakes) {
+fn no_form(span: std::ops::Range<usize>, name: &str, key: &str, mistakes: &mut Mistakes) {
     mistakes.push(
         "no-form",
         span,
-        format!("the form of `{}` is not named", quantity.name()),
+        format!("the form of `{name}` is not named, and the same header carries seconds at one provider and an epoch at another"),
         format!(
-            "the same header name carries seconds at one provider and an epoch at another: write {{ header = \"…\", form = … }} with one of {}",
+            "write {} with one of {}",
+            match key {
+                "form" => "{ header = \"…\", form = \"…\" }".to_owned(),
+                key => format!("{key} = \"…\" beside the pattern"),
+            },
             quoted(TimeForm::NAMES)
         ),
     );
@@ -372,9 +386,9 @@ fn part_spelling(
     mistakes: &mut Mistakes,
 ) -> Option<Spelling> {
     match quantity {
-        Quantity::Reset => spelling(fields, "reset_form", quantity, span, mistakes),
+        Quantity::Reset => spelling(fields, ("reset_form", "reset"), quantity, span, mistakes),
         Quantity::Window if fields.get("window_form").is_some() => {
-            spelling(fields, "window_form", quantity, span, mistakes)
+            spelling(fields, ("window_form", "window"), quantity, span, mistakes)
         }
         Quantity::Window => Some(Spelling::Time(vec![TimeForm::Seconds])),
         Quantity::Label => Some(Spelling::Name),
@@ -384,7 +398,7 @@ fn part_spelling(
 
 fn spelling(
     fields: &Fields<'_>,
-    key: &str,
+    (key, name): (&str, &str),
     quantity: Quantity,
     span: std::ops::Range<usize>,
     mistakes: &mut Mistakes,
@@ -403,17 +417,17 @@ fn spelling(
             mistakes.push(
                 "form-does-not-fit",
                 node.span(),
-                format!("`{}` cannot be a rate", quantity.name()),
+                format!("`{name}` cannot be a rate"),
                 "\"per-second\" is a form of `limit`",
             );
         }
         if form.is_none() {
-            unknown_form(*node, text, quantity, mistakes);
+            unknown_form(*node, text, name, quantity, mistakes);
         }
         return form.map(Spelling::Number);
     }
     if nodes.is_empty() {
-        no_form(span, quantity, mistakes);
+        no_form(span, name, key, mistakes);
         return None;
     }
     let zone = fields
@@ -438,7 +452,7 @@ fn spelling(
                 Err(error) => mistakes.push(
                     "unknown-form",
                     node.span(),
-                    format!("\"{text}\" cannot be read as a date and a time: {error}"),
+                    error,
                     "write it in strftime's letters, as in \"%Y-%m-%d %H:%M:%S\"",
                 ),
             }
@@ -453,7 +467,7 @@ fn spelling(
                 "write \"seconds\", \"milliseconds\", \"minutes\", \"hours\" or \"duration\"",
             ),
             Some(form) => forms.push(form),
-            None => unknown_form(node, text, quantity, mistakes),
+            None => unknown_form(node, text, name, quantity, mistakes),
         }
     }
     if !local && fields.get("time_zone").is_some() {
@@ -479,7 +493,13 @@ const fn is_length(form: &TimeForm) -> bool {
     )
 }
 
-fn unknown_form(node: Node<'_>, text: &str, quantity: Quantity, mistakes: &mut Mistakes) {
+fn unknown_form(
+    node: Node<'_>,
+    text: &str,
+    name: &str,
+    quantity: Quantity,
+    mistakes: &mut Mistakes,
+) {
     let (fitting, other) = if quantity.is_time() {
         (TimeForm::NAMES, NumberForm::NAMES)
     } else {
@@ -489,7 +509,7 @@ fn unknown_form(node: Node<'_>, text: &str, quantity: Quantity, mistakes: &mut M
         mistakes.push(
             "form-does-not-fit",
             node.span(),
-            format!("`{}` cannot be spelled as \"{text}\"", quantity.name()),
+            format!("`{name}` cannot be spelled as \"{text}\""),
             format!("write one of {}", quoted(fitting)),
         );
     } else {
