@@ -8,6 +8,7 @@
 
 mod catalog;
 mod exchange;
+mod properties;
 mod rejected;
 mod support;
 mod translation;

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod answers;
 pub(crate) mod cases;
 pub(crate) mod harness;
 pub(crate) mod sources;
