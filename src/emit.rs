@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use http::header::{HeaderName, RETRY_AFTER};
+use http::header::{Entry, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::quota::{ServiceLimit, Unit};
@@ -24,43 +24,47 @@ pub const HEADROOM_SOURCE: HeaderName = HeaderName::from_static("headroom-source
 pub const HEADROOM_UPSTREAM_STATUS: HeaderName =
     HeaderName::from_static("headroom-upstream-status");
 
-/// The names that headroom writes, each with the name under which the provider's own is kept. No answer passes a native
-/// header of these names on as if headroom had written it: `ratelimit-reset` carries seconds at one provider and an epoch
-/// at the next.
-const OWN: [(HeaderName, HeaderName); 8] = [
-    (
-        RATELIMIT_LIMIT,
-        HeaderName::from_static("headroom-upstream-ratelimit-limit"),
-    ),
-    (
-        RATELIMIT_REMAINING,
-        HeaderName::from_static("headroom-upstream-ratelimit-remaining"),
-    ),
-    (
-        RATELIMIT_RESET,
-        HeaderName::from_static("headroom-upstream-ratelimit-reset"),
-    ),
-    (
-        RATELIMIT_POLICY,
-        HeaderName::from_static("headroom-upstream-ratelimit-policy"),
-    ),
-    (
-        RATELIMIT,
-        HeaderName::from_static("headroom-upstream-ratelimit"),
-    ),
-    (
-        RETRY_AFTER,
-        HeaderName::from_static("headroom-upstream-retry-after"),
-    ),
-    (
-        HEADROOM_SOURCE,
-        HeaderName::from_static("headroom-upstream-headroom-source"),
-    ),
-    (
+/// A header that headroom writes.
+struct Own {
+    name: HeaderName,
+    /// Under which the provider's own header of that name is kept.
+    kept: HeaderName,
+}
+
+/// A table of names is built once: a constant would be built at each use.
+macro_rules! own {
+    ($name:expr, $kept:literal) => {
+        Own {
+            name: $name,
+            kept: HeaderName::from_static($kept),
+        }
+    };
+}
+
+/// The names that headroom writes. No answer passes a native header of these names on as if headroom had written it:
+/// `ratelimit-reset` carries seconds at one provider and an epoch at the next.
+static OWN: [Own; 8] = [
+    own!(RATELIMIT_LIMIT, "headroom-upstream-ratelimit-limit"),
+    own!(RATELIMIT_REMAINING, "headroom-upstream-ratelimit-remaining"),
+    own!(RATELIMIT_RESET, "headroom-upstream-ratelimit-reset"),
+    own!(RATELIMIT_POLICY, "headroom-upstream-ratelimit-policy"),
+    own!(RATELIMIT, "headroom-upstream-ratelimit"),
+    own!(HEADROOM_SOURCE, "headroom-upstream-headroom-source"),
+    own!(RETRY_AFTER, "headroom-upstream-retry-after"),
+    own!(
         HEADROOM_UPSTREAM_STATUS,
-        HeaderName::from_static("headroom-upstream-headroom-upstream-status"),
+        "headroom-upstream-headroom-upstream-status"
     ),
 ];
+
+const LIMIT: usize = 0;
+const REMAINING: usize = 1;
+const RESET: usize = 2;
+const POLICY: usize = 3;
+const STATE: usize = 4;
+const SOURCE: usize = 5;
+const WAIT: usize = 6;
+const STATUS: usize = 7;
 
 /// The largest integer of a structured field (RFC 9651, section 3.3.1).
 const MAX_INTEGER: u64 = 999_999_999_999_999;
@@ -103,27 +107,29 @@ pub fn write_headers(
     upstream_status: StatusCode,
     style: &Style,
 ) {
-    keep_native(headers, translation);
-    for (name, value) in standard_headers(translation, upstream_status, style) {
-        headers.insert(name, value);
+    let values = values(translation, upstream_status, style);
+    for (index, (own, value)) in OWN.iter().zip(values).enumerate() {
+        match (headers.entry(&own.name), value) {
+            (Entry::Vacant(place), Some(value)) => {
+                place.insert(value);
+            }
+            (Entry::Occupied(mut place), Some(value)) => {
+                let native: Vec<HeaderValue> = place.insert_mult(value).collect();
+                keep(headers, &own.kept, native);
+            }
+            // A `Retry-After` that could not be read is still the provider's word, and under its own name.
+            (Entry::Occupied(place), None) if index != WAIT => {
+                let native: Vec<HeaderValue> = place.remove_entry_mult().1.collect();
+                keep(headers, &own.kept, native);
+            }
+            (_, None) => {}
+        }
     }
 }
 
-fn keep_native(headers: &mut HeaderMap, translation: &Translation) {
-    for (own, kept) in &OWN {
-        let Some(first) = headers.get(own) else {
-            continue;
-        };
-        // A `Retry-After` that could not be read is still the provider's word.
-        if own == RETRY_AFTER && translation.retry_after.is_none() {
-            continue;
-        }
-        let mut lines = vec![first.clone()];
-        lines.extend(headers.get_all(own).iter().skip(1).cloned());
-        headers.remove(own);
-        for line in lines {
-            headers.append(kept.clone(), line);
-        }
+fn keep(headers: &mut HeaderMap, name: &HeaderName, native: Vec<HeaderValue>) {
+    for value in native {
+        headers.append(name, value);
     }
 }
 
@@ -134,53 +140,52 @@ pub fn standard_headers(
     upstream_status: StatusCode,
     style: &Style,
 ) -> Vec<(HeaderName, HeaderValue)> {
-    let mut out = Vec::with_capacity(8);
-    let mut text = String::with_capacity(64);
+    OWN.iter()
+        .zip(values(translation, upstream_status, style))
+        .filter_map(|(own, value)| Some((own.name.clone(), value?)))
+        .collect()
+}
+
+/// The value of each of [`OWN`].
+fn values(
+    translation: &Translation,
+    upstream_status: StatusCode,
+    style: &Style,
+) -> [Option<HeaderValue>; 8] {
+    let mut values = [const { None }; 8];
+    let mut text = String::with_capacity(96);
     if let Some(limit) = translation.binding_limit() {
         if let Some(quota) = limit.limit {
             write_limit(&mut text, translation, limit, quota, style.limit);
-            push(&mut out, RATELIMIT_LIMIT, &mut text);
+            values[LIMIT] = take(&mut text);
         }
-        if let Some(remaining) = limit.remaining {
-            out.push((RATELIMIT_REMAINING, HeaderValue::from(remaining)));
-        }
-        if let Some(reset) = limit.reset {
-            out.push((RATELIMIT_RESET, HeaderValue::from(reset)));
-        }
+        values[REMAINING] = limit.remaining.map(HeaderValue::from);
+        values[RESET] = limit.reset.map(HeaderValue::from);
         if style.structured {
             write_policies(&mut text, translation);
-            push(&mut out, RATELIMIT_POLICY, &mut text);
+            values[POLICY] = take(&mut text);
             write_states(&mut text, translation);
-            push(&mut out, RATELIMIT, &mut text);
+            values[STATE] = take(&mut text);
         }
-        out.push((
-            HEADROOM_SOURCE,
-            HeaderValue::from_static(limit.source.as_str()),
-        ));
+        values[SOURCE] = Some(HeaderValue::from_static(limit.source.as_str()));
     }
-    if let Some(wait) = translation.retry_after {
-        out.push((RETRY_AFTER, HeaderValue::from(wait)));
-    }
+    values[WAIT] = translation.retry_after.map(HeaderValue::from);
     if translation
         .status
         .is_some_and(|status| status != upstream_status)
     {
-        out.push((
-            HEADROOM_UPSTREAM_STATUS,
-            HeaderValue::from(upstream_status.as_u16()),
-        ));
+        values[STATUS] = Some(HeaderValue::from(upstream_status.as_u16()));
     }
-    out
+    values
 }
 
-/// Moves the text into a header value; names are checked where they come in, so this does not fail.
-fn push(out: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, text: &mut String) {
-    if !text.is_empty()
-        && let Ok(value) = HeaderValue::from_str(text)
-    {
-        out.push((name, value));
-    }
+/// Takes the text as a header's value; names are checked where they come in, so it is one.
+fn take(text: &mut String) -> Option<HeaderValue> {
+    let value = HeaderValue::from_str(text)
+        .ok()
+        .filter(|value| !value.is_empty());
     text.clear();
+    value
 }
 
 /// The binding policy first, then the others.

@@ -68,7 +68,9 @@ fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {
         let told = policies::tells_something(root, &policy.name)
             // The answer names its policies itself.
             || root.get("structured_fields").is_some();
-        if !told && !named {
+        // A plain 429 speaks of the only policy there is.
+        let only = policies.len() == 1;
+        if !told && !named && !only {
             mistakes.push(
                 "policy-never-read",
                 policy_span(root, &policy.name),

@@ -10,10 +10,10 @@ use crate::diagnostic::closest;
 /// The terms of one account.
 #[derive(Debug, Clone, Default)]
 pub struct Terms {
-    /// For each policy of the adapter, the quota that holds without the provider's word.
-    pub(crate) quotas: Vec<Option<u64>>,
-    /// For each policy of the adapter, whether that quota was set by the user and so bounds what the provider says.
-    pub(crate) own: Vec<bool>,
+    /// For each policy of the adapter, the quota that is documented for the account's plan.
+    pub(crate) documented: Vec<Option<u64>>,
+    /// For each policy of the adapter, the quota that the user has set.
+    pub(crate) own: Vec<Option<u64>>,
     /// The account's zone.
     pub(crate) zone: Option<TimeZone>,
 }
@@ -51,30 +51,40 @@ impl Terms {
             ..Self::default()
         };
         for policy in &adapter.policies {
-            let own = overrides.get(&*policy.name).copied();
             let documented = match &policy.quota {
                 Quota::Unknown => None,
                 Quota::Fixed(quota) => Some(*quota),
-                Quota::ByPlan(plans) => plans
+                Quota::ByPlan(quotas) => quotas
                     .iter()
                     .find(|(name, _)| Some(name.as_str()) == plan)
                     .map(|(_, quota)| *quota)
-                    .or_else(|| plan.is_none().then(|| same_for_all(plans)).flatten()),
+                    .or_else(|| {
+                        plan.is_none()
+                            .then(|| same_for_all(quotas, &plans))
+                            .flatten()
+                    }),
             };
-            terms.quotas.push(own.or(documented));
-            terms.own.push(own.is_some());
+            terms.documented.push(documented);
+            terms.own.push(overrides.get(&*policy.name).copied());
         }
         Ok(terms)
     }
+
+    /// What is known of a policy's quota without the provider's word: the user's own, else the documented one.
+    #[must_use]
+    pub fn quota(&self, policy: usize) -> Option<u64> {
+        let own = self.own.get(policy).copied().flatten();
+        own.or_else(|| self.documented.get(policy).copied().flatten())
+    }
 }
 
-/// The quota that every plan has: then the plan need not be known.
-fn same_for_all(plans: &[(String, u64)]) -> Option<u64> {
-    let (_, first) = plans.first()?;
-    plans
+/// The quota that every plan of the provider has: then the plan need not be known.
+fn same_for_all(quotas: &[(String, u64)], plans: &[&str]) -> Option<u64> {
+    let (_, first) = quotas.first()?;
+    let whole = plans
         .iter()
-        .all(|(_, quota)| quota == first)
-        .then_some(*first)
+        .all(|plan| quotas.iter().any(|(name, _)| name == plan));
+    (whole && quotas.iter().all(|(_, quota)| quota == first)).then_some(*first)
 }
 
 fn unknown(what: &str, name: &str, known: &[&str], id: &str) -> String {

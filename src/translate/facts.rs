@@ -13,7 +13,7 @@ use crate::adapter::condition::Body;
 use crate::adapter::pointer::scalar_text;
 use crate::adapter::reading::{Extract, Narrow, Quantity, Reading, Source, Spelling};
 use crate::adapter::{Answer, Call, Policy};
-use crate::form::{Decimal, Moment, read_number, read_retry_after};
+use crate::form::{Decimal, Moment, NumberForm, read_number, read_retry_after};
 use crate::quota::Unit;
 
 /// The longest value of a header that is looked at, in bytes: business-use-case maps are a few KiB.
@@ -129,79 +129,111 @@ pub(super) fn label(text: &str) -> Option<Arc<str>> {
     fits.then(|| Arc::from(text))
 }
 
-/// Everything that an answer tells of a policy: itself first, then what goes by names of its own.
-pub(super) fn gather(
-    policy: &Policy,
-    call: &Call<'_>,
-    answer: &Answer<'_>,
-    body: &Body<'_>,
-    account: Option<&TimeZone>,
-    now: Timestamp,
-    notes: &mut Vec<String>,
-) -> SmallVec<[Facts; 2]> {
-    let mut all: SmallVec<[Facts; 2]> = smallvec![Facts::default()];
-    for reading in &policy.readings {
-        let mut reader = Reader {
-            reading,
-            call,
-            answer,
-            body,
-            now,
-            // A rate is a limit for the documented window.
-            window: super::window::length_secs(policy, account, now),
-            notes,
-        };
-        reader.read(&mut all);
-    }
-    all
+/// One answer, while its values are looked up.
+pub(super) struct Lookup<'a> {
+    pub(super) call: &'a Call<'a>,
+    pub(super) answer: &'a Answer<'a>,
+    pub(super) body: &'a Body<'a>,
+    pub(super) now: Timestamp,
+    pub(super) notes: &'a mut Vec<String>,
+    /// Headers that no pattern fitted so far; one that fits takes its header out again.
+    pub(super) unfit: SmallVec<[(&'a HeaderName, bool); 2]>,
 }
 
-/// Seconds to wait after `Retry-After` and the adapter's own readings: the latest of all, rounded up.
-pub(super) fn retry_after(
-    readings: &[Reading],
-    call: &Call<'_>,
-    answer: &Answer<'_>,
-    body: &Body<'_>,
+impl<'a> Lookup<'a> {
+    /// Everything that the answer tells of a policy: itself first, then what goes by names of its own.
+    pub(super) fn gather(
+        &mut self,
+        policy: &'a Policy,
+        account: Option<&TimeZone>,
+    ) -> SmallVec<[Facts; 1]> {
+        let mut all: SmallVec<[Facts; 1]> = smallvec![Facts::default()];
+        for reading in &policy.readings {
+            let window = match reading.extract {
+                // A rate is a limit for the documented window.
+                Extract::One(_, _, Spelling::Number(NumberForm::PerSecond)) => {
+                    super::window::length_secs(policy, account, self.now)
+                }
+                _ => None,
+            };
+            self.reader(reading, window).read(&mut all);
+        }
+        all
+    }
+
+    fn reader<'r>(&'r mut self, reading: &'a Reading, window: Option<u64>) -> Reader<'r, 'a> {
+        Reader {
+            reading,
+            window,
+            lookup: self,
+        }
+    }
+
+    /// Values of patterns that fitted none of them: several policies may share a header, so one pattern that does not fit
+    /// means nothing.
+    pub(super) fn note_unfit(&mut self) {
+        for (header, fitted) in std::mem::take(&mut self.unfit) {
+            if !fitted && let Some(value) = self.answer.headers.get(header) {
+                self.notes.push(format!(
+                    "{header}: {} is not of the documented form; ignored",
+                    shown(value.as_bytes())
+                ));
+            }
+        }
+    }
+
+    /// Seconds to wait after `Retry-After` and the adapter's own readings: the latest of all, rounded up.
+    pub(super) fn retry_after(&mut self, readings: &'a [Reading]) -> Option<u64> {
+        let now = self.now;
+        let mut latest = latest_retry_after(self.answer.headers, now, self.notes);
+        for reading in readings {
+            let mut all: SmallVec<[Facts; 1]> = smallvec![Facts::default()];
+            self.reader(reading, None).read(&mut all);
+            if let Some(moment) = all.first().and_then(|facts| facts.reset)
+                && latest.is_none_or(|old| moment.duration_from(now) > old.duration_from(now))
+            {
+                latest = Some(moment);
+            }
+        }
+        seconds_to_wait(latest?, now, self.notes)
+    }
+}
+
+/// `Retry-After` in any form; of several lines the latest.
+pub(super) fn latest_retry_after(
+    headers: &HeaderMap,
     now: Timestamp,
     notes: &mut Vec<String>,
-) -> Option<u64> {
+) -> Option<Moment> {
     let mut latest: Option<Moment> = None;
-    let mut take = |moment: Moment| {
-        if latest.is_none_or(|old| moment.duration_from(now) > old.duration_from(now)) {
-            latest = Some(moment);
-        }
-    };
-    for value in answer
-        .headers
+    for value in headers
         .get_all(http::header::RETRY_AFTER)
         .iter()
         .take(MAX_LINES)
     {
         match value.to_str().ok().and_then(read_retry_after) {
-            Some(moment) => take(moment),
+            Some(moment)
+                if latest.is_none_or(|old| moment.duration_from(now) > old.duration_from(now)) =>
+            {
+                latest = Some(moment);
+            }
+            Some(_) => {}
             None => notes.push(format!(
                 "retry-after: {} is neither seconds nor a date; ignored",
                 shown(value.as_bytes())
             )),
         }
     }
-    for reading in readings {
-        let mut all: SmallVec<[Facts; 2]> = smallvec![Facts::default()];
-        let mut reader = Reader {
-            reading,
-            call,
-            answer,
-            body,
-            now,
-            window: None,
-            notes,
-        };
-        reader.read(&mut all);
-        if let Some(moment) = all.first().and_then(|facts| facts.reset) {
-            take(moment);
-        }
-    }
-    let secs = latest?.seconds_from(now);
+    latest
+}
+
+/// A time to wait in whole seconds, if it can be believed.
+pub(super) fn seconds_to_wait(
+    moment: Moment,
+    now: Timestamp,
+    notes: &mut Vec<String>,
+) -> Option<u64> {
+    let secs = moment.seconds_from(now);
     if secs > MAX_WAIT_SECS {
         notes.push(format!(
             "a wait of {secs} seconds is beyond any window; ignored"
@@ -211,33 +243,36 @@ pub(super) fn retry_after(
     Some(u64::try_from(secs).unwrap_or(0))
 }
 
-struct Reader<'a> {
+struct Reader<'r, 'a> {
     reading: &'a Reading,
-    call: &'a Call<'a>,
-    answer: &'a Answer<'a>,
-    body: &'a Body<'a>,
-    now: Timestamp,
     window: Option<u64>,
-    notes: &'a mut Vec<String>,
+    lookup: &'r mut Lookup<'a>,
 }
 
-impl<'a> Reader<'a> {
-    fn read(&mut self, all: &mut SmallVec<[Facts; 2]>) {
+impl<'a> Reader<'_, 'a> {
+    fn read(&mut self, all: &mut SmallVec<[Facts; 1]>) {
         if let Some(when) = &self.reading.when
-            && !when.holds(self.call, self.answer, self.body)
+            && !when.holds(self.lookup.call, self.lookup.answer, self.lookup.body)
         {
             return;
         }
         match &self.reading.source {
             Source::Header(name) => {
                 // One line is the rule; the iterator over several costs more than the value.
-                for value in self.answer.headers.get_all(name).iter().take(MAX_LINES) {
+                for value in self
+                    .lookup
+                    .answer
+                    .headers
+                    .get_all(name)
+                    .iter()
+                    .take(MAX_LINES)
+                {
                     self.read_value(name, value.as_bytes(), None, all);
                 }
             }
             Source::Headers(pattern) => {
                 let mut seen = 0;
-                for (name, value) in self.answer.headers {
+                for (name, value) in self.lookup.answer.headers {
                     let Some(found) = pattern.captures(name.as_str()) else {
                         continue;
                     };
@@ -258,10 +293,10 @@ impl<'a> Reader<'a> {
         header: &HeaderName,
         value: &[u8],
         named: Option<Arc<str>>,
-        all: &mut SmallVec<[Facts; 2]>,
+        all: &mut SmallVec<[Facts; 1]>,
     ) {
         if value.len() > MAX_TEXT {
-            self.notes.push(format!(
+            self.lookup.notes.push(format!(
                 "{header}: {} bytes are longer than any limit; ignored",
                 value.len()
             ));
@@ -274,7 +309,7 @@ impl<'a> Reader<'a> {
         if self.ignored(text) {
             return;
         }
-        let before = self.notes.len();
+        let before = self.lookup.notes.len();
         let mut facts = Facts {
             label: named,
             ..Facts::default()
@@ -299,23 +334,45 @@ impl<'a> Reader<'a> {
                 return;
             }
         };
-        // A pattern that does not fit may be another policy's part of the same header.
-        let pattern = matches!(
-            self.reading.extract,
-            Extract::Groups(..)
-                | Extract::One(Narrow::Pattern(_) | Narrow::Key(_) | Narrow::Item(_), ..)
-        );
-        if !fits && !pattern && self.notes.len() == before {
+        if self.shares_its_header() {
+            self.remember(fits);
+        } else if !fits && self.lookup.notes.len() == before {
             self.note(header.as_str(), value, "not of the documented form");
         }
         self.merge(facts, all);
     }
 
-    fn read_body(&mut self, all: &mut SmallVec<[Facts; 2]>) {
+    /// Another reading may be about another part of the same header.
+    const fn shares_its_header(&self) -> bool {
+        matches!(
+            self.reading.extract,
+            Extract::Groups(..)
+                | Extract::One(Narrow::Pattern(_) | Narrow::Key(_) | Narrow::Item(_), ..)
+        )
+    }
+
+    fn remember(&mut self, fits: bool) {
+        let Source::Header(header) = &self.reading.source else {
+            return;
+        };
+        let known = self
+            .lookup
+            .unfit
+            .iter_mut()
+            .find(|(name, _)| *name == header);
+        match known {
+            Some((_, fitted)) => *fitted |= fits,
+            None => self.lookup.unfit.push((header, fits)),
+        }
+    }
+
+    fn read_body(&mut self, all: &mut SmallVec<[Facts; 1]>) {
         let mut facts = Facts::default();
         match &self.reading.extract {
             Extract::One(Narrow::Json(pointer), quantity, spelling) => {
-                let Some(root) = self.body.json() else { return };
+                let Some(root) = self.lookup.body.json() else {
+                    return;
+                };
                 let mut texts: SmallVec<[Cow<'_, str>; 4]> = SmallVec::new();
                 pointer.select(root, &mut |value| texts.extend(scalar_text(value)));
                 for text in texts {
@@ -325,14 +382,14 @@ impl<'a> Reader<'a> {
                 }
             }
             Extract::One(Narrow::Pattern(regex), quantity, spelling) => {
-                let text = String::from_utf8_lossy(self.body.bytes());
+                let text = String::from_utf8_lossy(self.lookup.body.bytes());
                 let found = regex.captures(&text).and_then(|found| found.get(1));
                 if let Some(part) = found.filter(|part| !self.ignored(part.as_str())) {
                     self.scalar(*quantity, spelling, part.as_str(), &mut facts);
                 }
             }
             Extract::Groups(regex, parts) => {
-                let text = String::from_utf8_lossy(self.body.bytes());
+                let text = String::from_utf8_lossy(self.lookup.body.bytes());
                 if let Some(found) = regex.captures(&text) {
                     for (group, quantity, spelling) in parts {
                         if let Some(part) = found.get(*group) {
@@ -347,14 +404,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Into the policy itself, or beside it under its own name.
-    fn merge(&self, facts: Facts, all: &mut SmallVec<[Facts; 2]>) {
+    fn merge(&self, facts: Facts, all: &mut SmallVec<[Facts; 1]>) {
         let own_name = match (&self.reading.source, &self.reading.extract) {
             (Source::Headers(_), _) | (_, Extract::Each(..)) => facts.label.is_some(),
             _ => false,
         };
         if !own_name {
             if let Some(base) = all.first_mut() {
-                base.merge(facts, self.now);
+                base.merge(facts, self.lookup.now);
             }
             return;
         }
@@ -425,13 +482,13 @@ impl<'a> Reader<'a> {
         if limit.is_negative() {
             return false;
         }
-        facts.take(Told::Limit(limit), self.now);
+        facts.take(Told::Limit(limit), self.lookup.now);
         let value = if left == Quantity::Used {
             Told::Used(first)
         } else {
             Told::Remaining(first)
         };
-        facts.take(value, self.now);
+        facts.take(value, self.lookup.now);
         true
     }
 
@@ -460,9 +517,9 @@ impl<'a> Reader<'a> {
         let Some((limit, window)) = found else {
             return false;
         };
-        facts.take(Told::Limit(limit), self.now);
+        facts.take(Told::Limit(limit), self.lookup.now);
         if let Some(window) = window {
-            facts.take(Told::Window(window), self.now);
+            facts.take(Told::Window(window), self.lookup.now);
         }
         true
     }
@@ -472,10 +529,10 @@ impl<'a> Reader<'a> {
         pointer: &crate::adapter::pointer::Pointer,
         parts: &[(crate::adapter::pointer::Pointer, Quantity, Spelling)],
         text: &str,
-        all: &mut SmallVec<[Facts; 2]>,
+        all: &mut SmallVec<[Facts; 1]>,
     ) {
         let Ok(root) = serde_json::from_str::<Value>(text) else {
-            self.notes.push(format!(
+            self.lookup.notes.push(format!(
                 "{}: {} is not JSON; ignored",
                 self.place(),
                 shown(text.as_bytes())
@@ -507,7 +564,7 @@ impl<'a> Reader<'a> {
             }
         }
         if let (Some(facts), Some(base)) = (tightest, all.first_mut()) {
-            base.merge(facts, self.now);
+            base.merge(facts, self.lookup.now);
         }
     }
 
@@ -538,12 +595,12 @@ impl<'a> Reader<'a> {
                     .reading
                     .unit_header
                     .as_ref()
-                    .and_then(|name| header_text(self.answer.headers, name));
+                    .and_then(|name| header_text(self.lookup.answer.headers, name));
                 forms
                     .iter()
                     .find_map(|form| form.read(text, unit))
                     .and_then(|moment| match quantity {
-                        Quantity::Window => u64::try_from(moment.seconds_from(self.now))
+                        Quantity::Window => u64::try_from(moment.seconds_from(self.lookup.now))
                             .ok()
                             .filter(|secs| *secs > 0)
                             .map(Told::Window),
@@ -553,7 +610,7 @@ impl<'a> Reader<'a> {
         };
         match value {
             Some(value) => {
-                facts.take(value, self.now);
+                facts.take(value, self.lookup.now);
                 true
             }
             None => {
@@ -583,7 +640,8 @@ impl<'a> Reader<'a> {
     }
 
     fn note(&mut self, place: &str, value: &[u8], reason: &str) {
-        self.notes
+        self.lookup
+            .notes
             .push(format!("{place}: {} is {reason}; ignored", shown(value)));
     }
 }

@@ -8,11 +8,11 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 use smallvec::SmallVec;
 
 use super::facts::{self, Facts, MAX_TEXT};
-use super::{PROVIDER, Translation, amounts, reset, structured};
-use crate::adapter::condition::Body;
-use crate::adapter::{Answer, Call};
+use super::states::States;
+use super::{Translation, structured};
+use crate::adapter::Answer;
 use crate::form::{Decimal, Moment, TimeForm, read_number};
-use crate::quota::{ServiceLimit, Unit, binding};
+use crate::quota::{Unit, binding};
 
 /// The families, the standard's own first. Each is a prefix before the quantity.
 const FAMILIES: [&str; 4] = ["ratelimit-", "x-ratelimit-", "x-rate-limit-", "rate-limit-"];
@@ -64,19 +64,17 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
             group.read(name, quantity, text, &mut out.notes);
         }
     }
+    let mut states = States::default();
     for group in same_twice(groups) {
-        let more = group.more.clone();
-        push(&mut out, group.facts, now);
-        for facts in more {
-            push(&mut out, facts, now);
+        for facts in std::iter::once(group.facts).chain(group.more) {
+            if facts.says_something() {
+                states.add_named(facts, now, &mut out.notes);
+            }
         }
     }
-    let call = Call {
-        method: &http::Method::GET,
-        path: None,
-        headers: None,
-    };
-    let told = facts::retry_after(&[], &call, answer, &Body::new(None), now, &mut out.notes);
+    out.limits = states.limits;
+    let told = facts::latest_retry_after(answer.headers, now, &mut out.notes)
+        .and_then(|moment| facts::seconds_to_wait(moment, now, &mut out.notes));
     conclude(&mut out, answer.status, told);
     out
 }
@@ -216,23 +214,6 @@ fn add(groups: &mut Vec<Group>, group: Group) {
     if groups.len() < MAX_POLICIES {
         groups.push(group);
     }
-}
-
-fn push(out: &mut Translation, facts: Facts, now: Timestamp) {
-    if !facts.says_something() {
-        return;
-    }
-    let name = facts.label.clone().unwrap_or_else(|| Arc::from("default"));
-    let (limit, remaining) = amounts(&name, &facts, None, false, &mut out.notes);
-    out.limits.push(ServiceLimit {
-        policy: name,
-        unit: facts.unit.clone().unwrap_or_default(),
-        limit,
-        remaining,
-        reset: reset(&facts, now, &mut out.notes),
-        window: facts.window,
-        source: PROVIDER,
-    });
 }
 
 /// Many providers send one policy under two families; where they do not contradict, they are one.

@@ -5,10 +5,14 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
 
 use crate::adapter::{Policy, WindowKind, WindowLength, Zone};
+use crate::quota::ServiceLimit;
 
 /// Length of a policy's window in seconds. Days and weeks are nominal; a month is the current one.
-#[must_use]
-pub fn length_secs(policy: &Policy, account: Option<&TimeZone>, now: Timestamp) -> Option<u64> {
+pub(super) fn length_secs(
+    policy: &Policy,
+    account: Option<&TimeZone>,
+    now: Timestamp,
+) -> Option<u64> {
     match policy.window? {
         WindowLength::Seconds(secs) => Some(secs),
         WindowLength::Day => Some(86_400),
@@ -23,10 +27,9 @@ pub fn length_secs(policy: &Policy, account: Option<&TimeZone>, now: Timestamp) 
 
 /// Seconds until the policy gives quota back where the provider does not say, and whether that is an estimate: from the
 /// clock where the window follows it; a bucket's next unit; else the whole window, the longest it can take.
-#[must_use]
-pub fn reset_secs(
+pub(super) fn reset_secs(
     policy: &Policy,
-    window: Option<u64>,
+    limit: &ServiceLimit,
     account: Option<&TimeZone>,
     now: Timestamp,
 ) -> Option<(u64, bool)> {
@@ -42,10 +45,15 @@ pub fn reset_secs(
                 let secs = next_unit_secs(refill);
                 return Some((secs, secs > 1));
             }
+            // Without a documented refill, a bucket gives its limit back over its window.
+            if let (Some(quota), Some(window)) = (limit.limit.filter(|n| *n > 0), limit.window) {
+                let secs = window.div_ceil(quota).max(1);
+                return Some((secs, secs > 1));
+            }
         }
         _ => {}
     }
-    window.map(|secs| (secs, true))
+    limit.window.map(|secs| (secs, true))
 }
 
 /// Seconds until a bucket gives back one unit, rounded up.

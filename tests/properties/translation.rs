@@ -347,6 +347,14 @@ fn binds(limits: &[ServiceLimit], index: usize) -> bool {
             known(limit) && (limit.unit == Unit::Requests || !any_request)
         }
     };
+    // The contract does not say which binds when no remainder is known; the first does.
+    if !limits
+        .iter()
+        .filter(fits)
+        .any(|limit| limit.remaining.is_some())
+    {
+        return limits.iter().position(|limit| fits(&limit)) == Some(index);
+    }
     // Unknown is more than any number; an unknown reset is earlier than any.
     let key = |limit: &ServiceLimit| {
         (

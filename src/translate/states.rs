@@ -1,0 +1,270 @@
+//! Limits in the making: facts become amounts, exhaustion marks a policy, and resets that nobody sent are derived.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use smallvec::SmallVec;
+
+use super::facts::{Facts, MAX_WAIT_SECS};
+use super::window;
+use crate::adapter::terms::Terms;
+use crate::adapter::{Adapter, Policy};
+use crate::form::Decimal;
+use crate::quota::{Origin, ServiceLimit, Source};
+
+pub(super) const PROVIDER: Source = Source {
+    origin: Origin::Provider,
+    estimated: false,
+};
+
+/// Limits, with the policies (indices into the adapter's) that they belong to.
+#[derive(Default)]
+pub(super) struct States {
+    pub(super) limits: SmallVec<[ServiceLimit; 4]>,
+    pub(super) owners: SmallVec<[Option<usize>; 4]>,
+}
+
+impl States {
+    pub(super) fn nothing_left(&self) -> bool {
+        self.limits.iter().any(ServiceLimit::is_exhausted)
+    }
+
+    fn push(&mut self, limit: ServiceLimit, owner: Option<usize>) {
+        self.limits.push(limit);
+        self.owners.push(owner);
+    }
+
+    /// What an answer tells of a policy of the adapter.
+    pub(super) fn add(
+        &mut self,
+        policy: &Policy,
+        owner: usize,
+        terms: &Terms,
+        facts: Facts,
+        now: Timestamp,
+        notes: &mut Vec<String>,
+    ) {
+        let reset = reset(&facts, now, notes);
+        let window = facts
+            .window
+            .or_else(|| window::length_secs(policy, terms.zone.as_ref(), now));
+        let name = facts
+            .label
+            .clone()
+            .unwrap_or_else(|| Arc::clone(&policy.name));
+        let quotas = Quotas {
+            documented: terms.documented.get(owner).copied().flatten(),
+            own: terms.own.get(owner).copied().flatten(),
+        };
+        let (limit, remaining) = amounts(&name, &facts, quotas, notes);
+        self.push(
+            ServiceLimit {
+                policy: name,
+                unit: facts.unit.unwrap_or_else(|| policy.unit.clone()),
+                limit,
+                remaining,
+                reset,
+                window,
+                source: PROVIDER,
+            },
+            Some(owner),
+        );
+    }
+
+    /// What an answer tells of a policy that the provider names itself.
+    pub(super) fn add_named(&mut self, facts: Facts, now: Timestamp, notes: &mut Vec<String>) {
+        let name = facts.label.clone().unwrap_or_else(|| Arc::from("default"));
+        let (limit, remaining) = amounts(&name, &facts, Quotas::default(), notes);
+        self.push(
+            ServiceLimit {
+                policy: name,
+                unit: facts.unit.clone().unwrap_or_default(),
+                limit,
+                remaining,
+                reset: reset(&facts, now, notes),
+                window: facts.window,
+                source: PROVIDER,
+            },
+            None,
+        );
+    }
+
+    /// The documented quota of a policy of which no answer ever tells.
+    pub(super) fn add_documented(
+        &mut self,
+        policy: &Policy,
+        owner: usize,
+        terms: &Terms,
+        now: Timestamp,
+    ) {
+        let limit = terms.quota(owner);
+        if limit.is_none() {
+            return;
+        }
+        self.push(
+            ServiceLimit {
+                policy: Arc::clone(&policy.name),
+                unit: policy.unit.clone(),
+                limit,
+                remaining: None,
+                reset: None,
+                window: window::length_secs(policy, terms.zone.as_ref(), now),
+                // The documentation says so, not this answer.
+                source: Source {
+                    origin: Origin::Provider,
+                    estimated: true,
+                },
+            },
+            Some(owner),
+        );
+    }
+
+    /// The answer says that this policy has nothing left.
+    pub(super) fn exhaust(&mut self, adapter: &Adapter, index: usize, terms: &Terms) {
+        let mut own = self
+            .limits
+            .iter_mut()
+            .zip(&self.owners)
+            .filter(|(_, owner)| **owner == Some(index))
+            .map(|(limit, _)| limit);
+        match (own.next(), own.next()) {
+            (Some(limit), None) => {
+                limit.remaining = Some(0);
+                limit.source.estimated = false;
+            }
+            // It has several states under names of their own, and nobody said which of them.
+            (Some(_), Some(_)) => {}
+            (None, _) => {
+                let Some(policy) = adapter.policies.get(index) else {
+                    return;
+                };
+                self.push(
+                    ServiceLimit {
+                        policy: Arc::clone(&policy.name),
+                        unit: policy.unit.clone(),
+                        limit: terms.quota(index),
+                        remaining: Some(0),
+                        reset: None,
+                        window: None,
+                        source: PROVIDER,
+                    },
+                    Some(index),
+                );
+            }
+        }
+    }
+
+    /// Resets that the provider did not send: from its time to wait, the clock, or the whole window. `wait` is the time to
+    /// wait that an exhausted quota comes with, and whether the provider said so itself.
+    pub(super) fn resolve_resets(
+        &mut self,
+        adapter: &Adapter,
+        terms: &Terms,
+        wait: Option<(u64, bool)>,
+        now: Timestamp,
+    ) {
+        for (limit, owner) in self.limits.iter_mut().zip(&self.owners) {
+            let policy = owner.and_then(|index| adapter.policies.get(index));
+            if let (None, Some(policy)) = (limit.window, policy) {
+                limit.window = window::length_secs(policy, terms.zone.as_ref(), now);
+            }
+            if limit.reset.is_some() {
+                continue;
+            }
+            let derived = policy.map_or_else(
+                || limit.window.map(|secs| (secs, true)),
+                |policy| window::reset_secs(policy, limit, terms.zone.as_ref(), now),
+            );
+            let (secs, estimated) = match (derived, wait.filter(|_| limit.is_exhausted())) {
+                // The calendar is certain: a shorter wait speaks of something else.
+                (Some((secs, false)), Some((told, _))) => (secs.max(told), false),
+                (_, Some((told, by_provider))) => (told, !by_provider),
+                (Some(derived), None) => derived,
+                (None, None) => continue,
+            };
+            limit.reset = Some(secs);
+            limit.source.estimated |= estimated;
+        }
+    }
+}
+
+/// What is known of a quota without the provider's word.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Quotas {
+    documented: Option<u64>,
+    own: Option<u64>,
+}
+
+/// Limit and remainder: any two of limit, remaining and used give the third; where all are told the tighter holds, and the
+/// user's own quota bounds both.
+pub(super) fn amounts(
+    name: &str,
+    facts: &Facts,
+    quotas: Quotas,
+    notes: &mut Vec<String>,
+) -> (Option<u64>, Option<u64>) {
+    let told = facts.remaining.map(Decimal::floor);
+    let sent = facts.limit.map(Decimal::floor).or_else(|| sum(facts));
+    let mut limit = sent.or(quotas.documented);
+    let used = facts.used.map(Decimal::ceil);
+    let left_of = |limit: Option<u64>| {
+        limit
+            .zip(used)
+            .map(|(limit, used)| limit.saturating_sub(used))
+    };
+    let mut remaining = match (told, left_of(limit)) {
+        (Some(told), Some(derived)) => Some(told.min(derived)),
+        (told, derived) => told.or(derived),
+    };
+    if let (Some(most), Some(left)) = (limit, remaining)
+        && left > most
+    {
+        if sent.is_some() {
+            notes.push(format!(
+                "policy {name}: more is left than the limit allows; the limit holds"
+            ));
+            remaining = Some(most);
+        } else {
+            notes.push(format!(
+                "policy {name}: more is left than the documented quota of {most}; the limit is not known"
+            ));
+            limit = None;
+        }
+    }
+    match (limit, quotas.own) {
+        // What has been used of the provider's quota counts against the user's own.
+        (Some(most), Some(own)) if own < most => {
+            remaining = remaining.map(|left| own.saturating_sub(most.saturating_sub(left)));
+            limit = Some(own);
+        }
+        // The user knows more than the documentation, but not more than the answer.
+        (_, Some(own)) if sent.is_none() => {
+            remaining = remaining.or(left_of(Some(own))).map(|left| left.min(own));
+            limit = Some(own);
+        }
+        _ => {}
+    }
+    (limit, remaining)
+}
+
+/// The limit of what is used and what remains. With nothing left, more than the limit may have been used.
+fn sum(facts: &Facts) -> Option<u64> {
+    let (used, left) = facts.used.zip(facts.remaining)?;
+    if left.floor() == 0 {
+        return None;
+    }
+    // Added before rounding: 595.5 left and 4.5 used are a limit of 600.
+    used.checked_add(left).map(Decimal::floor)
+}
+
+/// Seconds until the reset that was told; a moment in the past is now.
+pub(super) fn reset(facts: &Facts, now: Timestamp, notes: &mut Vec<String>) -> Option<u64> {
+    let secs = facts.reset?.seconds_from(now);
+    if secs > MAX_WAIT_SECS {
+        notes.push(format!(
+            "a reset in {secs} seconds is beyond any window; ignored"
+        ));
+        return None;
+    }
+    Some(u64::try_from(secs).unwrap_or(0))
+}
