@@ -134,11 +134,12 @@ impl Group {
             Word::Limit => self.limits(text),
             Word::Remaining => {
                 let number = read_number(text.split(';').next().unwrap_or(text));
-                self.facts.remaining = number.or(self.facts.remaining);
+                // Of several lines the tightest counts.
+                self.facts.remaining = tighter(self.facts.remaining, number, Decimal::min);
                 number.is_some()
             }
             Word::Used => {
-                self.facts.used = number().or(self.facts.used);
+                self.facts.used = tighter(self.facts.used, number(), Decimal::max);
                 number().is_some()
             }
             Word::Window => {
@@ -188,7 +189,7 @@ impl Group {
                 }
             }
             if first {
-                self.facts.limit = Some(limit);
+                self.facts.limit = tighter(self.facts.limit, Some(limit), Decimal::min);
                 self.facts.window = window.or(self.facts.window);
                 first = false;
             } else if self.facts.limit == Some(limit) && self.facts.window.is_none() {
@@ -207,6 +208,17 @@ impl Group {
             }
         }
         !first
+    }
+}
+
+fn tighter(
+    old: Option<Decimal>,
+    new: Option<Decimal>,
+    tighter_of: fn(Decimal, Decimal) -> Decimal,
+) -> Option<Decimal> {
+    match (old, new) {
+        (Some(old), Some(new)) => Some(tighter_of(old, new)),
+        (old, new) => old.or(new),
     }
 }
 
