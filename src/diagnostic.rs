@@ -124,19 +124,6 @@ impl Mistakes {
     }
 }
 
-/// Line and column (both from 1, columns in characters) of a byte of the source.
-#[must_use]
-pub fn line_and_column(source: &str, offset: usize) -> (usize, usize) {
-    let before = &source[..floor_boundary(source, offset)];
-    let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .map_or(0, |last| last.chars().count())
-        + 1;
-    (line, column)
-}
-
 /// The table around a byte: from its header, or the beginning of the file, to the next header.
 fn section(source: &str, offset: usize) -> Range<usize> {
     let mut start = 0;

@@ -91,7 +91,25 @@ fn never_more_permissive(sent: &Sent) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// The user's own quota bounds what is left, and never loosens what the provider says.
+    #[test]
+    fn an_own_quota_only_tightens(sent in changed_case(), own in prop_oneof![0_u64..200, any::<u64>()]) {
+        let adapter = sent.adapter();
+        let quotas = adapter.policies.iter().map(|policy| (policy.name.to_string(), own)).collect();
+        let terms = Terms::new(&adapter, None, None, &quotas).unwrap();
+        let bounded = sent.translate_with(&adapter, &terms);
+        let without = sent.translate();
+        for limit in &bounded.limits {
+            let known = adapter.policies.iter().any(|policy| policy.name == limit.policy);
+            prop_assert!(!known || limit.remaining.is_none_or(|left| left <= own), "{bounded:?}");
+            let before = without.limits.iter().find(|other| other.policy == limit.policy);
+            if let Some(before) = before.and_then(|before| before.remaining) {
+                prop_assert!(limit.remaining.is_some_and(|left| left <= before), "{bounded:?}");
+            }
+        }
+    }
 
     #[test]
     fn never_more_is_left_than_any_header_says(sent in changed_case()) {
@@ -117,6 +135,15 @@ proptest! {
                 "{told:?}: {translation:?}"
             );
         }
+    }
+}
+
+#[test]
+fn without_an_adapter_the_tightest_of_several_lines_counts() {
+    for (lines, left) in [(["0", "1"], 0), (["1", "0"], 0), (["7", "9"], 7)] {
+        let lines = lines.map(|line| ("x-ratelimit-remaining", line.to_owned()));
+        let translation = answer(&lines, Timestamp::UNIX_EPOCH).translate_generic();
+        assert_eq!(translation.limits[0].remaining, Some(left));
     }
 }
 
@@ -184,7 +211,9 @@ proptest! {
         let used = used.iter().copied().filter(|n| *n >= 0).max();
         let left = left.iter().copied().min();
         // Added as they were told, then rounded: 595.5 left and 4.5 used are a limit of 600.
-        let limit = limit.or_else(|| Some((left? + used?).max(0))).map(|n| n.div_euclid(1_000));
+        // With nothing left, more than the limit may have been used.
+        let sum = left.zip(used).filter(|(left, _)| *left >= 1_000).map(|(left, used)| left + used);
+        let limit = limit.or(sum).map(|n| n.div_euclid(1_000));
         let of_used = limit.zip(used).map(|(limit, used)| (limit - (used + 999).div_euclid(1_000)).max(0));
         let left = left.map(|n| n.div_euclid(1_000).max(0));
         let expected = [left, of_used].into_iter().flatten().min();

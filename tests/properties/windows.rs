@@ -114,7 +114,7 @@ fn moment() -> impl Strategy<Value = Timestamp> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn waiting_exactly_for_the_reset_is_enough_and_a_second_less_is_not(
@@ -143,4 +143,12 @@ proptest! {
         prop_assert_eq!(reset(&of_account, Some(&zone), now), reset(&named, None, now));
         prop_assert_eq!(reset(&of_account, None, now), (86_400, true));
     }
+}
+
+/// One minute past midnight the clock went back to 23:01: until the second midnight it is the day before.
+#[test]
+fn a_midnight_that_comes_twice_counts_the_second_time() {
+    let adapter = adapter("day", "America/St_Johns", "clock");
+    let now = "2010-11-07T02:31:00Z".parse().unwrap();
+    assert_eq!(reset(&adapter, None, now), (59 * 60, false));
 }

@@ -15,7 +15,7 @@ use proptest::sample::{Index, select};
 use super::cases::{self, Case};
 
 /// An answer with the call before it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Sent {
     pub(crate) id: String,
     pub(crate) method: Method,
@@ -24,6 +24,19 @@ pub(crate) struct Sent {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) now: Timestamp,
+}
+
+/// Short enough to be read when a property fails.
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "{} {} {:?} at {}",
+            self.id, self.method, self.path, self.now
+        )?;
+        writeln!(f, "{} {:#?}", self.status, self.headers)?;
+        write!(f, "{}", self.body.escape_ascii())
+    }
 }
 
 impl Sent {
