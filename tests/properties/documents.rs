@@ -10,6 +10,8 @@ use headroom::recording::Recording;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use crate::support::answers::text;
+
 struct Nothing;
 
 impl Outside for Nothing {
@@ -78,8 +80,8 @@ enum Edit {
 
 fn edit() -> impl Strategy<Value = Edit> {
     let token = prop_oneof![
-        "[ -~]{1,6}",
-        "\\PC{1,3}",
+        text("[ -~]{1,6}"),
+        text("\\PC{1,3}"),
         proptest::sample::select(vec![
             "\"",
             "'",
@@ -236,7 +238,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn any_text_is_an_adapter_or_has_mistakes(text in "\\PC{0,80}") {
+    fn any_text_is_an_adapter_or_has_mistakes(text in text("\\PC{0,80}")) {
         adapter(&text)?;
         configuration(&text)?;
     }
@@ -274,7 +276,7 @@ proptest! {
     /// Every line is a header or a note, and the body comes through byte for byte.
     #[test]
     fn headers_and_body_of_a_recording_come_through(
-        lines in prop::collection::vec(("[A-Za-z-]{1,10}", "[!-~]([ -~]{0,20}[!-~])?"), 0..20),
+        lines in prop::collection::vec((text("[A-Za-z-]{1,10}"), text("[!-~]([ -~]{0,20}[!-~])?")), 0..20),
         body in prop::collection::vec(any::<u8>(), 0..100),
         newline in proptest::sample::select(vec!["\n", "\r\n"]),
     ) {
