@@ -1,13 +1,17 @@
 //! The command line: wires everything. The only layer that reads files and the environment.
 
+mod assets;
 mod check;
+mod demo;
 mod files;
+mod healthcheck;
 mod log;
 mod mounts;
 mod new;
 mod providers;
 mod schema;
 mod serve;
+mod simulate;
 mod translate;
 
 use std::io::{self, Write};
@@ -38,6 +42,16 @@ enum Command {
     New(new::Arguments),
     /// JSON Schema for editors
     Schema(schema::Arguments),
+    /// Completions for a shell
+    Completions(assets::Completions),
+    /// The manual page, in roff
+    Man,
+    /// Ask a running gateway whether it is ready; for containers
+    Healthcheck(healthcheck::Arguments),
+    /// Simulated providers, the gateway before them and live calls
+    Demo(demo::Arguments),
+    /// Stand in for providers: their limits, their headers, their refusals
+    Simulate(simulate::Arguments),
 }
 
 /// Where adapters come from, beside those built in.
@@ -89,6 +103,11 @@ pub fn run() -> ExitCode {
         Command::Providers(arguments) => providers::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => assets::completions(&arguments),
+        Command::Man => assets::man(),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@
 //! 2. [`translate`] makes limits of an answer, [`emit`] makes standard headers of limits, [`rewrite`] replaces an origin in
 //!    a streaming JSON body, [`recording`] reads one response as text. All pure: no clock, no I/O.
 //! 3. [`config`] is what the user says, [`clock`] the only reader of the time, [`gateway`] the request path.
-//! 4. [`cli`] wires everything; only it reads files and the environment.
+//! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment.
 
 pub mod adapter;
 pub mod cli;
@@ -22,4 +22,5 @@ pub mod gateway;
 pub mod quota;
 pub mod recording;
 pub mod rewrite;
+pub mod simulate;
 pub mod translate;

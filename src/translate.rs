@@ -1,14 +1,14 @@
 //! What an answer says of its provider's quotas: (adapter, answer, now) → limits and notes. Pure: no clock, no I/O, and it
 //! cannot fail; odd headers are input, not errors.
 //!
-//! `facts` reads what stands there, `states` makes limits of it, `window` derives what the provider leaves to the clock,
+//! `facts` reads what stands there, `states` makes limits of it, [`window`] derives what the provider leaves to the clock,
 //! `structured` reads the IETF's structured fields, [`generic`] does without an adapter.
 
 mod facts;
 pub mod generic;
 mod states;
 mod structured;
-mod window;
+pub mod window;
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -58,11 +58,12 @@ pub fn translate(
     now: Timestamp,
 ) -> Translation {
     let body = Body::new(answer.body);
+    let matches = Matches::new(adapter, call);
     let mut out = Translation::default();
     let mut notes = Vec::new();
     let mut states = States::default();
     if adapter.silent {
-        add_documented(&mut states, adapter, terms, call, now);
+        add_documented(&mut states, &matches, terms, now);
     }
     let mut lookup = facts::Lookup {
         call,
@@ -73,7 +74,7 @@ pub fn translate(
         unfit: SmallVec::new(),
     };
     for (index, policy) in adapter.policies.iter().enumerate() {
-        if policy.readings.is_empty() || !applies(adapter, index, call) {
+        if policy.readings.is_empty() || !matches.counts(index) {
             continue;
         }
         let speaks = |condition: &ResponseCondition| condition.holds(call, answer, &body);
@@ -104,7 +105,11 @@ pub fn translate(
     let told = lookup.retry_after(&adapter.retry_after);
     drop(lookup);
     out.notes = notes;
+<<<<<<< HEAD
     let verdict = exhaustion(adapter, call, answer, &body, &states);
+=======
+    let verdict = exhaustion(&matches, call, answer, &body, &states);
+>>>>>>> main
     let fallback = verdict
         .as_ref()
         .and_then(|verdict| verdict.retry_after_secs);
@@ -150,7 +155,7 @@ pub fn documented(
 ) -> Translation {
     let mut states = States::default();
     if adapter.silent {
-        add_documented(&mut states, adapter, terms, call, now);
+        add_documented(&mut states, &Matches::new(adapter, call), terms, now);
         states.resolve_resets(adapter, terms, None, now);
     }
     let binding = binding(&states.limits);
@@ -161,42 +166,60 @@ pub fn documented(
     }
 }
 
-fn add_documented(
-    states: &mut States,
-    adapter: &Adapter,
-    terms: &Terms,
-    call: &Call<'_>,
-    now: Timestamp,
-) {
-    for (index, policy) in adapter.policies.iter().enumerate() {
-        if applies(adapter, index, call) {
+fn add_documented(states: &mut States, matches: &Matches<'_>, terms: &Terms, now: Timestamp) {
+    for (index, policy) in matches.adapter.policies.iter().enumerate() {
+        if matches.counts(index) {
             states.add_documented(policy, index, terms, now);
         }
     }
 }
 
-/// Whether a policy counts the call. Where what is known of the call does not tell, the order of the file decides between
-/// a policy with a condition and one for all others: the main one comes first.
-fn applies(adapter: &Adapter, index: usize, call: &Call<'_>) -> bool {
-    let Some(policy) = adapter.policies.get(index) else {
-        return false;
-    };
-    match &policy.applies {
-        Applies::Always => true,
-        Applies::When(conditions) => match any_holds(conditions, call) {
-            Some(holds) => holds,
-            None => !adapter
-                .policies
-                .iter()
-                .take(index)
-                .any(|other| matches!(other.applies, Applies::Otherwise)),
-        },
-        Applies::Otherwise => !adapter.policies.iter().enumerate().any(|(other, policy)| {
-            let Applies::When(conditions) = &policy.applies else {
-                return false;
-            };
-            any_holds(conditions, call).unwrap_or(other < index)
-        }),
+/// Whether a policy (an index into the adapter's) counts the call.
+pub(crate) fn applies(adapter: &Adapter, index: usize, call: &Call<'_>) -> bool {
+    Matches::new(adapter, call).counts(index)
+}
+
+/// Which policies of an adapter count a call.
+struct Matches<'a> {
+    adapter: &'a Adapter,
+    /// For each policy, whether its own condition holds: `Some(true)` where it has none.
+    holds: SmallVec<[Option<bool>; 8]>,
+}
+
+impl<'a> Matches<'a> {
+    fn new(adapter: &'a Adapter, call: &Call<'_>) -> Self {
+        let holds = adapter.policies.iter().map(|policy| match &policy.applies {
+            Applies::When(conditions) => any_holds(conditions, call),
+            Applies::Always | Applies::Otherwise => Some(true),
+        });
+        Self {
+            holds: holds.collect(),
+            adapter,
+        }
+    }
+
+    /// Whether a policy counts the call. Where what is known of the call does not tell, the order of the file decides
+    /// between a policy with a condition and one for all others: the main one comes first.
+    fn counts(&self, index: usize) -> bool {
+        let policies = &self.adapter.policies;
+        let Some(policy) = policies.get(index) else {
+            return false;
+        };
+        match policy.applies {
+            Applies::Always => true,
+            Applies::When(_) => self.holds.get(index).copied().flatten().unwrap_or_else(|| {
+                !policies
+                    .iter()
+                    .take(index)
+                    .any(|other| matches!(other.applies, Applies::Otherwise))
+            }),
+            Applies::Otherwise => {
+                let mut others = policies.iter().zip(&self.holds).enumerate();
+                !others.any(|(other, (policy, holds))| {
+                    matches!(policy.applies, Applies::When(_)) && holds.unwrap_or(other < index)
+                })
+            }
+        }
     }
 }
 
@@ -220,12 +243,13 @@ struct Verdict {
 }
 
 fn exhaustion(
-    adapter: &Adapter,
+    matches: &Matches<'_>,
     call: &Call<'_>,
     answer: &Answer<'_>,
     body: &Body<'_>,
     states: &States,
 ) -> Option<Verdict> {
+    let adapter = matches.adapter;
     let fits = |rule: &&Exhaustion| {
         let nothing_left = !rule.needs_nothing_left
             || states
@@ -241,7 +265,7 @@ fn exhaustion(
     if let Some(rule) = rule {
         let policy = rule.policy.or_else(|| {
             (!states.nothing_left() && !rule.needs_nothing_left)
-                .then(|| only_policy(adapter, call, states))
+                .then(|| only_policy(matches, states))
                 .flatten()
                 // A rule that says how long to wait speaks of a limit of its own.
                 .filter(|_| rule.retry_after_secs.is_none())
@@ -260,19 +284,20 @@ fn exhaustion(
     }
     Some(Verdict {
         policy: (!states.nothing_left())
-            .then(|| only_policy(adapter, call, states))
+            .then(|| only_policy(matches, states))
             .flatten(),
         retry_after_secs: None,
     })
 }
 
 /// The one policy that applies to the call, if there is only one and the answer did not say that something is left.
-fn only_policy(adapter: &Adapter, call: &Call<'_>, states: &States) -> Option<usize> {
-    let mut fitting = adapter
+fn only_policy(matches: &Matches<'_>, states: &States) -> Option<usize> {
+    let mut fitting = matches
+        .adapter
         .policies
         .iter()
         .enumerate()
-        .filter(|(index, _)| applies(adapter, *index, call));
+        .filter(|(index, _)| matches.counts(*index));
     let (index, _) = fitting.next()?;
     let told = states
         .limits

@@ -7,8 +7,11 @@
 )]
 
 mod catalog;
+mod demo;
 mod exchange;
 mod properties;
+mod readme;
 mod rejected;
+mod simulate;
 mod support;
 mod translation;

@@ -8,11 +8,16 @@ use crate::adapter::{Policy, WindowKind, WindowLength, Zone};
 use crate::quota::ServiceLimit;
 
 /// Length of a policy's window in seconds. Days and weeks are nominal; a month is the current one.
+<<<<<<< HEAD
 pub(super) fn length_secs(
     policy: &Policy,
     account: Option<&TimeZone>,
     now: Timestamp,
 ) -> Option<u64> {
+=======
+#[must_use]
+pub fn length_secs(policy: &Policy, account: Option<&TimeZone>, now: Timestamp) -> Option<u64> {
+>>>>>>> main
     match policy.window? {
         WindowLength::Seconds(secs) => Some(secs),
         WindowLength::Day => Some(86_400),
@@ -66,7 +71,9 @@ fn next_unit_secs(refill: f64) -> u64 {
     (1.0 / refill).ceil().clamp(1.0, 31_622_400.0) as u64
 }
 
-fn zone(policy: &Policy, account: Option<&TimeZone>) -> Option<TimeZone> {
+/// The zone of a policy's calendar; `None` when it is the account's and that is not known.
+#[must_use]
+pub fn zone(policy: &Policy, account: Option<&TimeZone>) -> Option<TimeZone> {
     match &policy.zone {
         Some(Zone::Named(zone)) => Some(zone.clone()),
         Some(Zone::Account) => account.cloned(),
@@ -77,16 +84,22 @@ fn zone(policy: &Policy, account: Option<&TimeZone>) -> Option<TimeZone> {
 /// Seconds until the next boundary of a window that follows the clock, rounded up; `None` when the zone is not known.
 fn until_boundary(policy: &Policy, account: Option<&TimeZone>, now: Timestamp) -> Option<u64> {
     let zone = zone(policy, account)?;
-    let boundary = match policy.window? {
+    ceil_secs(boundary(policy.window?, &zone, now)?, now)
+}
+
+/// The next boundary after `now` of a window that follows the clock.
+#[must_use]
+pub fn boundary(window: WindowLength, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+    let boundary = match window {
         WindowLength::Seconds(secs) if secs < 86_400 => return next_multiple(secs, now),
         WindowLength::Seconds(_) | WindowLength::Day => {
-            start_of(now, &zone, |date| date.checked_add(1.day()).ok())?
+            start_of(now, zone, |date| date.checked_add(1.day()).ok())?
         }
-        WindowLength::Week => start_of(now, &zone, |date| {
+        WindowLength::Week => start_of(now, zone, |date| {
             let since_monday = date.date().weekday().to_monday_zero_offset();
             date.checked_add((7 - i64::from(since_monday)).days()).ok()
         })?,
-        WindowLength::Month => start_of(now, &zone, |date| {
+        WindowLength::Month => start_of(now, zone, |date| {
             date.date()
                 .first_of_month()
                 .checked_add(1.month())
@@ -94,7 +107,7 @@ fn until_boundary(policy: &Policy, account: Option<&TimeZone>, now: Timestamp) -
                 .map(|date| date.to_datetime(jiff::civil::Time::midnight()))
         })?,
     };
-    ceil_secs(boundary.timestamp(), now)
+    Some(boundary.timestamp())
 }
 
 /// The first moment of the day that `step` leads to. Where midnight does not exist (a change to summer time at midnight)
@@ -115,14 +128,14 @@ fn start_of(
     zone.to_ambiguous_zoned(midnight).later().ok()
 }
 
-fn next_multiple(secs: u64, now: Timestamp) -> Option<u64> {
+fn next_multiple(secs: u64, now: Timestamp) -> Option<Timestamp> {
     let secs = i64::try_from(secs).ok().filter(|secs| *secs > 0)?;
     let next = now
         .as_second()
         .div_euclid(secs)
         .checked_add(1)?
         .checked_mul(secs)?;
-    ceil_secs(Timestamp::from_second(next).ok()?, now)
+    Timestamp::from_second(next).ok()
 }
 
 fn ceil_secs(moment: Timestamp, now: Timestamp) -> Option<u64> {

@@ -1,0 +1,436 @@
+//! A simulated provider: what it enforces, and what it answers. Pure: no clock, no socket; the budgets are the caller's.
+
+mod notices;
+
+pub use notices::thousands;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use super::json;
+use super::meter::{Decision, Meter, Motion, Rule, Standing};
+use super::native::{Frame, Native, Payload, Scene, State, write};
+use super::refusal::{self, Refused};
+use crate::adapter::WindowLength;
+use crate::adapter::condition::PathTemplate;
+use crate::adapter::pointer::Pointer;
+use crate::adapter::terms::Terms;
+use crate::adapter::{Adapter, Applies, Call, CredentialPlace, PartitionPart, Policy, Quota};
+use crate::form::Moment;
+use crate::translate::{applies, window};
+
+/// The most budgets that one simulation keeps: a caller with ever new paths must not fill the memory.
+const MOST_BUDGETS: usize = 10_000;
+
+/// The identifier of everything that only an answer would tell, such as the organization of a workspace.
+const ONLY_ID: &str = "1";
+
+/// What the user says of the account.
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    /// Its plan; by default the smallest one.
+    pub plan: Option<String>,
+    /// Its zone; by default UTC.
+    pub zone: Option<TimeZone>,
+    /// Quotas of its own, by policy, with the window in seconds where that is not documented.
+    pub quotas: BTreeMap<String, (u64, Option<u64>)>,
+}
+
+/// A simulated provider.
+#[derive(Debug)]
+pub struct Provider {
+    adapter: Arc<Adapter>,
+    terms: Terms,
+    zone: TimeZone,
+    plan: Option<String>,
+    plan_was_chosen: bool,
+    /// For each policy, what is enforced, and the window's length in seconds.
+    rules: Vec<Option<(Rule, Option<u64>)>>,
+}
+
+/// What a simulated provider enforces of one policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Enforced<'a> {
+    /// The policy's index.
+    pub index: usize,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Its quota.
+    pub quota: u64,
+    /// The length of its window.
+    pub window_secs: Option<u64>,
+}
+
+/// A request, as far as limits are concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Method, path and headers.
+    pub call: Call<'a>,
+    /// What follows the `?`.
+    pub query: Option<&'a str>,
+    /// How long it will run, in seconds.
+    pub runs_secs: u64,
+}
+
+/// The budgets of one simulated provider.
+#[derive(Debug, Default)]
+pub struct Budgets(HashMap<(usize, String), Meter>);
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The state that the answer tells, the most important policy first.
+    pub states: Vec<State>,
+    /// The policy that refused (an index), and when there is room again.
+    pub refused: Option<(usize, Option<Timestamp>)>,
+    /// What has to be given back when the request ends.
+    permits: Vec<(usize, String, u64)>,
+}
+
+/// An answer in the provider's own words.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Provider {
+    /// A provider for this account.
+    ///
+    /// # Errors
+    /// The plan or a policy is not the adapter's.
+    pub fn new(adapter: Arc<Adapter>, account: &Account, now: Timestamp) -> Result<Self, String> {
+        let plan = account
+            .plan
+            .clone()
+            .or_else(|| smallest_plan(&adapter).map(str::to_owned));
+        let quotas = account
+            .quotas
+            .iter()
+            .map(|(name, (quota, _))| (name.clone(), *quota))
+            .collect();
+        let zone = account.zone.clone().unwrap_or(TimeZone::UTC);
+        let terms = Terms::new(&adapter, plan.as_deref(), Some(&zone), &quotas)?;
+        let rules = adapter
+            .policies
+            .iter()
+            .enumerate()
+            .map(|(index, policy)| {
+                let own = account.quotas.get(&*policy.name).and_then(|own| own.1);
+                let length = own.map(WindowLength::Seconds);
+                let rule = Rule::new(policy, terms.quota(index)?, length, Some(&zone), now)?;
+                let secs = own.or_else(|| window::length_secs(policy, Some(&zone), now));
+                Some((rule, secs))
+            })
+            .collect();
+        Ok(Self {
+            plan_was_chosen: account.plan.is_none() && plan.is_some(),
+            adapter,
+            terms,
+            zone,
+            plan,
+            rules,
+        })
+    }
+
+    /// The adapter that it stands in for.
+    #[must_use]
+    pub fn adapter(&self) -> &Arc<Adapter> {
+        &self.adapter
+    }
+
+    /// The account's terms, as a gateway before it would know them.
+    #[must_use]
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The plan whose quotas are enforced, where there are plans.
+    #[must_use]
+    pub fn plan(&self) -> Option<&str> {
+        self.plan.as_deref()
+    }
+
+    /// What is enforced.
+    pub fn enforced(&self) -> impl Iterator<Item = Enforced<'_>> {
+        let rules = self.adapter.policies.iter().zip(&self.rules).enumerate();
+        rules.filter_map(|(index, (policy, rule))| {
+            let (rule, window_secs) = rule.as_ref()?;
+            Some(Enforced {
+                index,
+                policy,
+                quota: rule.quota,
+                window_secs: *window_secs,
+            })
+        })
+    }
+
+    /// Counts a request, or refuses it.
+    #[must_use]
+    pub fn admit(&self, budgets: &mut Budgets, request: &Request<'_>, now: Timestamp) -> Verdict {
+        let call = &request.call;
+        let free = self
+            .adapter
+            .uncounted
+            .iter()
+            .any(|condition| condition.holds(call) == Some(true));
+        // Decide with all budgets at once, and take only if all of them have room.
+        let mut takes = Vec::new();
+        for (index, (policy, rule)) in self.adapter.policies.iter().zip(&self.rules).enumerate() {
+            let Some((rule, secs)) = rule else { continue };
+            if !applies(&self.adapter, index, call) {
+                continue;
+            }
+            let cost = cost(policy, request);
+            if cost == Some(0) {
+                // It counts against another policy, and that is what its answer speaks of.
+                continue;
+            }
+            let cost = cost.filter(|_| !free).unwrap_or(0);
+            let key = (index, self.partition(policy, request));
+            let meter = budgets.0.get(&key).cloned().unwrap_or_default();
+            let (meter, decision) = rule.take(meter, cost, now);
+            takes.push((key, rule, *secs, cost, meter, decision));
+        }
+        let refused = takes
+            .iter()
+            .filter_map(|(key, _, _, _, _, decision)| match decision {
+                Decision::Refused(_, wait) => Some((key.0, *wait)),
+                Decision::Admitted(_) => None,
+            })
+            // Who waits for the longest has waited for all.
+            .max_by_key(|(_, wait)| *wait);
+        let mut verdict = Verdict {
+            states: Vec::new(),
+            refused,
+            permits: Vec::new(),
+        };
+        for (key, rule, secs, cost, taken, decision) in takes {
+            let (meter, standing) = match (refused, decision) {
+                (None, Decision::Admitted(standing)) => {
+                    if matches!(rule.motion, Motion::InFlight) && cost > 0 {
+                        verdict.permits.push((key.0, key.1.clone(), cost));
+                    }
+                    (taken, standing)
+                }
+                (_, Decision::Refused(standing, _)) => (taken, standing),
+                (Some(_), Decision::Admitted(_)) => {
+                    let before = budgets.0.get(&key).cloned().unwrap_or_default();
+                    let counted = if rule.rejected_counts {
+                        rule.count_refused(before, cost, now)
+                    } else {
+                        before
+                    };
+                    rule.look(counted, now)
+                }
+            };
+            verdict
+                .states
+                .extend(self.state(key.0, rule.quota, secs, standing));
+            self.keep(budgets, key, meter, now);
+        }
+        let specific = |state: &State| {
+            let policy = self.adapter.policies.get(state.policy);
+            policy.is_some_and(|policy| matches!(policy.applies, Applies::When(_)))
+        };
+        // Where policies share a header, the one that refused speaks, else the one for these requests alone.
+        verdict.states.sort_by_key(|state| {
+            let refuses = refused.is_some_and(|(policy, _)| policy == state.policy);
+            (!refuses, !specific(state))
+        });
+        verdict
+    }
+
+    /// The request has ended.
+    pub fn finish(&self, budgets: &mut Budgets, verdict: &Verdict) {
+        for (index, partition, cost) in &verdict.permits {
+            let Some(Some((rule, _))) = self.rules.get(*index) else {
+                continue;
+            };
+            let key = (*index, partition.clone());
+            if let Some(meter) = budgets.0.get_mut(&key) {
+                *meter = rule.give_back(std::mem::take(meter), *cost);
+            }
+        }
+    }
+
+    /// The provider's answer to a request, the `n`th.
+    #[must_use]
+    pub fn reply(&self, request: &Request<'_>, verdict: &Verdict, n: u64, now: Timestamp) -> Reply {
+        let scene = self.scene(&request.call, now);
+        let (status, native) = match verdict.refused {
+            None => (StatusCode::OK, self.served(&scene, verdict, n)),
+            Some((policy, wait)) => {
+                let refused = Refused { policy, wait };
+                refusal::dress(&scene, &self.terms, &verdict.states, &refused)
+            }
+        };
+        Reply {
+            status,
+            headers: native.headers,
+            body: native.body.to_bytes(),
+        }
+    }
+
+    fn served(&self, scene: &Scene<'_>, verdict: &Verdict, n: u64) -> Native {
+        let path = scene.call.path.unwrap_or("/");
+        let mut body = json!({
+            "simulated": true,
+            "provider": self.adapter.id,
+            "method": scene.call.method.as_str(),
+            "path": path,
+            "n": n,
+        });
+        // What a partition is learned from: every workspace is of the only organization.
+        for learn in self
+            .adapter
+            .policies
+            .iter()
+            .flat_map(|policy| &policy.learn)
+        {
+            let tells = PathTemplate::new(&learn.path).is_ok_and(|template| template.fits(path));
+            if let (true, Ok(pointer)) = (tells, Pointer::new(&learn.json)) {
+                json::overwrite(&mut body, &pointer, json::scalar(ONLY_ID));
+            }
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        let frame = Frame {
+            status: StatusCode::OK,
+            headers,
+            body: Payload::Json(body),
+            ..Frame::default()
+        };
+        write(scene, &verdict.states, &frame)
+    }
+
+    fn scene<'a>(&'a self, call: &'a Call<'a>, now: Timestamp) -> Scene<'a> {
+        Scene {
+            adapter: &self.adapter,
+            zone: Some(&self.zone),
+            call,
+            now,
+        }
+    }
+
+    fn state(
+        &self,
+        index: usize,
+        quota: u64,
+        window: Option<u64>,
+        standing: Standing,
+    ) -> Option<State> {
+        let policy = self.adapter.policies.get(index)?;
+        Some(State {
+            policy: index,
+            label: Some(Arc::clone(&policy.name)),
+            limit: Some(quota),
+            remaining: Some(standing.remaining),
+            reset: standing.reset.map(Moment::At),
+            window,
+            cost: Some(1),
+        })
+    }
+
+    /// Whose budget a request counts against.
+    fn partition(&self, policy: &Policy, request: &Request<'_>) -> String {
+        let call = &request.call;
+        let header = |name: &http::HeaderName| {
+            let value = call.headers.and_then(|headers| headers.get(name));
+            String::from_utf8_lossy(value.map_or(b"", HeaderValue::as_bytes)).into_owned()
+        };
+        let path = call.path.unwrap_or("/");
+        let parts = policy.partition.iter().map(|part| match part {
+            PartitionPart::Credential => match &self.adapter.credential {
+                CredentialPlace::Bearer | CredentialPlace::Basic => header(&AUTHORIZATION),
+                CredentialPlace::Header { name, .. } => header(name),
+                CredentialPlace::Query(name) => parameter(request.query, name),
+            },
+            // There is one account, and one machine that calls.
+            PartitionPart::Account | PartitionPart::Address => String::new(),
+            PartitionPart::Endpoint => format!("{} {path}", call.method),
+            PartitionPart::Method => call.method.to_string(),
+            PartitionPart::Header(name) => header(name),
+            PartitionPart::Capture(name) => captured(policy, path, name),
+        });
+        parts.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Remembers a budget. A full house forgets what is idle, and strangers then share one budget.
+    fn keep(&self, budgets: &mut Budgets, key: (usize, String), meter: Meter, now: Timestamp) {
+        if budgets.0.len() >= MOST_BUDGETS && !budgets.0.contains_key(&key) {
+            budgets.0.retain(|(index, _), meter| {
+                let rule = self.rules.get(*index).and_then(Option::as_ref);
+                rule.is_some_and(|(rule, _)| !meter.is_idle(rule, now))
+            });
+            if budgets.0.len() >= MOST_BUDGETS {
+                budgets.0.insert((key.0, String::new()), meter);
+                return;
+            }
+        }
+        budgets.0.insert(key, meter);
+    }
+}
+
+/// What a request costs; `None`: this policy does not count it at all, but its state can be told.
+fn cost(policy: &Policy, request: &Request<'_>) -> Option<u64> {
+    if policy
+        .slower_than_secs
+        .is_some_and(|secs| request.runs_secs < secs)
+    {
+        return None;
+    }
+    let weight = policy
+        .weights
+        .iter()
+        .find(|(condition, _)| condition.holds(&request.call) == Some(true));
+    Some(weight.map_or(1, |(_, cost)| *cost))
+}
+
+fn captured(policy: &Policy, path: &str, name: &str) -> String {
+    let Applies::When(conditions) = &policy.applies else {
+        return ONLY_ID.to_owned();
+    };
+    conditions
+        .iter()
+        .flat_map(|condition| &condition.paths)
+        .filter_map(|template| template.captures(path))
+        .flatten()
+        .find(|(known, _)| *known == name)
+        .map_or_else(|| ONLY_ID.to_owned(), |(_, value)| value.to_owned())
+}
+
+/// The value of a query parameter, as it was sent.
+fn parameter(query: Option<&str>, name: &str) -> String {
+    let pairs = query.unwrap_or("").split('&');
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map_or_else(String::new, |(_, value)| value.to_owned())
+}
+
+/// The plan with the least of the first quota that depends on the plan.
+fn smallest_plan(adapter: &Adapter) -> Option<&str> {
+    let plans = adapter
+        .policies
+        .iter()
+        .find_map(|policy| match &policy.quota {
+            Quota::ByPlan(plans) => Some(plans),
+            _ => None,
+        })?;
+    let (name, _) = plans.iter().min_by_key(|(_, quota)| *quota)?;
+    Some(name)
+}
