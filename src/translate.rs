@@ -105,11 +105,7 @@ pub fn translate(
     let told = lookup.retry_after(&adapter.retry_after);
     drop(lookup);
     out.notes = notes;
-<<<<<<< HEAD
-    let verdict = exhaustion(adapter, call, answer, &body, &states);
-=======
     let verdict = exhaustion(&matches, call, answer, &body, &states);
->>>>>>> main
     let fallback = verdict
         .as_ref()
         .and_then(|verdict| verdict.retry_after_secs);

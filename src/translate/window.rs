@@ -8,16 +8,8 @@ use crate::adapter::{Policy, WindowKind, WindowLength, Zone};
 use crate::quota::ServiceLimit;
 
 /// Length of a policy's window in seconds. Days and weeks are nominal; a month is the current one.
-<<<<<<< HEAD
-pub(super) fn length_secs(
-    policy: &Policy,
-    account: Option<&TimeZone>,
-    now: Timestamp,
-) -> Option<u64> {
-=======
 #[must_use]
 pub fn length_secs(policy: &Policy, account: Option<&TimeZone>, now: Timestamp) -> Option<u64> {
->>>>>>> main
     match policy.window? {
         WindowLength::Seconds(secs) => Some(secs),
         WindowLength::Day => Some(86_400),
