@@ -119,6 +119,7 @@ pub fn translate(
             states.exhaust(adapter, policy, terms);
         }
     }
+    states.bound_by_own_quotas(terms);
     states.resolve_resets(adapter, terms, wait, now);
     out.limits = states.limits;
     out.binding = binding(&out.limits);

@@ -147,6 +147,59 @@ fn without_an_adapter_the_tightest_of_several_lines_counts() {
     }
 }
 
+/// Of the user's own quota the provider knows nothing, so it is no reason of its refusals.
+#[test]
+fn an_own_quota_neither_makes_nor_hides_an_exhaustion() {
+    let adapter = |id: &str| {
+        headroom::adapter::catalog::Catalog::default()
+            .get(id)
+            .unwrap()
+    };
+    let terms = |adapter: &Adapter, plan: Option<&str>, policy: &str, own: u64| {
+        Terms::new(adapter, plan, None, &[(policy.to_owned(), own)].into()).unwrap()
+    };
+    let toggl = adapter("toggl");
+    let mut sent = answer(
+        &[("x-toggl-quota-remaining", "100".to_owned())],
+        Timestamp::UNIX_EPOCH,
+    );
+    sent.status = StatusCode::PAYMENT_REQUIRED;
+    sent.path = Some("/api/v9/workspaces/1/projects".to_owned());
+    let gated = sent.translate_with(&toggl, &terms(&toggl, Some("starter"), "organization", 100));
+    assert_eq!(gated.limits[0].remaining, Some(0));
+    assert_eq!((gated.status, gated.exhausted), (None, false));
+
+    let reddit = adapter("reddit");
+    let mut sent = answer(
+        &[("x-ratelimit-used", "600".to_owned())],
+        Timestamp::UNIX_EPOCH,
+    );
+    sent.status = StatusCode::TOO_MANY_REQUESTS;
+    let refused = sent.translate_with(&reddit, &terms(&reddit, None, "oauth", 1_000));
+    assert!(refused.exhausted);
+    assert_eq!(refused.limits[0].remaining, Some(0));
+}
+
+#[test]
+fn without_an_adapter_requests_are_not_taken_for_tokens() {
+    let lines = [
+        ("ratelimit-limit-tokens", "9"),
+        ("ratelimit-limit", "5"),
+        ("x-ratelimit-remaining", "4"),
+    ];
+    let lines = lines.map(|(name, line)| (name, line.to_owned()));
+    let translation = answer(&lines, Timestamp::UNIX_EPOCH).translate_generic();
+    let found: Vec<_> = translation
+        .limits
+        .iter()
+        .map(|limit| (limit.unit.as_str(), limit.limit, limit.remaining))
+        .collect();
+    assert_eq!(
+        found,
+        [("tokens", Some(9), None), ("requests", Some(5), Some(4))]
+    );
+}
+
 fn model_adapter(keys: &str) -> Adapter {
     let text =
         format!("name = \"Model\"\ndocs = \"https://example.com\"\n[policy.requests]\n{keys}\n");
