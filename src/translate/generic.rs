@@ -233,13 +233,21 @@ fn same_twice(groups: Vec<Group>) -> Vec<Group> {
     let mut kept: Vec<Group> = Vec::new();
     for group in groups {
         let agree = |a: Option<Decimal>, b: Option<Decimal>| a.is_none() || b.is_none() || a == b;
-        let twin = kept.iter_mut().find(|other| {
-            (other.facts.label == group.facts.label || group.facts.label.is_none())
-                && other.family != group.family
+        let agrees = |other: &Group| {
+            other.family != group.family
                 && agree(other.facts.limit, group.facts.limit)
                 && agree(other.facts.remaining, group.facts.remaining)
+        };
+        let same_label = kept
+            .iter()
+            .position(|other| other.facts.label == group.facts.label && agrees(other));
+        // Without a label of its own it may be a named policy's, but requests are not tokens.
+        let twin = same_label.or_else(|| {
+            kept.iter().position(|other| {
+                group.facts.label.is_none() && other.facts.unit == group.facts.unit && agrees(other)
+            })
         });
-        match twin {
+        match twin.and_then(|index| kept.get_mut(index)) {
             Some(other) => {
                 let facts = &mut other.facts;
                 facts.limit = facts.limit.or(group.facts.limit);
