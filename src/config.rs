@@ -257,7 +257,7 @@ impl Reader<'_> {
 
     fn base_url(&mut self, node: Node<'_>) -> Option<String> {
         let text = self.text(node)?;
-        if let Err(problem) = crate::gateway::Origin::parse(&text) {
+        if let Err(problem) = crate::origin::Origin::parse(&text) {
             self.mistakes.push(
                 "bad-url",
                 node.span(),
