@@ -9,6 +9,7 @@
 mod catalog;
 mod demo;
 mod exchange;
+mod layers;
 mod properties;
 mod readme;
 mod rejected;
