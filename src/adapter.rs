@@ -290,6 +290,8 @@ pub enum PartitionPart {
     Account,
     /// The address that the provider sees.
     Address,
+    /// The provider's host: a shop, a site, a region.
+    Host,
     /// Method and path template.
     Endpoint,
     /// The method.

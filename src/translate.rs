@@ -15,8 +15,9 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use crate::adapter::condition::{Body, RequestCondition, ResponseCondition};
+use crate::adapter::reading::Source;
 use crate::adapter::terms::Terms;
-use crate::adapter::{Adapter, Answer, Applies, Call, Exhaustion};
+use crate::adapter::{Adapter, Answer, Applies, Call, Exhaustion, Policy};
 use crate::form::Decimal;
 use crate::quota::{ServiceLimit, binding};
 use states::States;
@@ -74,7 +75,10 @@ pub fn translate(
         unfit: SmallVec::new(),
     };
     for (index, policy) in adapter.policies.iter().enumerate() {
-        if policy.readings.is_empty() || !matches.counts(index) {
+        if policy.readings.is_empty()
+            || !matches.counts(index)
+            || matches.is_told_by_an_earlier_one(index)
+        {
             continue;
         }
         let speaks = |condition: &ResponseCondition| condition.holds(call, answer, &body);
@@ -193,6 +197,32 @@ impl<'a> Matches<'a> {
             holds: holds.collect(),
             adapter,
         }
+    }
+
+    /// Policies that share their headers exclude each other by path. Where the path is not known, the first speaks.
+    fn is_told_by_an_earlier_one(&self, index: usize) -> bool {
+        let policies = &self.adapter.policies;
+        let unknown = self.holds.get(index) == Some(&None);
+        let Some(policy) = policies.get(index).filter(|_| unknown) else {
+            return false;
+        };
+        let headers = |policy: &'a Policy| {
+            policy
+                .readings
+                .iter()
+                .filter_map(|reading| match &reading.source {
+                    Source::Header(name) => Some(name),
+                    _ => None,
+                })
+        };
+        let earlier = policies.iter().take(index).enumerate();
+        earlier
+            .filter(|(other, _)| self.counts(*other))
+            .any(|(_, other)| {
+                other.sent_when.is_empty()
+                    && policy.sent_when.is_empty()
+                    && headers(other).any(|name| headers(policy).any(|own| own == name))
+            })
     }
 
     /// Whether a policy counts the call. Where what is known of the call does not tell, the order of the file decides

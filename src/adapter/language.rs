@@ -166,7 +166,7 @@ pub static POLICY: Shape = Shape {
         key(
             "partition",
             TEXT_OR_TEXTS,
-            "Whose budget it is: \"credential\" (if left out), \"account\", \"address\", \"endpoint\", \"method\", \
+            "Whose budget it is: \"credential\" (if left out), \"account\", \"address\", \"host\", \"endpoint\", \"method\", \
              \"{name}\" from `applies.path`, \"header:NAME\".",
         ),
         key(

@@ -323,14 +323,14 @@ const PLACEHOLDERS: [&str; 5] = ["detail", "policy", "limit", "retry_after", "re
 
 /// Reports words in braces that are no placeholders. Only words: JSON has braces of its own.
 fn check_template(node: Node<'_>, mistakes: &mut Mistakes) {
-    let text = node.text().unwrap_or_default();
-    let pattern = regex::Regex::new(r"\{([a-z_]+)\}");
-    for found in pattern
-        .iter()
-        .flat_map(|pattern| pattern.captures_iter(text))
-    {
-        let word = found.get(1).map_or("", |group| group.as_str());
-        if !PLACEHOLDERS.contains(&word) {
+    let mut rest = node.text().unwrap_or_default();
+    while let Some((_, after)) = rest.split_once('{') {
+        rest = after;
+        let Some((word, _)) = after.split_once('}') else {
+            return;
+        };
+        let is_word = !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        if is_word && !PLACEHOLDERS.contains(&word) {
             mistakes.push(
                 "bad-template",
                 node.span(),

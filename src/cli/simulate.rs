@@ -20,7 +20,8 @@ use crate::simulate::server::{self, House};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Each provider is at http://ADDR/ID/… and at http://ID.localhost:PORT/…; an only one is also at the root.
-A request with the header `simulate-delay: 2.5` runs that long: that is how limits on requests at a time are met.")]
+A request with the header `simulate-delay: 2.5` runs that long: that is how limits on requests at a time are met.
+Only what the adapter names is sent, also Retry-After; what is not documented is left out.")]
 pub(super) struct Arguments {
     /// The providers, as `headroom providers` lists them
     #[arg(value_name = "ID", required = true)]
@@ -34,13 +35,28 @@ pub(super) struct Arguments {
     )]
     listen: SocketAddr,
     /// The account's plan, for all providers that have it, or for one as ID=NAME; by default the smallest
-    #[arg(long = "plan", value_name = "NAME")]
+    #[arg(
+        long = "plan",
+        value_name = "NAME",
+        env = "HEADROOM_SIMULATE_PLAN",
+        value_delimiter = ','
+    )]
     plans: Vec<String>,
     /// The account's time zone
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(
+        long,
+        value_name = "ZONE",
+        env = "HEADROOM_SIMULATE_TIME_ZONE",
+        default_value = "UTC"
+    )]
     time_zone: String,
     /// A quota instead of the documented one; with its window as N/60s where none is documented
-    #[arg(long = "quota", value_name = "ID.POLICY=N")]
+    #[arg(
+        long = "quota",
+        value_name = "ID.POLICY=N",
+        env = "HEADROOM_SIMULATE_QUOTA",
+        value_delimiter = ','
+    )]
     quotas: Vec<String>,
     #[command(flatten)]
     adapters: AdapterFolders,

@@ -234,9 +234,12 @@ impl Provider {
                     rule.look(counted, now)
                 }
             };
-            verdict
-                .states
-                .extend(self.state(key.0, rule.quota, secs, standing));
+            let state = self.state(key.0, rule.quota, secs, standing);
+            verdict.states.extend(state.map(|state| State {
+                // A request that was refused has cost nothing.
+                cost: Some(cost).filter(|cost| *cost > 0 && refused.is_none()),
+                ..state
+            }));
             self.keep(budgets, key, meter, now);
         }
         let specific = |state: &State| {
@@ -334,14 +337,21 @@ impl Provider {
         standing: Standing,
     ) -> Option<State> {
         let policy = self.adapter.policies.get(index)?;
+        // Another quota than the documented one says how many requests are 100 percent.
+        let (limit, remaining) = if policy.unit.as_str() == "percent" {
+            let percent = u128::from(standing.remaining) * 100 / u128::from(quota.max(1));
+            (100, u64::try_from(percent).unwrap_or(100))
+        } else {
+            (quota, standing.remaining)
+        };
         Some(State {
             policy: index,
             label: Some(Arc::clone(&policy.name)),
-            limit: Some(quota),
-            remaining: Some(standing.remaining),
+            limit: Some(limit),
+            remaining: Some(remaining),
             reset: standing.reset.map(Moment::At),
             window,
-            cost: Some(1),
+            cost: None,
         })
     }
 
@@ -360,7 +370,7 @@ impl Provider {
                 CredentialPlace::Query(name) => parameter(request.query, name),
             },
             // There is one account, and one machine that calls.
-            PartitionPart::Account | PartitionPart::Address => String::new(),
+            PartitionPart::Account | PartitionPart::Address | PartitionPart::Host => String::new(),
             PartitionPart::Endpoint => format!("{} {path}", call.method),
             PartitionPart::Method => call.method.to_string(),
             PartitionPart::Header(name) => header(name),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::native::{Frame, Native, Payload, Scene, State, wanted, write};
 use super::{example, json};
-use crate::adapter::condition::Matcher;
+use crate::adapter::condition::{Body, Matcher};
 use crate::adapter::reading::{Reading, Source};
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Answer, Exhaustion, Policy, Refusal};
@@ -35,7 +35,7 @@ pub fn dress(
     refused: &Refused,
 ) -> (StatusCode, Native) {
     let mut best: Option<(u8, StatusCode, Native)> = None;
-    for frame in wardrobe(scene, states, refused) {
+    for (rule, frame) in wardrobe(scene, states, refused) {
         let native = write(scene, states, &frame);
         let bytes = native.body.to_bytes();
         let answer = Answer {
@@ -43,6 +43,11 @@ pub fn dress(
             headers: &native.headers,
             body: Some(&bytes),
         };
+        // A rule that does not know its own dress has none; `plain` ones have no rule.
+        let body = Body::new(Some(&bytes));
+        if rule.is_some_and(|rule| !rule.when.holds(scene.call, &answer, &body)) {
+            continue;
+        }
         let translation = translate(scene.adapter, terms, scene.call, &answer, scene.now);
         let score = score(
             scene.adapter,
@@ -95,7 +100,11 @@ fn score(
 }
 
 /// Every way to dress, the most fitting first.
-fn wardrobe(scene: &Scene<'_>, states: &[State], refused: &Refused) -> Vec<Frame> {
+fn wardrobe<'a>(
+    scene: &Scene<'a>,
+    states: &[State],
+    refused: &Refused,
+) -> Vec<(Option<&'a Exhaustion>, Frame)> {
     let adapter = scene.adapter;
     let Some(policy) = adapter.policies.get(refused.policy) else {
         return Vec::new();
@@ -121,9 +130,10 @@ fn wardrobe(scene: &Scene<'_>, states: &[State], refused: &Refused) -> Vec<Frame
         .filter(named)
         .chain(rules().filter(|rule| !named(rule)))
     {
-        frames.extend(tailor.by_rule(rule));
+        let dresses = tailor.by_rule(rule).into_iter();
+        frames.extend(dresses.map(|frame| (Some(rule), frame)));
     }
-    frames.extend(tailor.plain());
+    frames.extend(tailor.plain().into_iter().map(|frame| (None, frame)));
     frames
 }
 
@@ -158,7 +168,9 @@ impl Tailor<'_> {
             .as_ref()
             .and_then(|pattern| example::text(pattern.as_str(), None));
         let mut frames = Vec::new();
-        for detail in [Some(self.detail()), words].into_iter().flatten() {
+        // With the words of the rule's pattern only where it looks for some.
+        let worded = words.map(|words| format!("{words}. {}", self.detail()));
+        for detail in [Some(self.detail()), worded].into_iter().flatten() {
             if let Some(refusal) = refusal {
                 let body = self.refusal_body(refusal, &detail);
                 frames.push((Some(refusal), body.clone()));

@@ -218,6 +218,7 @@ fn partition(
             "credential" => PartitionPart::Credential,
             "account" => PartitionPart::Account,
             "address" => PartitionPart::Address,
+            "host" => PartitionPart::Host,
             "endpoint" => PartitionPart::Endpoint,
             "method" => PartitionPart::Method,
             text => {
@@ -242,7 +243,7 @@ fn partition(
                             .chain(braced)
                             .collect();
                         let help = closest(text, known.iter().map(String::as_str)).map_or_else(
-                            || "write \"credential\", \"account\", \"address\", \"endpoint\", \"method\", \"header:NAME\", or \"{name}\" that a path of `applies` captures".to_owned(),
+                            || "write \"credential\", \"account\", \"address\", \"host\", \"endpoint\", \"method\", \"header:NAME\", or \"{name}\" that a path of `applies` captures".to_owned(),
                             |near| format!("did you mean \"{near}\"?"),
                         );
                         mistakes.push(
@@ -261,7 +262,14 @@ fn partition(
 }
 
 /// The partitions that have no name of their own.
-const PARTITIONS: [&str; 5] = ["credential", "account", "address", "endpoint", "method"];
+const PARTITIONS: [&str; 6] = [
+    "credential",
+    "account",
+    "address",
+    "host",
+    "endpoint",
+    "method",
+];
 
 /// Reports a name in braces (or without them) that no path captures.
 fn not_captured(node: Node<'_>, captured: &BTreeSet<String>, mistakes: &mut Mistakes) {

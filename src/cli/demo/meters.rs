@@ -73,14 +73,16 @@ impl Row {
 
 /// Every meter as a bar, one line each; each line ends with what wipes the rest of an older one.
 pub(super) fn bars(rows: &[Row], width: usize, ink: Ink) -> String {
-    let length = width.saturating_sub(NAME + POLICY + NUMBERS + RESET + 5);
-    let gap = 2 + NAME + POLICY + length + 1;
+    // At the narrowest, names give way to the bars.
+    let room = if width < 96 { 14 } else { 22 };
+    let length = width.saturating_sub(room + POLICY + NUMBERS + RESET + 5);
+    let gap = 2 + room + POLICY + length + 1;
     let titles = format!("{:gap$}{:>NUMBERS$}  reset in", "", "left");
     let mut text = format!("{}\x1b[K\n", ink.dim(&titles));
     for row in rows {
         for (index, gauge) in row.gauges.iter().enumerate() {
             let name = if index == 0 { row.name.as_str() } else { "" };
-            text.push_str(&bar(name, gauge, length, ink));
+            text.push_str(&bar((name, room), gauge, length, ink));
             text.push_str("\x1b[K\n");
         }
     }
@@ -95,13 +97,12 @@ pub(super) fn bars(rows: &[Row], width: usize, ink: Ink) -> String {
     text
 }
 
-const NAME: usize = 14;
 const POLICY: usize = 13;
 const NUMBERS: usize = 18;
 const RESET: usize = 11;
 
-fn bar(name: &str, gauge: &Gauge, length: usize, ink: Ink) -> String {
-    let name = format!("  {:<NAME$}", cut(name, NAME - 1));
+fn bar((name, room): (&str, usize), gauge: &Gauge, length: usize, ink: Ink) -> String {
+    let name = format!("  {:<room$}", cut(name, room - 1));
     let policy = format!("{:<POLICY$}", cut(&gauge.policy, POLICY - 1));
     let quota = gauge.quota.unwrap_or(0);
     let (drawn, numbers, reset) = match gauge.left {
@@ -185,7 +186,7 @@ mod tests {
             (Some(0), "░░░░░░░░░░"),
             (None, "··········"),
         ] {
-            let text = bar("Toggl Track", &gauge(left), 10, Ink::none());
+            let text = bar(("Toggl Track", 14), &gauge(left), 10, Ink::none());
             assert!(text.contains(bar_of), "{text}");
         }
     }

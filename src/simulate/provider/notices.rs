@@ -51,10 +51,13 @@ impl Provider {
             ));
         }
         if self.adapter.silent {
-            notices.push(
-                "its answers tell nothing of its limits, and how it refuses is not documented: here with a plain 429"
-                    .to_owned(),
-            );
+            let refuses = !self.adapter.exhausted.is_empty() || !self.adapter.refusals.is_empty();
+            let how = if refuses {
+                " before it refuses"
+            } else {
+                ", and how it refuses is not documented: here with a plain 429"
+            };
+            notices.push(format!("its answers tell nothing of its limits{how}"));
         }
         notices.extend(self.unwritable(now));
         notices
@@ -107,6 +110,9 @@ impl fmt::Display for Enforced<'_> {
         let (unit, quota) = (&self.policy.unit, thousands(self.quota));
         match (self.policy.kind, self.window_secs) {
             (Some(WindowKind::Concurrent), _) => write!(f, "{quota} requests at a time"),
+            (_, Some(secs)) if unit.as_str() == "percent" => {
+                write!(f, "{quota} requests in {} are 100 percent", length(secs))
+            }
             (_, Some(secs)) => write!(f, "{quota} {unit} in {}", length(secs)),
             (_, None) => write!(f, "{quota} {unit}"),
         }
@@ -118,7 +124,8 @@ fn footnotes(policy: &Policy) -> String {
     if let Some(secs) = policy.slower_than_secs {
         text.push_str(&format!(" that run for {secs} seconds or longer"));
     }
-    let counts_requests = matches!(policy.unit, Unit::Requests | Unit::ConcurrentRequests);
+    let counts_requests = matches!(policy.unit, Unit::Requests | Unit::ConcurrentRequests)
+        || policy.unit.as_str() == "percent";
     if !counts_requests && policy.weights.is_empty() {
         text.push_str(" (here, each request costs 1)");
     }
