@@ -1,11 +1,14 @@
 //! What an answer says of its provider's quotas: (adapter, answer, now) → limits and notes. Pure: no clock, no I/O, and it
 //! cannot fail; odd headers are input, not errors.
 //!
-//! `facts` reads what stands there, `states` makes limits of it, [`window`] derives what the provider leaves to the clock,
-//! `structured` reads the IETF's structured fields, [`generic`] does without an adapter.
+//! `lookup` goes through the readings, `reader` reads one of them, `facts` is what they tell. `states` makes limits of it,
+//! [`window`] derives what the provider leaves to the clock, `structured` reads the IETF's structured fields, [`generic`]
+//! does without an adapter.
 
 mod facts;
 pub mod generic;
+mod lookup;
+mod reader;
 mod states;
 mod structured;
 pub mod window;
@@ -66,7 +69,7 @@ pub fn translate(
     if adapter.silent {
         add_documented(&mut states, &matches, terms, now);
     }
-    let mut lookup = facts::Lookup {
+    let mut lookup = lookup::Lookup {
         call,
         answer,
         body: &body,

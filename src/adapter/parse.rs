@@ -1,8 +1,10 @@
 //! Text in, [`Adapter`] out, and every mistake on the way. A file with a mistake gives no adapter.
 
 mod conditions;
+mod partitions;
 mod policies;
 mod readings;
+mod spellings;
 mod words;
 
 use std::str::FromStr;

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::facts::{self, Facts, MAX_TEXT};
 use super::states::States;
-use super::{Translation, structured};
+use super::{Translation, lookup, structured};
 use crate::adapter::Answer;
 use crate::form::{Decimal, Moment, TimeForm, read_number};
 use crate::quota::{Unit, binding};
@@ -73,8 +73,8 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
         }
     }
     out.limits = states.limits;
-    let told = facts::latest_retry_after(answer.headers, now, &mut out.notes)
-        .and_then(|moment| facts::seconds_to_wait(moment, now, &mut out.notes));
+    let told = lookup::latest_retry_after(answer.headers, now, &mut out.notes)
+        .and_then(|moment| lookup::seconds_to_wait(moment, now, &mut out.notes));
     conclude(&mut out, answer.status, told);
     out
 }

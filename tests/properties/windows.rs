@@ -31,9 +31,14 @@ const ZONES: &[&str] = &[
 ];
 
 fn adapter(window: &str, zone: &str, kind: &str) -> Adapter {
+    // Shorter windows follow the clock in UTC.
+    let zone = match window {
+        "day" | "week" | "month" => format!("time_zone = \"{zone}\""),
+        _ => String::new(),
+    };
     let text = format!(
         "name = \"Model\"\ndocs = \"https://example.com\"\n[policy.requests]\nremaining = \"x\"\n\
-         window = \"{window}\"\nkind = \"{kind}\"\ntime_zone = \"{zone}\"\n"
+         window = \"{window}\"\nkind = \"{kind}\"\n{zone}\n"
     );
     parse("model", &text).unwrap_or_else(|mistakes| panic!("{}", mistakes.render("", &text, false)))
 }
