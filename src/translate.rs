@@ -112,6 +112,7 @@ pub fn translate(
     let told = lookup.retry_after(&adapter.retry_after);
     drop(lookup);
     out.notes = notes;
+    bound(&mut out.notes);
     let verdict = exhaustion(&matches, call, answer, &body, &states);
     let fallback = verdict
         .as_ref()
@@ -147,6 +148,16 @@ pub fn translate(
         }
     }
     out
+}
+
+/// The most notes of one answer: a flood of odd lines is one problem, not ten thousand.
+const MAX_NOTES: usize = 30;
+
+fn bound(notes: &mut Vec<String>) {
+    if notes.len() > MAX_NOTES {
+        notes.truncate(MAX_NOTES);
+        notes.push("further notes are left out".to_owned());
+    }
 }
 
 /// What is known without an answer: documented quotas of a provider that never tells.

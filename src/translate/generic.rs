@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::facts::{self, Facts, MAX_TEXT};
 use super::states::States;
-use super::{Translation, lookup, structured};
+use super::{MAX_NOTES, Translation, bound, lookup, structured};
 use crate::adapter::Answer;
 use crate::form::{Decimal, Moment, TimeForm, read_number};
 use crate::quota::{Unit, binding};
@@ -32,6 +32,8 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
         let Some((family, quantity, label)) = parts(name.as_str()) else {
             continue;
         };
+        // Ten thousand lines are no reason to keep ten thousand notes.
+        out.notes.truncate(MAX_NOTES + 1);
         let text = match std::str::from_utf8(value.as_bytes()) {
             Ok(text) if text.len() <= MAX_TEXT => text.trim(),
             _ => {
@@ -67,7 +69,7 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
     let mut states = States::default();
     for group in same_twice(groups) {
         for facts in std::iter::once(group.facts).chain(group.more) {
-            if facts.says_something() {
+            if facts.says_something() && states.limits.len() < MAX_POLICIES {
                 states.add_named(facts, now, &mut out.notes);
             }
         }
@@ -76,6 +78,7 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
     let told = lookup::latest_retry_after(answer.headers, now, &mut out.notes)
         .and_then(|moment| lookup::seconds_to_wait(moment, now, &mut out.notes));
     conclude(&mut out, answer.status, told);
+    bound(&mut out.notes);
     out
 }
 
@@ -196,7 +199,7 @@ impl Group {
                 // The binding quota again, now with its window.
                 self.facts.window = window;
                 self.facts.label = self.facts.label.take().or(label);
-            } else {
+            } else if self.more.len() < MAX_POLICIES {
                 self.more.push(Facts {
                     label: label.or_else(|| {
                         window.and_then(|secs| facts::label(&format!("window-{secs}")))
@@ -308,7 +311,8 @@ fn parts(name: &str) -> Option<(&'static str, Word, Option<Arc<str>>)> {
     .flatten()
     {
         if let Some(word) = word(quantity) {
-            return Some((family, word, facts::label(label)));
+            // A name too long for a label is no known header.
+            return Some((family, word, Some(facts::label(label)?)));
         }
     }
     None
