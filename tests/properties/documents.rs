@@ -294,6 +294,20 @@ proptest! {
     }
 }
 
+/// RFC 9112, section 5.2.
+#[test]
+fn a_folded_line_continues_the_line_before_it() {
+    let text = b"HTTP/1.1 200 OK\nA: 1\nA: 2\n 3\nB: 4\n\n";
+    let recording = Recording::parse(text).unwrap();
+    let lines: Vec<&[u8]> = recording
+        .headers
+        .get_all("a")
+        .iter()
+        .map(|value| value.as_bytes())
+        .collect();
+    assert_eq!(lines, [b"1".as_slice(), b"2 3"]);
+}
+
 const CONFIGURATION: &str = r#"
 listen = "127.0.0.1:8080"
 providers = ["./my-providers"]
