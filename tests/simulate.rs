@@ -72,13 +72,7 @@ fn reads(policy: &Policy, quantity: Quantity) -> bool {
     policy
         .readings
         .iter()
-        .any(|reading| match &reading.extract {
-            Extract::One(_, one, _) => *one == quantity,
-            Extract::Slash(one) => *one == quantity || quantity == Quantity::Limit,
-            Extract::Windowed => matches!(quantity, Quantity::Limit | Quantity::Window),
-            Extract::Groups(_, parts) => parts.iter().any(|part| part.1 == quantity),
-            Extract::Each(_, parts) => parts.iter().any(|part| part.1 == quantity),
-        })
+        .any(|reading| reading.extract.quantities().contains(&quantity))
 }
 
 /// Policies whose readings speak only of certain numbers.

@@ -337,6 +337,11 @@ pub static READ: Shape = Shape {
             "Instead of a header: a regular expression over the body with named groups.",
         ),
         key(
+            "key",
+            Kind::Text,
+            "For \"used/limit\": the header's value is a list `k=v; k=v`, and this is the key.",
+        ),
+        key(
             "form",
             Kind::Word(&["used/limit", "remaining/limit", "limit;w"]),
             "A form that gives several quantities.",

@@ -40,14 +40,28 @@ pub enum Source {
 pub enum Extract {
     /// One quantity.
     One(Narrow, Quantity, Spelling),
-    /// `used/limit` or `remaining/limit`.
-    Slash(Quantity),
+    /// `used/limit` or `remaining/limit`, the whole value or that of a key in `k=v; k=v`.
+    Slash(Option<String>, Quantity),
     /// `100;w=21600`, or a list of such.
     Windowed,
     /// The named groups of a pattern (their indices).
     Groups(Regex, Vec<(usize, Quantity, Spelling)>),
     /// Members of JSON elements.
     Each(Pointer, Vec<(Pointer, Quantity, Spelling)>),
+}
+
+impl Extract {
+    /// What it tells.
+    #[must_use]
+    pub fn quantities(&self) -> Vec<Quantity> {
+        match self {
+            Self::One(_, quantity, _) => vec![*quantity],
+            Self::Slash(_, quantity) => vec![*quantity, Quantity::Limit],
+            Self::Windowed => vec![Quantity::Limit, Quantity::Window],
+            Self::Groups(_, parts) => parts.iter().map(|part| part.1).collect(),
+            Self::Each(_, parts) => parts.iter().map(|part| part.1).collect(),
+        }
+    }
 }
 
 /// How a value is narrowed down to the part that counts.

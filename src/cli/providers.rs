@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{AdapterFolders, Failure, files, print};
-use crate::adapter::reading::{Extract, Quantity, Reading, Source};
+use crate::adapter::reading::{Quantity, Reading, Source};
 use crate::adapter::{Adapter, Policy, Quota, WindowLength, Zone};
 use crate::diagnostic::closest;
 
@@ -168,13 +168,12 @@ fn sends(readings: &[Reading]) -> Vec<String> {
             Source::Headers(pattern) => format!("headers like {pattern}"),
             Source::Body => "the body".to_owned(),
         };
-        let quantities: Vec<&str> = match &reading.extract {
-            Extract::One(_, quantity, _) => vec![quantity.name()],
-            Extract::Slash(quantity) => vec![quantity.name(), Quantity::Limit.name()],
-            Extract::Windowed => vec![Quantity::Limit.name(), Quantity::Window.name()],
-            Extract::Groups(_, parts) => parts.iter().map(|part| part.1.name()).collect(),
-            Extract::Each(_, parts) => parts.iter().map(|part| part.1.name()).collect(),
-        };
+        let quantities: Vec<&str> = reading
+            .extract
+            .quantities()
+            .into_iter()
+            .map(Quantity::name)
+            .collect();
         sends.push(format!("{} in {place}", quantities.join(" and ")));
     }
     sends

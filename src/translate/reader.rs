@@ -82,22 +82,26 @@ impl<'a> Reader<'_, 'a> {
             return;
         }
         let before = self.lookup.notes.len();
-        let mut facts = Facts {
-            label: named,
+        // What goes by a name of its own is a state of its own; the rule is to read into the policy's.
+        let mut own = named.map(|label| Facts {
+            label: Some(label),
             ..Facts::default()
+        });
+        let Some(facts) = own.as_mut().or_else(|| all.first_mut()) else {
+            return;
         };
         let fits = match &self.reading.extract {
             Extract::One(narrow, quantity, spelling) => {
-                self.one(narrow, *quantity, spelling, text, &mut facts)
+                self.one(narrow, *quantity, spelling, text, facts)
             }
-            Extract::Slash(left) => self.slash(*left, text, &mut facts),
-            Extract::Windowed => self.windowed(text, &mut facts),
+            Extract::Slash(key, first) => self.slash(key.as_deref(), *first, text, facts),
+            Extract::Windowed => self.windowed(text, facts),
             Extract::Groups(regex, parts) => regex.captures(text).is_some_and(|found| {
                 parts
                     .iter()
                     .fold(false, |any, (group, quantity, spelling)| {
                         let part = found.get(*group).map(|part| part.as_str());
-                        part.is_some_and(|part| self.scalar(*quantity, spelling, part, &mut facts))
+                        part.is_some_and(|part| self.scalar(*quantity, spelling, part, facts))
                             || any
                     })
             }),
@@ -111,7 +115,9 @@ impl<'a> Reader<'_, 'a> {
         } else if !fits && self.lookup.notes.len() == before {
             self.note(header.as_str(), value, "not of the documented form");
         }
-        self.merge(facts, all);
+        if let Some(own) = own {
+            self.merge(own, all);
+        }
     }
 
     /// Another reading may be about another part of the same header.
@@ -119,6 +125,7 @@ impl<'a> Reader<'_, 'a> {
         matches!(
             self.reading.extract,
             Extract::Groups(..)
+                | Extract::Slash(Some(_), _)
                 | Extract::One(Narrow::Pattern(_) | Narrow::Key(_) | Narrow::Item(_), ..)
         )
     }
@@ -244,10 +251,16 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    fn slash(&self, left: Quantity, text: &str, facts: &mut Facts) -> bool {
-        let Some((first, limit)) = text.split_once('/') else {
+    fn slash(&self, key: Option<&str>, left: Quantity, text: &str, facts: &mut Facts) -> bool {
+        let text = match key {
+            Some(key) => key_value(text, key),
+            None => Some(text),
+        };
+        let Some((first, limit)) = text.and_then(|text| text.split_once('/')) else {
             return false;
         };
+        // `17/250(appName=sample-connected-app)`: parameters are not the limit's.
+        let limit = limit.split('(').next().unwrap_or(limit);
         let (Some(first), Some(limit)) = (read_number(first), read_number(limit)) else {
             return false;
         };

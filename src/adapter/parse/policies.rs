@@ -312,13 +312,7 @@ fn check_readings(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes)
         policy
             .readings
             .iter()
-            .any(|reading| match &reading.extract {
-                Extract::One(_, quantity, _) => *quantity == wanted,
-                Extract::Slash(quantity) => *quantity == wanted || wanted == Quantity::Limit,
-                Extract::Windowed => matches!(wanted, Quantity::Limit | Quantity::Window),
-                Extract::Groups(_, parts) => parts.iter().any(|part| part.1 == wanted),
-                Extract::Each(_, parts) => parts.iter().any(|part| part.1 == wanted),
-            })
+            .any(|reading| reading.extract.quantities().contains(&wanted))
     };
     if reads(Quantity::Used)
         && !reads(Quantity::Limit)

@@ -153,10 +153,23 @@ pub(super) fn many(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
             return None;
         }
     };
+    let key = fields.text("key").map(str::to_owned);
+    if key.is_some()
+        && !fields
+            .text("form")
+            .is_some_and(|form| form.ends_with("/limit"))
+    {
+        mistakes.push(
+            "key-without-effect",
+            fields.key_span("key"),
+            "`key` belongs to the forms \"used/limit\" and \"remaining/limit\"",
+            "drop it, or name such a form",
+        );
+    }
     let extract = match *way {
         "form" => match fields.text("form") {
-            Some("used/limit") => Extract::Slash(Quantity::Used),
-            Some("remaining/limit") => Extract::Slash(Quantity::Remaining),
+            Some("used/limit") => Extract::Slash(key, Quantity::Used),
+            Some("remaining/limit") => Extract::Slash(key, Quantity::Remaining),
             _ => Extract::Windowed,
         },
         "each" => {
@@ -212,11 +225,7 @@ pub(super) fn many(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
 
 /// A `read` must give something, and has no keys that do nothing.
 fn check_parts(extract: &Extract, fields: &Fields<'_>, node: Node<'_>, mistakes: &mut Mistakes) {
-    let quantities: Vec<Quantity> = match extract {
-        Extract::Groups(_, parts) => parts.iter().map(|part| part.1).collect(),
-        Extract::Each(_, parts) => parts.iter().map(|part| part.1).collect(),
-        _ => vec![Quantity::Limit],
-    };
+    let quantities = extract.quantities();
     if quantities
         .iter()
         .all(|quantity| *quantity == Quantity::Label)

@@ -46,14 +46,18 @@ impl<'a> Pen<'a, '_> {
                 };
                 (narrowed(narrow, text, reading)?, vec![*quantity])
             }
-            Extract::Slash(first) => {
+            Extract::Slash(key, first) => {
                 let plain = Spelling::Number(NumberForm::Number);
                 let left = self.text(*first, &plain, reading)?;
                 let limit = self.text(Quantity::Limit, &plain, reading)?;
                 let Some((left, limit)) = left.zip(limit) else {
                     return Ok(None);
                 };
-                let piece = Piece::Whole(format!("{left}/{limit}"));
+                let text = format!("{left}/{limit}");
+                let piece = match key {
+                    Some(key) => Piece::Key(key, text),
+                    None => Piece::Whole(text),
+                };
                 (piece, vec![*first, Quantity::Limit])
             }
             Extract::Windowed => {
