@@ -147,6 +147,26 @@ fn without_an_adapter_the_tightest_of_several_lines_counts() {
     }
 }
 
+/// Exhaustion in another dress: `Retry-After` is not earlier than `ratelimit-reset`, whatever the provider's own says.
+#[test]
+fn a_translated_exhaustion_waits_for_the_reset() {
+    for (told, expected) in [("5", 900), ("0", 900), ("1200", 1200), ("soon", 900)] {
+        let mut sent = answer(
+            &[
+                ("x-toggl-quota-remaining", "0".to_owned()),
+                ("x-toggl-quota-resets-in", "900".to_owned()),
+                ("retry-after", told.to_owned()),
+            ],
+            Timestamp::UNIX_EPOCH,
+        );
+        "toggl".clone_into(&mut sent.id);
+        sent.status = StatusCode::PAYMENT_REQUIRED;
+        let translation = sent.translate();
+        assert_eq!(translation.status, Some(StatusCode::TOO_MANY_REQUESTS));
+        assert_eq!(translation.retry_after, Some(expected), "{told}");
+    }
+}
+
 /// Of the user's own quota the provider knows nothing, so it is no reason of its refusals.
 #[test]
 fn an_own_quota_neither_makes_nor_hides_an_exhaustion() {
