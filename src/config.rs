@@ -14,7 +14,7 @@ pub use language::CONFIG;
 pub use references::Outside;
 
 use crate::adapter::catalog::Catalog;
-use crate::adapter::parse::read_zone;
+use crate::adapter::parse::{closest_zone, read_zone};
 use crate::adapter::terms::Terms;
 use crate::diagnostic::{Mistakes, closest};
 use crate::document::{self, Fields, Node};
@@ -75,6 +75,7 @@ pub fn parse(source: &str, outside: &dyn Outside) -> (Config, Mistakes) {
         mistakes: &mut mistakes,
     };
     let config = reader.config(&root);
+    mistakes.drop_echoes(source);
     (config, mistakes)
 }
 
@@ -231,13 +232,9 @@ impl Reader<'_> {
     fn text(&mut self, node: Node<'_>) -> Option<String> {
         match references::resolve(node.text()?, self.outside) {
             Ok(text) => Some(text),
-            Err(problem) => {
-                self.mistakes.push(
-                    "unresolved-reference",
-                    node.span(),
-                    problem,
-                    "set it, give a default (\"${NAME:-default}\"), or write the value",
-                );
+            Err((problem, help)) => {
+                self.mistakes
+                    .push("unresolved-reference", node.span(), problem, help);
                 None
             }
         }
@@ -260,7 +257,7 @@ impl Reader<'_> {
 
     fn base_url(&mut self, node: Node<'_>) -> Option<String> {
         let text = self.text(node)?;
-        if let Err(problem) = crate::gateway::Origin::parse(&text) {
+        if let Err(problem) = crate::origin::Origin::parse(&text) {
             self.mistakes.push(
                 "bad-url",
                 node.span(),
@@ -279,7 +276,10 @@ impl Reader<'_> {
                 "bad-time-zone",
                 node.span(),
                 format!("\"{text}\" is not a time zone"),
-                "write a name such as \"Europe/Oslo\" or \"UTC\"",
+                closest_zone(&text).map_or_else(
+                    || "write a name such as \"Europe/Oslo\" or \"UTC\"".to_owned(),
+                    |near| format!("did you mean \"{near}\"?"),
+                ),
             );
         }
         zone

@@ -44,6 +44,37 @@ impl Mistakes {
         self.0.extend(other.0);
     }
 
+    /// Where the TOML itself is broken, what else seems wrong in that table, and what the file seems to lack, is its echo:
+    /// only the rest is worth telling.
+    pub fn drop_echoes(&mut self, source: &str) {
+        let is_syntax = |mistake: &Mistake| mistake.code == "syntax";
+        let is_header = |mistake: &Mistake| {
+            let section = section(source, mistake.span.start);
+            // The name in a header stands before any line of its table.
+            mistake.code == "duplicate-key"
+                && !source
+                    .get(section.start..mistake.span.start)
+                    .unwrap_or_default()
+                    .contains('\n')
+                && section.start > 0
+        };
+        let broken: Vec<Range<usize>> = self
+            .0
+            .iter()
+            .filter(|mistake| is_syntax(mistake) || is_header(mistake))
+            .map(|mistake| section(source, mistake.span.start))
+            .collect();
+        let syntax = self.0.iter().any(is_syntax);
+        self.0.retain(|mistake| {
+            let whole_file = syntax && mistake.span == (0..0);
+            let echo = whole_file
+                || broken
+                    .iter()
+                    .any(|section| section.contains(&mistake.span.start));
+            is_syntax(mistake) || is_header(mistake) || !echo
+        });
+    }
+
     /// No mistake.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -93,17 +124,20 @@ impl Mistakes {
     }
 }
 
-/// Line and column (both from 1, columns in characters) of a byte of the source.
-#[must_use]
-pub fn line_and_column(source: &str, offset: usize) -> (usize, usize) {
-    let before = &source[..floor_boundary(source, offset)];
-    let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .map_or(0, |last| last.chars().count())
-        + 1;
-    (line, column)
+/// The table around a byte: from its header, or the beginning of the file, to the next header.
+fn section(source: &str, offset: usize) -> Range<usize> {
+    let mut start = 0;
+    let mut line_start = 0;
+    for line in source.split_inclusive('\n') {
+        if line.trim_start().starts_with('[') {
+            if line_start > offset {
+                return start..line_start;
+            }
+            start = line_start;
+        }
+        line_start += line.len();
+    }
+    start..source.len().max(offset + 1)
 }
 
 fn floor_boundary(source: &str, offset: usize) -> usize {

@@ -67,7 +67,8 @@ impl Kind {
             Self::Number => "a number".into(),
             Self::Boolean => "true or false".into(),
             Self::List(item) => format!("a list (each {})", item.expected()),
-            Self::Table(_) | Self::Map(_) => "a table".into(),
+            Self::Table(_) => "a table".into(),
+            Self::Map(item) => format!("a table (each value {})", item.expected()),
             Self::Any(kinds) => {
                 let parts: Vec<String> = kinds.iter().map(Self::expected).collect();
                 parts.join(" or ")
@@ -109,20 +110,25 @@ pub fn parse<'t>(
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
         let message = error.message().trim().replace('\n', "; ");
-        let (code, help) = if message.contains("duplicate key") {
-            (
+        if message.contains("duplicate key") {
+            let key = source.get(span.clone()).unwrap_or_default();
+            mistakes.push(
                 "duplicate-key",
+                span,
+                format!("`{key}` is there already"),
                 "write each key and each table once; to describe two things, give them two names",
-            )
+            );
         } else {
-            (
+            mistakes.push(
                 "syntax",
+                span,
+                message,
                 "write valid TOML: strings in quotes, `key = value`, tables as [name]",
-            )
-        };
-        mistakes.push(code, span, message, help);
+            );
+        }
     }
-    check_table(table.get_ref(), table.span(), shape, mistakes);
+    // What a file lacks as a whole is told at its beginning.
+    check_table(table.get_ref(), 0..0, shape, mistakes);
     table
 }
 
@@ -141,11 +147,9 @@ fn check_table(
     }
     for key in shape.keys.iter().filter(|key| key.required) {
         if !table.contains_key(key.name) {
-            // Only the head of the table is marked: the span of a table may be the whole file.
-            let place = span.start..span.end.min(span.start + 1);
             mistakes.push(
                 "missing-key",
-                place,
+                span.clone(),
                 format!("`{}` is missing in {}", key.name, shape.title),
                 format!("write `{} = …`: {}", key.name, key.doc),
             );
@@ -178,7 +182,7 @@ fn check_value(
             "wrong-type",
             value.span(),
             format!("`{name}` cannot be {}", found(value.get_ref())),
-            format!("write {}", kind.expected()),
+            advice(value.get_ref(), kind, name),
         );
         return;
     }
@@ -195,8 +199,14 @@ fn check_value(
         }
         (Kind::Word(words), DeValue::String(text)) if !words.contains(&text.as_ref()) => {
             let help = closest(text, words.iter().copied()).map_or_else(
-                || format!("write one of {}", quoted(words)),
-                |near| format!("did you mean \"{near}\"? The choices are {}", quoted(words)),
+                || match words {
+                    [only] => format!("write \"{only}\""),
+                    _ => format!("write one of {}", quoted(words)),
+                },
+                |near| match words {
+                    [_] => format!("did you mean \"{near}\"?"),
+                    _ => format!("did you mean \"{near}\"? The choices are {}", quoted(words)),
+                },
             );
             mistakes.push(
                 "unknown-word",
@@ -209,8 +219,8 @@ fn check_value(
             mistakes.push(
                 "number-out-of-range",
                 value.span(),
-                format!("`{name}` is not a number from 0 to {}", i64::MAX),
-                "write a whole number that is not negative",
+                format!("`{name}` is out of range"),
+                format!("write a whole number from 0 to {}", i64::MAX),
             );
         }
         (Kind::Number, DeValue::Integer(_) | DeValue::Float(_))
@@ -219,8 +229,8 @@ fn check_value(
             mistakes.push(
                 "number-out-of-range",
                 value.span(),
-                format!("`{name}` must be a number that is not negative"),
-                "write 0 or more",
+                format!("`{name}` is out of range"),
+                "write a number that is not negative, as in 0.5",
             );
         }
         (Kind::List(item), DeValue::Array(items)) => {
@@ -237,6 +247,39 @@ fn check_value(
             }
         }
         _ => {}
+    }
+}
+
+/// What to write instead of a value of another type.
+fn advice(value: &DeValue<'_>, kind: &Kind, name: &str) -> String {
+    let takes = |wanted: fn(&Kind) -> bool| match kind {
+        Kind::Any(kinds) => kinds.iter().any(wanted),
+        kind => wanted(kind),
+    };
+    let expected = format!("write {}", kind.expected());
+    match value {
+        DeValue::String(text)
+            if takes(|kind| matches!(kind, Kind::Integer | Kind::Number))
+                && text.parse::<f64>().is_ok() =>
+        {
+            format!("write it without quotes: {name} = {text}")
+        }
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_)
+            if takes(|kind| matches!(kind, Kind::Text)) =>
+        {
+            format!("{expected}; a string stands in quotes")
+        }
+        DeValue::Table(_)
+            if takes(|kind| matches!(kind, Kind::List(item) if matches!(item, Kind::Table(_)))) =>
+        {
+            format!("there can be several: write [[{name}]], or {name} = [{{ … }}]")
+        }
+        DeValue::Array(_)
+            if takes(|kind| matches!(kind, Kind::Map(item) if matches!(item, Kind::Table(_)))) =>
+        {
+            format!("each has a name: write [{name}.NAME]")
+        }
+        _ => expected,
     }
 }
 

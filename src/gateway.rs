@@ -30,7 +30,7 @@ mod tls;
 mod upload;
 mod upstream;
 
-pub use connection::{Catalogue, Connection, Connections, Lookup, Origin};
+pub use connection::{Catalogue, Connection, Connections, Lookup};
 pub use server::Listener;
 
 /// What an operator can choose. Every duration is a limit on waiting, never on a whole exchange: streams live.

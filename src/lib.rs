@@ -7,7 +7,8 @@
 //!    written; [`adapter`] makes checked adapters of files that people write by hand.
 //! 2. [`translate`] makes limits of an answer, [`emit`] makes standard headers of limits, [`rewrite`] replaces an origin in
 //!    a streaming JSON body, [`recording`] reads one response as text. All pure: no clock, no I/O.
-//! 3. [`config`] is what the user says, [`clock`] the only reader of the time, [`gateway`] the request path.
+//! 3. [`origin`] is where calls go, [`config`] what the user says, [`clock`] the only reader of the time, [`gateway`] the
+//!    request path.
 //! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment.
 
 pub mod adapter;
@@ -19,6 +20,7 @@ pub mod document;
 pub mod emit;
 pub mod form;
 pub mod gateway;
+pub mod origin;
 pub mod quota;
 pub mod recording;
 pub mod rewrite;

@@ -125,20 +125,22 @@ pub fn binding(limits: &[ServiceLimit]) -> Option<usize> {
     let exhausted = pick(limits, |limit| {
         limit.is_exhausted().then_some((0, limit.reset))
     });
+    let requests = |limit: &ServiceLimit| limit.unit == Unit::Requests;
     exhausted
         .or_else(|| {
             pick(limits, |limit| {
-                let remaining = limit.remaining.filter(|_| limit.unit == Unit::Requests)?;
+                let remaining = limit.remaining.filter(|_| requests(limit))?;
                 Some((remaining, limit.reset))
             })
         })
-        .or_else(|| pick(limits, |limit| Some((limit.remaining?, limit.reset))))
-        // No remainder is known at all: the first request policy speaks for its limit, else the first of any unit.
+        // No remainder of requests is known: the first request policy speaks for its limit. Tokens in its place would be
+        // read as requests.
         .or_else(|| {
             limits
                 .iter()
-                .position(|limit| limit.unit == Unit::Requests && limit.is_known())
+                .position(|limit| requests(limit) && limit.is_known())
         })
+        .or_else(|| pick(limits, |limit| Some((limit.remaining?, limit.reset))))
         .or_else(|| limits.iter().position(ServiceLimit::is_known))
 }
 

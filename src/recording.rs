@@ -1,7 +1,11 @@
 //! One HTTP response as text: what `headroom translate` reads and what `snapshots/<id>/*.http` hold. Odd lines are notes,
 //! not errors; only a missing status line is one. No I/O.
 
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// The longest value onto which lines are folded, in bytes.
+const LONGEST_FOLDED: usize = 8 * 1024;
 
 /// A recorded response and its circumstances.
 #[derive(Debug, Default)]
@@ -76,7 +80,10 @@ impl Recording {
         {
             // An obsolete line folding (RFC 9112, section 5.2) is a blank of the value before it.
             if let Some(name) = last
-                && let Some(value) = self.headers.get_mut(&*name)
+                && let Entry::Occupied(mut lines) = self.headers.entry(&*name)
+                && let Some(value) = lines.iter_mut().next_back()
+                // Joining copies: a million folds would cost their square.
+                && value.len() < LONGEST_FOLDED
             {
                 let joined = [value.as_bytes(), b" ", line.trim_ascii()].concat();
                 if let Ok(joined) = HeaderValue::from_bytes(&joined) {
@@ -84,8 +91,7 @@ impl Recording {
                     return;
                 }
             }
-            self.notes
-                .push("a folded line without a header before it; ignored".to_owned());
+            self.note(line, "is folded onto no header");
             return;
         }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {

@@ -1,11 +1,14 @@
 //! What an answer says of its provider's quotas: (adapter, answer, now) → limits and notes. Pure: no clock, no I/O, and it
 //! cannot fail; odd headers are input, not errors.
 //!
-//! `facts` reads what stands there, `states` makes limits of it, [`window`] derives what the provider leaves to the clock,
-//! `structured` reads the IETF's structured fields, [`generic`] does without an adapter.
+//! `lookup` goes through the readings, `reader` reads one of them, `facts` is what they tell. `states` makes limits of it,
+//! [`window`] derives what the provider leaves to the clock, `structured` reads the IETF's structured fields, [`generic`]
+//! does without an adapter.
 
 mod facts;
 pub mod generic;
+mod lookup;
+mod reader;
 mod states;
 mod structured;
 pub mod window;
@@ -66,7 +69,7 @@ pub fn translate(
     if adapter.silent {
         add_documented(&mut states, &matches, terms, now);
     }
-    let mut lookup = facts::Lookup {
+    let mut lookup = lookup::Lookup {
         call,
         answer,
         body: &body,
@@ -109,6 +112,7 @@ pub fn translate(
     let told = lookup.retry_after(&adapter.retry_after);
     drop(lookup);
     out.notes = notes;
+    bound(&mut out.notes);
     let verdict = exhaustion(&matches, call, answer, &body, &states);
     let fallback = verdict
         .as_ref()
@@ -123,6 +127,7 @@ pub fn translate(
             states.exhaust(adapter, policy, terms);
         }
     }
+    states.bound_by_own_quotas(terms);
     states.resolve_resets(adapter, terms, wait, now);
     out.limits = states.limits;
     out.binding = binding(&out.limits);
@@ -143,6 +148,16 @@ pub fn translate(
         }
     }
     out
+}
+
+/// The most notes of one answer: a flood of odd lines is one problem, not ten thousand.
+const MAX_NOTES: usize = 30;
+
+fn bound(notes: &mut Vec<String>) {
+    if notes.len() > MAX_NOTES {
+        notes.truncate(MAX_NOTES);
+        notes.push("further notes are left out".to_owned());
+    }
 }
 
 /// What is known without an answer: documented quotas of a provider that never tells.

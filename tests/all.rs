@@ -7,9 +7,13 @@
 )]
 
 mod catalog;
+mod cli;
 mod demo;
 mod exchange;
+mod layers;
+mod properties;
 mod readme;
+mod rejected;
 mod simulate;
 mod support;
 mod translation;

@@ -1,5 +1,7 @@
 //! What the tests share.
 
+pub(crate) mod answers;
 pub(crate) mod cases;
 pub(crate) mod harness;
+pub(crate) mod sources;
 pub(crate) mod upstream;

@@ -1,8 +1,10 @@
 //! Text in, [`Adapter`] out, and every mistake on the way. A file with a mistake gives no adapter.
 
 mod conditions;
+mod partitions;
 mod policies;
 mod readings;
+mod spellings;
 mod words;
 
 use std::str::FromStr;
@@ -11,11 +13,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::condition::ResponseCondition;
 use super::reading::Source;
-use super::{Adapter, CredentialPlace, Exhaustion, Policy, Quota, Refusal};
+use super::{Adapter, CredentialPlace, Exhaustion, Policy, Refusal};
 use crate::diagnostic::Mistakes;
 use crate::document::{self, Fields, Node};
 
-pub use words::{seconds as read_seconds, zone as read_zone};
+pub use words::{closest_zone, seconds as read_seconds, zone as read_zone};
 
 /// Parses and checks one adapter file. `id` is the file's stem.
 ///
@@ -26,6 +28,7 @@ pub fn parse(id: &str, source: &str) -> Result<Adapter, Mistakes> {
     let table = document::parse(source, &super::language::ADAPTER, &mut mistakes);
     let root = Fields::root(&table);
     let adapter = compile(id, &root, &mut mistakes);
+    mistakes.drop_echoes(source);
     if mistakes.is_empty() {
         Ok(adapter)
     } else {
@@ -63,9 +66,13 @@ fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {
     });
     for (index, policy) in policies.iter().enumerate() {
         let named = exhausted.iter().any(|rule| rule.policy == Some(index));
+        // What is written but wrong has been reported.
+        let told = policies::tells_something(root, &policy.name)
+            // The answer names its policies itself.
+            || root.get("structured_fields").is_some();
         // A plain 429 speaks of the only policy there is.
         let only = policies.len() == 1;
-        if policy.readings.is_empty() && policy.quota == Quota::Unknown && !named && !only {
+        if !told && !named && !only {
             mistakes.push(
                 "policy-never-read",
                 policy_span(root, &policy.name),
@@ -74,7 +81,7 @@ fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {
             );
         }
     }
-    if policies.is_empty() && structured_fields.is_none() {
+    if root.get("policy").is_none() && root.get("structured_fields").is_none() {
         mistakes.push(
             "no-policy",
             0..0,
@@ -263,7 +270,10 @@ fn exhaustions(root: &Fields<'_>, policies: &[Policy], mistakes: &mut Mistakes) 
                 true
             }
         };
-        if when.statuses.is_empty() && when.headers.is_empty() {
+        let names_answers = ["status", "header", "body", "body_pattern"]
+            .iter()
+            .any(|key| fields.get(key).is_some());
+        if !names_answers {
             mistakes.push(
                 "no-condition",
                 fields.span(),
@@ -296,10 +306,15 @@ fn policy_index(node: Node<'_>, policies: &[Policy], mistakes: &mut Mistakes) ->
             "unknown-policy",
             node.span(),
             format!("there is no policy `{name}`"),
-            crate::diagnostic::closest(name, names.iter().copied()).map_or_else(
-                || format!("the policies are {}", names.join(", ")),
-                |near| format!("did you mean \"{near}\"?"),
-            ),
+            match (
+                crate::diagnostic::closest(name, names.iter().copied()),
+                names.as_slice(),
+            ) {
+                (Some(near), _) => format!("did you mean \"{near}\"?"),
+                (None, []) => "describe it in [policy.NAME]".to_owned(),
+                (None, [only]) => format!("the only policy is \"{only}\""),
+                (None, names) => format!("write one of {}", document::quoted(names)),
+            },
         );
     }
     index
@@ -353,19 +368,23 @@ fn refusal(fields: &Fields<'_>, policies: &[Policy], mistakes: &mut Mistakes) ->
     let mut headers = Vec::new();
     if let Some(table) = fields.get("headers").and_then(Node::table) {
         for (name, span, value) in table.entries() {
-            match (
-                HeaderName::from_str(name),
-                value.text().map(HeaderValue::from_str),
-            ) {
-                (Ok(name), Some(Ok(_))) => {
-                    check_template(value, mistakes);
-                    headers.push((name, value.text().unwrap_or_default().to_owned()));
-                }
-                _ => mistakes.push(
+            let Some(text) = value.text() else { continue };
+            check_template(value, mistakes);
+            if HeaderValue::from_str(text).is_err() {
+                mistakes.push(
+                    "bad-header-value",
+                    value.span(),
+                    "this cannot stand in a header",
+                    "write visible characters and blanks in one line",
+                );
+            }
+            match HeaderName::from_str(name) {
+                Ok(name) => headers.push((name, text.to_owned())),
+                Err(_) => mistakes.push(
                     "bad-header-name",
                     span,
-                    format!("`{name}` with this value cannot be a header"),
-                    "write a header's name and a value of visible characters",
+                    format!("\"{name}\" is not a header's name"),
+                    "write the name alone, as in { X-RateLimit-Scope = \"user\" }",
                 ),
             }
         }

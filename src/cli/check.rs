@@ -30,11 +30,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 "headroom: there is nothing to check here: no ./headroom.toml and no ./providers; name a file or a folder",
             ));
         }
-        paths.extend(
-            files::adapters_in(folder)?
-                .into_iter()
-                .map(|(_, path)| path),
-        );
+        if folder.is_dir() {
+            paths.extend(
+                files::adapters_in(folder)?
+                    .into_iter()
+                    .map(|(_, path)| path),
+            );
+        }
     }
     for path in &arguments.paths {
         if path.is_dir() {
@@ -74,7 +76,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ));
         return Err(Failure::mistakes(text));
     }
-    print(&format!("{} files, no mistakes\n", paths.len()))
+    let files = paths.len();
+    print(&format!(
+        "{files} file{}, no mistakes\n",
+        if files == 1 { "" } else { "s" }
+    ))
 }
 
 /// A file is a configuration by its name or by its keys; else it is an adapter.

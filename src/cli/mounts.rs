@@ -14,7 +14,8 @@ use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
 use crate::config::{self, Config, ConnectionConfig, Outside};
 use crate::emit::Style;
-use crate::gateway::{Catalogue, Connection, Lookup, Origin};
+use crate::gateway::{Catalogue, Connection, Lookup};
+use crate::origin::Origin;
 
 /// Everything that was read.
 pub(super) struct Loaded {

@@ -13,11 +13,17 @@ pub trait Outside {
 }
 
 /// The text with its references resolved.
-pub(super) fn resolve(text: &str, outside: &dyn Outside) -> Result<String, String> {
+///
+/// # Errors
+/// What cannot be resolved, and what to do about it.
+pub(super) fn resolve(text: &str, outside: &dyn Outside) -> Result<String, (String, &'static str)> {
     if let Some(path) = text.strip_prefix("file:") {
-        let content = outside
-            .file(path)
-            .map_err(|error| format!("cannot read the file {path}: {error}"))?;
+        let content = outside.file(path).map_err(|error| {
+            (
+                format!("cannot read the file {path}: {error}"),
+                "name a file that can be read; a relative path begins at this file's folder",
+            )
+        })?;
         return Ok(content.trim_end_matches(['\r', '\n']).to_owned());
     }
     let mut resolved = String::with_capacity(text.len());
@@ -26,7 +32,10 @@ pub(super) fn resolve(text: &str, outside: &dyn Outside) -> Result<String, Strin
         let (before, reference) = rest.split_at(start);
         resolved.push_str(before);
         let Some(end) = reference.find('}') else {
-            return Err(format!("the reference in \"{text}\" has no end"));
+            return Err((
+                format!("the reference in \"{text}\" has no end"),
+                "close it: \"${NAME}\"",
+            ));
         };
         let inner = reference.get(2..end).unwrap_or_default();
         let (name, default) = match inner.split_once(":-") {
@@ -40,7 +49,12 @@ pub(super) fn resolve(text: &str, outside: &dyn Outside) -> Result<String, Strin
         match (value, default) {
             (Some(value), _) => resolved.push_str(&value),
             (None, Some(default)) => resolved.push_str(default),
-            (None, None) => return Err(format!("the environment has no variable {name}")),
+            (None, None) => {
+                return Err((
+                    format!("the environment has no variable {name}"),
+                    "set it, give a default (\"${NAME:-default}\"), or write the value",
+                ));
+            }
         }
         rest = reference.get(end + 1..).unwrap_or_default();
     }

@@ -6,7 +6,7 @@
 use http::header::{CONTENT_LOCATION, Entry, LINK, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::connection::Origin;
+use crate::origin::Origin;
 
 /// Rewrites the URLs in an answer's head. `mount` is headroom's own address of this connection, without a slash at the
 /// end; it is asked for only when there is something to rewrite.

@@ -1,12 +1,6 @@
-//! Raw request targets: dot segments are found in any encoding, and a URL is made without changing one byte.
+//! Raw request targets: dot segments are found in any encoding.
 
 use std::borrow::Cow;
-
-use serde_json::Value;
-use url::Url;
-
-/// The longest URI that hyper takes.
-const LONGEST: usize = 65_534;
 
 /// Layers of percent-encoding that are undone while looking. More would let a long `%252525…` cost its square.
 const LAYERS: usize = 3;
@@ -67,34 +61,6 @@ pub(super) fn decoded_name(segment: &str) -> Cow<'_, str> {
         .map_or(Cow::Borrowed(segment), Cow::Owned)
 }
 
-/// The URL of exactly this text: `root` with a path and query after it.
-///
-/// reqwest takes a `Url`, and parsing one changes what callers write every day: `'` in a query becomes `%27` (each
-/// `SOQL` and `OData` filter), `"`, `{` and `}` are encoded, `\` becomes `/`. It goes on to use the text of the URL
-/// alone, which hyper's own parser checks again. So where parsing would change the text, the parsed parts of the root
-/// are taken and the text is put in beside them, through the way that `url` offers for URLs that were stored. That way
-/// checks itself in debug builds, by parsing; Cargo.toml turns those checks off for the one crate. Where they are on
-/// nevertheless the answer is `None`: better refused than altered.
-pub(super) fn exact_url(root: &Url, pieces: [&str; 3]) -> Option<Url> {
-    let text = pieces.concat();
-    if text.len() > LONGEST {
-        return None;
-    }
-    let parsed = Url::parse(&text).ok()?;
-    if parsed.as_str() == text {
-        return Some(parsed);
-    }
-    // (serialization, scheme_end, username_end, host_start, host_end, host, port, path_start, query_start, fragment)
-    let mut parts = root
-        .serialize_internal(serde_json::value::Serializer)
-        .ok()?;
-    let list = parts.as_array_mut()?;
-    *list.get_mut(8)? = text.find('?').map_or(Value::Null, Value::from);
-    *list.get_mut(0)? = Value::from(text.as_str());
-    let url = Url::deserialize_internal(parts).ok()?;
-    (url.as_str() == text && url.origin() == root.origin()).then_some(url)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,53 +116,5 @@ mod tests {
         assert_eq!(decoded_name("c%72m"), "crm");
         assert_eq!(decoded_name("100%"), "100%");
         assert_eq!(decoded_name("%ff"), "%ff");
-    }
-
-    #[test]
-    fn urls_keep_every_byte_and_the_origin() {
-        let root = Url::parse("https://api.example.com:8443").unwrap();
-        for target in [
-            "/",
-            "/?",
-            "/a?",
-            "//a//b",
-            "/a;b=1",
-            "/a%2Fb",
-            "/a%2fb",
-            "/q?a='b'",
-            "/\"q\"?a=`b`",
-            "/{\"a\"}?{}",
-            "/a|b^c\\d",
-            "/a?b?c",
-            "/é?é",
-            "/@evil.example/",
-            "//evil.example/",
-            "/a:80@b",
-            "/%00",
-            "/a?x[]=1",
-        ] {
-            let url =
-                exact_url(&root, ["https://api.example.com:8443", "/v1", target]).expect(target);
-            assert_eq!(
-                url.as_str(),
-                format!("https://api.example.com:8443/v1{target}")
-            );
-            assert_eq!(url.host_str(), Some("api.example.com"));
-            assert_eq!(url.port(), Some(8443));
-            let uri: http::Uri = url.as_str().parse().expect(target);
-            assert_eq!(
-                uri.path_and_query().unwrap().as_str(),
-                format!("/v1{target}")
-            );
-        }
-    }
-
-    #[test]
-    fn urls_that_hyper_would_not_take_are_not_made() {
-        let root = Url::parse("http://a").unwrap();
-        let longest = format!("/{}", "a".repeat(LONGEST - "http://a/".len()));
-        let url = exact_url(&root, ["http://a", "", &longest]).unwrap();
-        assert!(url.as_str().parse::<http::Uri>().is_ok());
-        assert_eq!(exact_url(&root, ["http://a", "", &(longest + "a")]), None);
     }
 }

@@ -66,7 +66,9 @@ impl HttpBody for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        let elapsed = self.progress.start.elapsed().as_millis();
+        let elapsed = clock::monotonic()
+            .duration_since(self.progress.start)
+            .as_millis();
         self.progress.last_ms.store(
             u64::try_from(elapsed).unwrap_or(u64::MAX),
             Ordering::Relaxed,

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::facts::{self, Facts, MAX_TEXT};
 use super::states::States;
-use super::{Translation, structured};
+use super::{MAX_NOTES, Translation, bound, lookup, structured};
 use crate::adapter::Answer;
 use crate::form::{Decimal, Moment, TimeForm, read_number};
 use crate::quota::{Unit, binding};
@@ -32,6 +32,8 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
         let Some((family, quantity, label)) = parts(name.as_str()) else {
             continue;
         };
+        // Ten thousand lines are no reason to keep ten thousand notes.
+        out.notes.truncate(MAX_NOTES + 1);
         let text = match std::str::from_utf8(value.as_bytes()) {
             Ok(text) if text.len() <= MAX_TEXT => text.trim(),
             _ => {
@@ -67,15 +69,16 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
     let mut states = States::default();
     for group in same_twice(groups) {
         for facts in std::iter::once(group.facts).chain(group.more) {
-            if facts.says_something() {
+            if facts.says_something() && states.limits.len() < MAX_POLICIES {
                 states.add_named(facts, now, &mut out.notes);
             }
         }
     }
     out.limits = states.limits;
-    let told = facts::latest_retry_after(answer.headers, now, &mut out.notes)
-        .and_then(|moment| facts::seconds_to_wait(moment, now, &mut out.notes));
+    let told = lookup::latest_retry_after(answer.headers, now, &mut out.notes)
+        .and_then(|moment| lookup::seconds_to_wait(moment, now, &mut out.notes));
     conclude(&mut out, answer.status, told);
+    bound(&mut out.notes);
     out
 }
 
@@ -134,11 +137,12 @@ impl Group {
             Word::Limit => self.limits(text),
             Word::Remaining => {
                 let number = read_number(text.split(';').next().unwrap_or(text));
-                self.facts.remaining = number.or(self.facts.remaining);
+                // Of several lines the tightest counts.
+                self.facts.remaining = tighter(self.facts.remaining, number, Decimal::min);
                 number.is_some()
             }
             Word::Used => {
-                self.facts.used = number().or(self.facts.used);
+                self.facts.used = tighter(self.facts.used, number(), Decimal::max);
                 number().is_some()
             }
             Word::Window => {
@@ -188,14 +192,14 @@ impl Group {
                 }
             }
             if first {
-                self.facts.limit = Some(limit);
+                self.facts.limit = tighter(self.facts.limit, Some(limit), Decimal::min);
                 self.facts.window = window.or(self.facts.window);
                 first = false;
             } else if self.facts.limit == Some(limit) && self.facts.window.is_none() {
                 // The binding quota again, now with its window.
                 self.facts.window = window;
                 self.facts.label = self.facts.label.take().or(label);
-            } else {
+            } else if self.more.len() < MAX_POLICIES {
                 self.more.push(Facts {
                     label: label.or_else(|| {
                         window.and_then(|secs| facts::label(&format!("window-{secs}")))
@@ -210,6 +214,17 @@ impl Group {
     }
 }
 
+fn tighter(
+    old: Option<Decimal>,
+    new: Option<Decimal>,
+    tighter_of: fn(Decimal, Decimal) -> Decimal,
+) -> Option<Decimal> {
+    match (old, new) {
+        (Some(old), Some(new)) => Some(tighter_of(old, new)),
+        (old, new) => old.or(new),
+    }
+}
+
 fn add(groups: &mut Vec<Group>, group: Group) {
     if groups.len() < MAX_POLICIES {
         groups.push(group);
@@ -221,13 +236,21 @@ fn same_twice(groups: Vec<Group>) -> Vec<Group> {
     let mut kept: Vec<Group> = Vec::new();
     for group in groups {
         let agree = |a: Option<Decimal>, b: Option<Decimal>| a.is_none() || b.is_none() || a == b;
-        let twin = kept.iter_mut().find(|other| {
-            (other.facts.label == group.facts.label || group.facts.label.is_none())
-                && other.family != group.family
+        let agrees = |other: &Group| {
+            other.family != group.family
                 && agree(other.facts.limit, group.facts.limit)
                 && agree(other.facts.remaining, group.facts.remaining)
+        };
+        let same_label = kept
+            .iter()
+            .position(|other| other.facts.label == group.facts.label && agrees(other));
+        // Without a label of its own it may be a named policy's, but requests are not tokens.
+        let twin = same_label.or_else(|| {
+            kept.iter().position(|other| {
+                group.facts.label.is_none() && other.facts.unit == group.facts.unit && agrees(other)
+            })
         });
-        match twin {
+        match twin.and_then(|index| kept.get_mut(index)) {
             Some(other) => {
                 let facts = &mut other.facts;
                 facts.limit = facts.limit.or(group.facts.limit);
@@ -288,7 +311,8 @@ fn parts(name: &str) -> Option<(&'static str, Word, Option<Arc<str>>)> {
     .flatten()
     {
         if let Some(word) = word(quantity) {
-            return Some((family, word, facts::label(label)));
+            // A name too long for a label is no known header.
+            return Some((family, word, Some(facts::label(label)?)));
         }
     }
     None

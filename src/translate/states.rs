@@ -22,6 +22,15 @@ pub(super) const PROVIDER: Source = Source {
 pub(super) struct States {
     pub(super) limits: SmallVec<[ServiceLimit; 4]>,
     pub(super) owners: SmallVec<[Option<usize>; 4]>,
+    told: SmallVec<[Told; 4]>,
+}
+
+/// What a limit was made of, for the user's own quota.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    used: Option<u64>,
+    /// The limit is the answer's, not the documentation's.
+    limit_sent: bool,
 }
 
 impl States {
@@ -29,9 +38,10 @@ impl States {
         self.limits.iter().any(ServiceLimit::is_exhausted)
     }
 
-    fn push(&mut self, limit: ServiceLimit, owner: Option<usize>) {
+    fn push(&mut self, limit: ServiceLimit, owner: Option<usize>, told: Told) {
         self.limits.push(limit);
         self.owners.push(owner);
+        self.told.push(told);
     }
 
     /// What an answer tells of a policy of the adapter.
@@ -52,11 +62,12 @@ impl States {
             .label
             .clone()
             .unwrap_or_else(|| Arc::clone(&policy.name));
-        let quotas = Quotas {
-            documented: terms.documented.get(owner).copied().flatten(),
-            own: terms.own.get(owner).copied().flatten(),
+        let documented = terms.documented.get(owner).copied().flatten();
+        let (limit, remaining) = amounts(&name, &facts, documented, notes);
+        let told = Told {
+            used: facts.used.map(Decimal::ceil),
+            limit_sent: sent_limit(&facts).is_some(),
         };
-        let (limit, remaining) = amounts(&name, &facts, quotas, notes);
         self.push(
             ServiceLimit {
                 policy: name,
@@ -68,13 +79,14 @@ impl States {
                 source: PROVIDER,
             },
             Some(owner),
+            told,
         );
     }
 
     /// What an answer tells of a policy that the provider names itself.
     pub(super) fn add_named(&mut self, facts: Facts, now: Timestamp, notes: &mut Vec<String>) {
         let name = facts.label.clone().unwrap_or_else(|| Arc::from("default"));
-        let (limit, remaining) = amounts(&name, &facts, Quotas::default(), notes);
+        let (limit, remaining) = amounts(&name, &facts, None, notes);
         self.push(
             ServiceLimit {
                 policy: name,
@@ -86,6 +98,7 @@ impl States {
                 source: PROVIDER,
             },
             None,
+            Told::default(),
         );
     }
 
@@ -116,6 +129,7 @@ impl States {
                 },
             },
             Some(owner),
+            Told::default(),
         );
     }
 
@@ -149,7 +163,34 @@ impl States {
                         source: PROVIDER,
                     },
                     Some(index),
+                    Told::default(),
                 );
+            }
+        }
+    }
+
+    /// The user's own quotas bound what was told. Only after it is known whether the provider refused: it does not know
+    /// them, so they are no reason of its refusals.
+    pub(super) fn bound_by_own_quotas(&mut self, terms: &Terms) {
+        for ((limit, owner), told) in self.limits.iter_mut().zip(&self.owners).zip(&self.told) {
+            let Some(own) = owner.and_then(|index| terms.own.get(index).copied().flatten()) else {
+                continue;
+            };
+            match limit.limit {
+                // What has been used of the provider's quota counts against the user's own.
+                Some(most) if own < most => {
+                    let left = limit.remaining;
+                    limit.remaining =
+                        left.map(|left| own.saturating_sub(most.saturating_sub(left)));
+                    limit.limit = Some(own);
+                }
+                // The user knows more than the documentation, but not more than the answer.
+                _ if !told.limit_sent => {
+                    let left = told.used.map(|used| own.saturating_sub(used));
+                    limit.remaining = limit.remaining.or(left).map(|left| left.min(own));
+                    limit.limit = Some(own);
+                }
+                _ => {}
             }
         }
     }
@@ -188,31 +229,20 @@ impl States {
     }
 }
 
-/// What is known of a quota without the provider's word.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Quotas {
-    documented: Option<u64>,
-    own: Option<u64>,
-}
-
-/// Limit and remainder: any two of limit, remaining and used give the third; where all are told the tighter holds, and the
-/// user's own quota bounds both.
+/// Limit and remainder: any two of limit, remaining and used give the third; where all are told the tighter holds.
 pub(super) fn amounts(
     name: &str,
     facts: &Facts,
-    quotas: Quotas,
+    documented: Option<u64>,
     notes: &mut Vec<String>,
 ) -> (Option<u64>, Option<u64>) {
     let told = facts.remaining.map(Decimal::floor);
-    let sent = facts.limit.map(Decimal::floor).or_else(|| sum(facts));
-    let mut limit = sent.or(quotas.documented);
-    let used = facts.used.map(Decimal::ceil);
-    let left_of = |limit: Option<u64>| {
-        limit
-            .zip(used)
-            .map(|(limit, used)| limit.saturating_sub(used))
-    };
-    let mut remaining = match (told, left_of(limit)) {
+    let sent = sent_limit(facts);
+    let mut limit = sent.or(documented);
+    let derived = limit
+        .zip(facts.used.map(Decimal::ceil))
+        .map(|(limit, used)| limit.saturating_sub(used));
+    let mut remaining = match (told, derived) {
         (Some(told), Some(derived)) => Some(told.min(derived)),
         (told, derived) => told.or(derived),
     };
@@ -231,20 +261,12 @@ pub(super) fn amounts(
             limit = None;
         }
     }
-    match (limit, quotas.own) {
-        // What has been used of the provider's quota counts against the user's own.
-        (Some(most), Some(own)) if own < most => {
-            remaining = remaining.map(|left| own.saturating_sub(most.saturating_sub(left)));
-            limit = Some(own);
-        }
-        // The user knows more than the documentation, but not more than the answer.
-        (_, Some(own)) if sent.is_none() => {
-            remaining = remaining.or(left_of(Some(own))).map(|left| left.min(own));
-            limit = Some(own);
-        }
-        _ => {}
-    }
     (limit, remaining)
+}
+
+/// The limit that the answer tells.
+fn sent_limit(facts: &Facts) -> Option<u64> {
+    facts.limit.map(Decimal::floor).or_else(|| sum(facts))
 }
 
 /// The limit of what is used and what remains. With nothing left, more than the limit may have been used.

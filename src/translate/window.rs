@@ -110,7 +110,14 @@ fn start_of(
     step: impl Fn(DateTime) -> Option<DateTime>,
 ) -> Option<Zoned> {
     let today = now.to_zoned(zone.clone()).datetime();
-    step(today)?.date().to_zoned(zone.clone()).ok()
+    let day = step(today)?.date();
+    let start = day.to_zoned(zone.clone()).ok()?;
+    if start.timestamp() > now {
+        return Some(start);
+    }
+    // The clock went back over midnight (St. John's, until 2011): the day begins a second time.
+    let midnight = day.to_datetime(jiff::civil::Time::midnight());
+    zone.to_ambiguous_zoned(midnight).later().ok()
 }
 
 fn next_multiple(secs: u64, now: Timestamp) -> Option<Timestamp> {

@@ -119,7 +119,7 @@ fn headers(fields: &Fields<'_>, key: &str, mistakes: &mut Mistakes) -> Vec<(Head
                 Err(_) => mistakes.push(
                     "bad-header-name",
                     span,
-                    format!("`{name}` is not a header's name"),
+                    format!("\"{name}\" is not a header's name"),
                     "write the name alone, as in { X-RateLimit-Scope = \"user\" }",
                 ),
             }
@@ -166,6 +166,15 @@ fn bytes_pattern(node: Node<'_>, mistakes: &mut Mistakes) -> Option<regex::bytes
 
 /// Reports a pattern that does not compile.
 pub(super) fn bad_pattern(node: Node<'_>, error: &regex::Error, mistakes: &mut Mistakes) {
+    if let regex::Error::CompiledTooBig(_) = error {
+        mistakes.push(
+            "bad-pattern",
+            node.span(),
+            "the regular expression is too large",
+            "write fewer or shorter repetitions: `{1000}` counts as a thousand copies",
+        );
+        return;
+    }
     let text = error.to_string();
     // The last line of the error says what is wrong; those before draw the pattern again.
     let reason = text

@@ -1,16 +1,13 @@
 //! Policies out of the tree.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use http::HeaderName;
-
+use super::partitions::{learn, partition};
 use super::{conditions, readings, words};
 use crate::adapter::condition::RequestCondition;
-use crate::adapter::pointer::Pointer;
 use crate::adapter::reading::{Extract, Quantity, Spelling};
-use crate::adapter::{Applies, Learn, PartitionPart, Policy, Quota, WindowKind, WindowLength};
+use crate::adapter::{Applies, Policy, Quota, WindowKind, WindowLength};
 use crate::diagnostic::Mistakes;
 use crate::document::{Fields, Node};
 use crate::form::NumberForm;
@@ -34,21 +31,44 @@ pub(super) fn all(root: &Fields<'_>, mistakes: &mut Mistakes) -> Vec<Policy> {
             policies.push(policy(name, &fields, mistakes));
         }
     }
-    let otherwise = policies
-        .iter()
-        .filter(|policy| matches!(policy.applies, Applies::Otherwise));
     let conditional = policies
         .iter()
         .any(|policy| matches!(policy.applies, Applies::When(_)));
-    if otherwise.count() > 0 && !conditional {
-        mistakes.push(
-            "key-without-effect",
-            table.span(),
-            "\"otherwise\" needs another policy that names what it applies to",
-            "leave `applies` out: the policy counts every request",
-        );
+    for (_, _, value) in table.entries() {
+        let applies = value.table().and_then(|fields| fields.get("applies"));
+        if let Some(node) = applies.filter(|node| node.text() == Some("otherwise") && !conditional)
+        {
+            mistakes.push(
+                "key-without-effect",
+                node.span(),
+                "\"otherwise\" needs another policy that names what it applies to",
+                "leave `applies` out: the policy counts every request",
+            );
+        }
     }
     policies
+}
+
+/// Whether a policy has a key from which something can be known, rightly written or not.
+pub(super) fn tells_something(root: &Fields<'_>, name: &str) -> bool {
+    let policy = root
+        .get("policy")
+        .and_then(Node::table)
+        .and_then(|policies| policies.get(name))
+        .and_then(Node::table);
+    policy.is_none_or(|fields| {
+        [
+            "quota",
+            "limit",
+            "remaining",
+            "used",
+            "reset",
+            "cost",
+            "read",
+        ]
+        .iter()
+        .any(|key| fields.get(key).is_some())
+    })
 }
 
 /// Whether a text can stand as a word in names and headers: `ten-secondly`, `concurrent-requests`.
@@ -61,6 +81,7 @@ fn is_word(text: &str) -> bool {
 
 fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
     let kind = fields.text("kind").and_then(WindowKind::from_name);
+    let before = mistakes.len();
     let mut policy_readings = Vec::new();
     let mut window = None;
     if let Some(node) = fields.get("window") {
@@ -86,14 +107,15 @@ fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
             policy_readings.extend(readings::many(node, mistakes));
         }
     }
+    let sound = mistakes.len() == before;
     if let Some(unit) = fields
         .get("unit")
-        .filter(|node| !node.text().is_some_and(is_word))
+        .filter(|node| node.text().is_some_and(|text| !is_word(text)))
     {
         mistakes.push(
             "bad-unit",
             unit.span(),
-            "this cannot be a unit",
+            format!("\"{}\" cannot be a unit", unit.text().unwrap_or_default()),
             "write lower-case letters and `-`, as in \"tokens\" or \"concurrent-requests\"",
         );
     }
@@ -131,7 +153,9 @@ fn policy(name: &str, fields: &Fields<'_>, mistakes: &mut Mistakes) -> Policy {
             .collect(),
     };
     check_window(&policy, fields, mistakes);
-    check_readings(&policy, fields, mistakes);
+    if sound {
+        check_readings(&policy, fields, mistakes);
+    }
     policy
 }
 
@@ -176,103 +200,6 @@ fn captured_names(applies: &Applies) -> BTreeSet<String> {
         .collect()
 }
 
-fn partition(
-    fields: &Fields<'_>,
-    captured: &BTreeSet<String>,
-    mistakes: &mut Mistakes,
-) -> Vec<PartitionPart> {
-    let Some(node) = fields.get("partition") else {
-        return vec![PartitionPart::Credential];
-    };
-    let mut parts = Vec::new();
-    for node in node.one_or_many() {
-        let Some(text) = node.text() else { continue };
-        parts.push(match text {
-            "credential" => PartitionPart::Credential,
-            "account" => PartitionPart::Account,
-            "address" => PartitionPart::Address,
-            "host" => PartitionPart::Host,
-            "endpoint" => PartitionPart::Endpoint,
-            "method" => PartitionPart::Method,
-            text => {
-                let capture = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
-                let header = text
-                    .strip_prefix("header:")
-                    .and_then(|name| HeaderName::from_str(name).ok());
-                match (capture, header) {
-                    (Some(name), _) if captured.contains(name) => {
-                        PartitionPart::Capture(name.to_owned())
-                    }
-                    (None, Some(name)) => PartitionPart::Header(name),
-                    _ => {
-                        mistakes.push(
-                            "unknown-partition",
-                            node.span(),
-                            format!("\"{text}\" is not a partition"),
-                            "write \"credential\", \"account\", \"address\", \"host\", \"endpoint\", \"method\", \"header:NAME\", or \"{name}\" that a path of `applies` captures",
-                        );
-                        continue;
-                    }
-                }
-            }
-        });
-    }
-    parts
-}
-
-fn learn(fields: &Fields<'_>, captured: &BTreeSet<String>, mistakes: &mut Mistakes) -> Vec<Learn> {
-    let Some(node) = fields.get("learn") else {
-        return Vec::new();
-    };
-    let mut rules = Vec::new();
-    for fields in node.one_or_many().into_iter().filter_map(Node::table) {
-        let mut names = ["partition", "from"].into_iter().filter_map(|key| {
-            let node = fields.get(key)?;
-            let text = node.text()?;
-            let name = text
-                .strip_prefix('{')
-                .and_then(|text| text.strip_suffix('}'));
-            match name.filter(|name| captured.contains(*name)) {
-                Some(name) => Some(name.to_owned()),
-                None => {
-                    mistakes.push(
-                        "unknown-partition",
-                        node.span(),
-                        format!("\"{text}\" is not captured by `applies.path`"),
-                        "write the name of a captured segment in braces: \"{workspace}\"",
-                    );
-                    None
-                }
-            }
-        });
-        let (partition, from) = (names.next(), names.next());
-        drop(names);
-        let json = fields.get("json").and_then(|node| {
-            let text = node.text()?;
-            if let Err(help) = Pointer::new(text) {
-                mistakes.push(
-                    "bad-pointer",
-                    node.span(),
-                    format!("\"{text}\" is not a JSON pointer"),
-                    help,
-                );
-            }
-            Some(text.to_owned())
-        });
-        if let (Some(partition), Some(from), Some(path), Some(json)) =
-            (partition, from, fields.text("path"), json)
-        {
-            rules.push(Learn {
-                partition,
-                from,
-                path: path.to_owned(),
-                json,
-            });
-        }
-    }
-    rules
-}
-
 fn weights(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Vec<(RequestCondition, u64)> {
     fields.get("weights").map_or_else(Vec::new, |node| {
         node.one_or_many()
@@ -294,6 +221,14 @@ fn check_window(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes) {
             mistakes.push("key-without-effect", fields.key_span(key), message, help);
         }
     };
+    if matches!(policy.window, Some(WindowLength::Seconds(seconds)) if calendar && seconds < 86_400)
+    {
+        without_effect(
+            "time_zone",
+            "windows below a day follow the clock in UTC",
+            "drop the zone",
+        );
+    }
     if !calendar {
         without_effect(
             "time_zone",
@@ -340,7 +275,7 @@ fn check_window(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes) {
         return;
     }
     match policy.window {
-        None => mistakes.push(
+        None if !names_window(fields) => mistakes.push(
             "window-does-not-fit",
             fields.key_span("kind"),
             "a window that follows the clock needs its length",
@@ -353,14 +288,22 @@ fn check_window(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes) {
             "write a length such as \"15m\" or \"1h\"; whole days as \"day\"",
         ),
         Some(WindowLength::Seconds(seconds)) if seconds < 86_400 => {}
-        Some(_) if policy.zone.is_none() => mistakes.push(
+        Some(_) if fields.get("time_zone").is_none() => mistakes.push(
             "no-time-zone",
             fields.key_span("window"),
             "a calendar day means nothing without its zone",
             "write time_zone = \"UTC\", a zone, or \"account\" for the account's own",
         ),
-        Some(_) => {}
+        _ => {}
     }
+}
+
+/// Whether the window's length is written, rightly or not, rather than left to the answer.
+fn names_window(fields: &Fields<'_>) -> bool {
+    fields.get("window").is_some_and(|node| {
+        node.table()
+            .is_none_or(|reading| reading.get("default").is_some())
+    })
 }
 
 /// Readings that cannot say anything on their own.
@@ -374,11 +317,15 @@ fn check_readings(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes)
     if reads(Quantity::Used)
         && !reads(Quantity::Limit)
         && !reads(Quantity::Remaining)
-        && policy.quota == Quota::Unknown
+        && fields.get("quota").is_none()
     {
         mistakes.push(
             "used-without-limit",
-            fields.key_span("used"),
+            fields.key_span(if fields.get("used").is_some() {
+                "used"
+            } else {
+                "read"
+            }),
             "what has been used says nothing without a limit",
             "read the `limit` or what is `remaining` too, or write the documented `quota`",
         );
@@ -386,10 +333,10 @@ fn check_readings(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes)
     let rate = policy.readings.iter().any(|reading| {
         matches!(
             reading.extract,
-            Extract::One(_, _, Spelling::Number(NumberForm::PerSecond))
+            Extract::One(_, Quantity::Limit, Spelling::Number(NumberForm::PerSecond))
         )
     });
-    if rate && policy.window.is_none() {
+    if rate && !names_window(fields) {
         mistakes.push(
             "form-does-not-fit",
             fields.key_span("limit"),

@@ -1,27 +1,37 @@
 //! Readings out of the tree.
 
-use jiff::tz::TimeZone;
 use regex::{Regex, RegexBuilder};
 
 use super::conditions::{self, bad_pattern};
-use super::{header_name, texts, words};
+use super::spellings::{no_form, part_spelling, spelling};
+use super::{header_name, texts};
 use crate::adapter::pointer::Pointer;
 use crate::adapter::reading::{Extract, Narrow, Quantity, Reading, Source, Spelling};
 use crate::diagnostic::{Mistakes, closest};
-use crate::document::{Fields, Node, quoted};
+use crate::document::{Fields, Node};
 use crate::form::{NumberForm, TimeForm};
 
 /// A reading of a time to wait (`retry_after = …`).
 pub(super) fn time_to_wait(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
-    one(node, Quantity::Reset, mistakes)
+    named(node, "retry_after", Quantity::Reset, mistakes)
 }
 
 /// A reading of one quantity: a header's name, or a table.
 pub(super) fn one(node: Node<'_>, quantity: Quantity, mistakes: &mut Mistakes) -> Option<Reading> {
+    named(node, quantity.name(), quantity, mistakes)
+}
+
+/// A reading of one quantity under the key `name`.
+fn named(
+    node: Node<'_>,
+    name: &str,
+    quantity: Quantity,
+    mistakes: &mut Mistakes,
+) -> Option<Reading> {
     let Some(fields) = node.table() else {
         let header = header_name(node, mistakes)?;
         if quantity.is_time() {
-            no_form(node.span(), quantity, mistakes);
+            no_form(node.span(), name, "form", mistakes);
         }
         let spelling = if quantity == Quantity::Label {
             Spelling::Name
@@ -66,7 +76,7 @@ pub(super) fn one(node: Node<'_>, quantity: Quantity, mistakes: &mut Mistakes) -
         mistakes.push(
             "two-sources",
             node.span(),
-            "a reading of the body is narrowed down by its pointer or pattern alone",
+            "a reading of the body is narrowed down by its own pointer or pattern alone",
             "drop `json`, `key`, `item` or `pattern`",
         );
     }
@@ -78,7 +88,7 @@ pub(super) fn one(node: Node<'_>, quantity: Quantity, mistakes: &mut Mistakes) -
             "drop it: what the answer does not tell is unknown",
         );
     }
-    let spelling = spelling(&fields, "form", quantity, node.span(), mistakes)?;
+    let spelling = spelling(&fields, ("form", name), quantity, node.span(), mistakes)?;
     let unit_header = fields
         .get("unit_header")
         .and_then(|node| header_name(node, mistakes));
@@ -321,18 +331,6 @@ fn no_source(node: Node<'_>, mistakes: &mut Mistakes) {
     );
 }
 
-fn no_form(span: std::ops::Range<usize>, quantity: Quantity, mistakes: &mut Mistakes) {
-    mistakes.push(
-        "no-form",
-        span,
-        format!("the form of `{}` is not named", quantity.name()),
-        format!(
-            "the same header name carries seconds at one provider and an epoch at another: write {{ header = \"…\", form = … }} with one of {}",
-            quoted(TimeForm::NAMES)
-        ),
-    );
-}
-
 fn pointer(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Pointer> {
     let text = node.text()?;
     match Pointer::new(text) {
@@ -371,145 +369,4 @@ fn one_group(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Regex> {
         return None;
     }
     Some(pattern)
-}
-
-/// The spelling of a group or member of `read`.
-fn part_spelling(
-    fields: &Fields<'_>,
-    quantity: Quantity,
-    span: std::ops::Range<usize>,
-    mistakes: &mut Mistakes,
-) -> Option<Spelling> {
-    match quantity {
-        Quantity::Reset => spelling(fields, "reset_form", quantity, span, mistakes),
-        Quantity::Window if fields.get("window_form").is_some() => {
-            spelling(fields, "window_form", quantity, span, mistakes)
-        }
-        Quantity::Window => Some(Spelling::Time(vec![TimeForm::Seconds])),
-        Quantity::Label => Some(Spelling::Name),
-        _ => Some(Spelling::Number(NumberForm::Number)),
-    }
-}
-
-fn spelling(
-    fields: &Fields<'_>,
-    key: &str,
-    quantity: Quantity,
-    span: std::ops::Range<usize>,
-    mistakes: &mut Mistakes,
-) -> Option<Spelling> {
-    let nodes = fields.get(key).map_or_else(Vec::new, Node::one_or_many);
-    if quantity == Quantity::Label {
-        return Some(Spelling::Name);
-    }
-    if !quantity.is_time() {
-        let Some(node) = nodes.first() else {
-            return Some(Spelling::Number(NumberForm::Number));
-        };
-        let text = node.text()?;
-        let form = NumberForm::from_name(text);
-        if form == Some(NumberForm::PerSecond) && quantity != Quantity::Limit {
-            mistakes.push(
-                "form-does-not-fit",
-                node.span(),
-                format!("`{}` cannot be a rate", quantity.name()),
-                "\"per-second\" is a form of `limit`",
-            );
-        }
-        if form.is_none() {
-            unknown_form(*node, text, quantity, mistakes);
-        }
-        return form.map(Spelling::Number);
-    }
-    if nodes.is_empty() {
-        no_form(span, quantity, mistakes);
-        return None;
-    }
-    let zone = fields
-        .get("time_zone")
-        .and_then(|node| words::named_zone_of(node, mistakes));
-    let mut forms = Vec::new();
-    let mut local = false;
-    for node in nodes {
-        let Some(text) = node.text() else { continue };
-        if text.contains('%') {
-            local = true;
-            if zone.is_none() && fields.get("time_zone").is_none() {
-                mistakes.push(
-                    "no-time-zone",
-                    node.span(),
-                    "a local time means nothing without its zone",
-                    "write `time_zone` beside it, as in \"UTC\" or \"Europe/Oslo\"",
-                );
-            }
-            match TimeForm::local(text, zone.clone().unwrap_or(TimeZone::UTC)) {
-                Ok(form) => forms.push(form),
-                Err(error) => mistakes.push(
-                    "unknown-form",
-                    node.span(),
-                    format!("\"{text}\" cannot be read as a date and a time: {error}"),
-                    "write it in strftime's letters, as in \"%Y-%m-%d %H:%M:%S\"",
-                ),
-            }
-            continue;
-        }
-        match TimeForm::from_name(text) {
-            // A window is a length, so a moment in the calendar cannot be one.
-            Some(form) if quantity == Quantity::Window && !is_length(&form) => mistakes.push(
-                "form-does-not-fit",
-                node.span(),
-                format!("a window's length cannot be \"{text}\""),
-                "write \"seconds\", \"milliseconds\", \"minutes\", \"hours\" or \"duration\"",
-            ),
-            Some(form) => forms.push(form),
-            None => unknown_form(node, text, quantity, mistakes),
-        }
-    }
-    if !local && fields.get("time_zone").is_some() {
-        mistakes.push(
-            "key-without-effect",
-            fields.key_span("time_zone"),
-            "`time_zone` belongs to a local form",
-            "drop it: the form tells the zone by itself",
-        );
-    }
-    Some(Spelling::Time(forms))
-}
-
-const fn is_length(form: &TimeForm) -> bool {
-    matches!(
-        form,
-        TimeForm::Seconds
-            | TimeForm::Milliseconds
-            | TimeForm::Minutes
-            | TimeForm::Hours
-            | TimeForm::Duration
-            | TimeForm::Unit
-    )
-}
-
-fn unknown_form(node: Node<'_>, text: &str, quantity: Quantity, mistakes: &mut Mistakes) {
-    let (fitting, other) = if quantity.is_time() {
-        (TimeForm::NAMES, NumberForm::NAMES)
-    } else {
-        (NumberForm::NAMES, TimeForm::NAMES)
-    };
-    if other.contains(&text) {
-        mistakes.push(
-            "form-does-not-fit",
-            node.span(),
-            format!("`{}` cannot be spelled as \"{text}\"", quantity.name()),
-            format!("write one of {}", quoted(fitting)),
-        );
-    } else {
-        mistakes.push(
-            "unknown-form",
-            node.span(),
-            format!("\"{text}\" is not a form"),
-            closest(text, fitting.iter().copied()).map_or_else(
-                || format!("write one of {}", quoted(fitting)),
-                |near| format!("did you mean \"{near}\"? The forms are {}", quoted(fitting)),
-            ),
-        );
-    }
 }

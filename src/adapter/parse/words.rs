@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use crate::adapter::{WindowLength, Zone};
-use crate::diagnostic::Mistakes;
+use crate::diagnostic::{Mistakes, closest};
 use crate::document::Node;
 
 /// Seconds of a duration such as `90s`, `15m`, `24h`, `7d`. At least one second.
@@ -71,6 +71,23 @@ pub fn zone(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok()
 }
 
+/// The zone that was probably meant: near in letters, or by its city alone.
+#[must_use]
+pub fn closest_zone(name: &str) -> Option<String> {
+    let known: Vec<String> = jiff::tz::db()
+        .available()
+        .map(|zone| zone.as_str().to_owned())
+        .collect();
+    let city = known.iter().find(|zone| {
+        zone.rsplit('/')
+            .next()
+            .is_some_and(|city| city.eq_ignore_ascii_case(&name.replace(' ', "_")))
+    });
+    city.map(String::as_str)
+        .or_else(|| closest(name, known.iter().map(String::as_str)))
+        .map(str::to_owned)
+}
+
 pub(super) fn zone_of(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Zone> {
     let text = node.text()?;
     if text == "account" {
@@ -87,7 +104,10 @@ pub(super) fn named_zone_of(node: Node<'_>, mistakes: &mut Mistakes) -> Option<T
             "bad-time-zone",
             node.span(),
             format!("\"{text}\" is not a time zone"),
-            "write \"UTC\" or a name such as \"America/Los_Angeles\"; for a policy also \"account\"",
+            closest_zone(text).map_or_else(
+                || "write \"UTC\" or a name such as \"America/Los_Angeles\"; for a policy also \"account\"".to_owned(),
+                |near| format!("did you mean \"{near}\"?"),
+            ),
         );
     }
     zone

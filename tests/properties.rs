@@ -1,0 +1,6 @@
+//! What holds for every input, not only for the recorded ones.
+
+mod documents;
+mod headers;
+mod translation;
+mod windows;

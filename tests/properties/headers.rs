@@ -1,0 +1,246 @@
+//! What goes out: well-formed whatever came in, and the provider's own headers kept.
+
+use headroom::emit::{LimitStyle, Style, standard_headers, write_headers};
+use headroom::quota::ServiceLimit;
+use headroom::translate::Translation;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use proptest::prelude::*;
+use sfv::{BareItem, List, ListEntry, Parser};
+
+use crate::support::answers::{changed_case, families, header_value, made_up, text, value};
+
+const STYLES: [Style; 4] = [
+    Style {
+        limit: LimitStyle::Windowed,
+        structured: true,
+    },
+    Style {
+        limit: LimitStyle::Plain,
+        structured: true,
+    },
+    Style {
+        limit: LimitStyle::List,
+        structured: true,
+    },
+    Style {
+        limit: LimitStyle::Windowed,
+        structured: false,
+    },
+];
+
+fn is_integer(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse::<u64>().is_ok()
+}
+
+/// `110`, `110;w=10`, and a list of them.
+fn is_limit(text: &str, style: LimitStyle) -> bool {
+    let items: Vec<&str> = text.split(", ").collect();
+    let item = |text: &&str| match text.split_once(";w=") {
+        Some((quota, window)) => is_integer(quota) && is_integer(window) && window != "0",
+        None => is_integer(text),
+    };
+    match style {
+        LimitStyle::Plain => is_integer(text),
+        LimitStyle::List => items.len() > 1 && is_integer(items[0]) && items.iter().all(item),
+        LimitStyle::Windowed => items.iter().all(item),
+    }
+}
+
+/// Each member is a name with parameters; `integers` are the parameters that count, the first is required.
+fn is_structured(text: &str, integers: [&str; 2]) -> bool {
+    let Ok(list) = Parser::new(text).parse::<List>() else {
+        return false;
+    };
+    list.iter().all(|entry| {
+        let ListEntry::Item(item) = entry else {
+            return false;
+        };
+        let counts = item.params.iter().all(|(key, value)| match value {
+            BareItem::Integer(number) => {
+                integers.contains(&key.as_str()) && i64::from(*number) >= 0
+            }
+            BareItem::String(_) => key.as_str() == "qu",
+            _ => false,
+        });
+        matches!(item.bare_item, BareItem::String(_))
+            && counts
+            && item.params.contains_key(integers[0])
+    })
+}
+
+fn check(translation: &Translation, upstream: StatusCode) {
+    for style in &STYLES {
+        let headers = standard_headers(translation, upstream, style);
+        for (name, value) in &headers {
+            let text = value.to_str().unwrap();
+            let fits = match name.as_str() {
+                "ratelimit-limit" => is_limit(text, style.limit),
+                "ratelimit-remaining" | "ratelimit-reset" | "retry-after" => is_integer(text),
+                "ratelimit-policy" => style.structured && is_structured(text, ["q", "w"]),
+                "ratelimit" => style.structured && is_structured(text, ["r", "t"]),
+                "headroom-source" => {
+                    let origin = text.strip_suffix(";estimated").unwrap_or(text);
+                    origin == "provider"
+                }
+                "headroom-upstream-status" => text == upstream.as_str(),
+                _ => false,
+            };
+            assert!(fits, "{name}: {text} ({style:?})");
+            assert_eq!(
+                headers.iter().filter(|(other, _)| other == name).count(),
+                1,
+                "{name}"
+            );
+        }
+        check_status(translation, upstream, &headers);
+    }
+    for note in &translation.notes {
+        assert!(note.len() < 400, "{note}");
+        assert!(!note.chars().any(char::is_control), "{note:?}");
+    }
+}
+
+/// Exhaustion in another dress: `Retry-After` is at least 1, and not earlier than the reset of what is exhausted.
+fn check_status(
+    translation: &Translation,
+    upstream: StatusCode,
+    headers: &[(HeaderName, HeaderValue)],
+) {
+    let told = |wanted: &str| {
+        headers
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.to_str().unwrap().parse::<u64>().unwrap())
+    };
+    let changed = translation.status.is_some_and(|status| status != upstream);
+    assert_eq!(told("headroom-upstream-status").is_some(), changed);
+    if changed {
+        assert_eq!(translation.status, Some(StatusCode::TOO_MANY_REQUESTS));
+        assert!(translation.exhausted);
+        let wait = told("retry-after").expect("an exhausted quota needs a time to wait");
+        assert!(wait >= 1);
+        // Where another limit than the binding one refused (GitHub's secondary limit), its reset says nothing of the wait.
+        let refused = translation
+            .binding_limit()
+            .is_some_and(ServiceLimit::is_exhausted);
+        assert!(
+            !refused || wait >= told("ratelimit-reset").unwrap_or(0),
+            "{translation:?}"
+        );
+    }
+    if translation.exhausted {
+        assert_ne!(told("retry-after"), Some(0), "{translation:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn changed_cases_give_well_formed_headers(sent in changed_case()) {
+        check(&sent.translate(), sent.status);
+        check(&sent.translate_generic(), sent.status);
+    }
+
+    #[test]
+    fn made_up_answers_give_well_formed_headers(sent in made_up()) {
+        check(&sent.translate(), sent.status);
+        check(&sent.translate_generic(), sent.status);
+    }
+
+    #[test]
+    fn common_families_give_well_formed_headers(sent in families()) {
+        check(&sent.translate_generic(), sent.status);
+    }
+}
+
+const OWN: [&str; 8] = [
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+    "ratelimit-policy",
+    "ratelimit",
+    "retry-after",
+    "headroom-source",
+    "headroom-upstream-status",
+];
+
+fn native() -> impl Strategy<Value = HeaderMap> {
+    let own = proptest::sample::select(OWN.to_vec()).prop_map(str::to_owned);
+    let name = prop_oneof![own, text("x-[a-z]{1,3}")];
+    prop::collection::vec((name, value()), 0..20).prop_map(|lines| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::try_from(name).unwrap(), header_value(&value));
+        }
+        headers
+    })
+}
+
+fn lines(headers: &HeaderMap, name: &str) -> Vec<HeaderValue> {
+    headers.get_all(name).iter().cloned().collect()
+}
+
+/// A header map of http 1.5.0 panics when three lines of one name are replaced in the obvious way.
+#[test]
+fn three_lines_of_one_name_are_kept() {
+    let translation = Translation {
+        retry_after: Some(7),
+        ..Translation::default()
+    };
+    let mut headers = HeaderMap::new();
+    for name in OWN {
+        for line in ["1", "2", "3"] {
+            headers.append(name, HeaderValue::from_static(line));
+        }
+    }
+    write_headers(
+        &mut headers,
+        &translation,
+        StatusCode::OK,
+        &Style::default(),
+    );
+    assert_eq!(lines(&headers, "retry-after"), ["7"]);
+    for name in OWN {
+        assert_eq!(
+            lines(&headers, &format!("headroom-upstream-{name}")),
+            ["1", "2", "3"]
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn native_headers_are_kept(sent in made_up(), native in native()) {
+        let translation = sent.translate();
+        let mut headers = native.clone();
+        write_headers(&mut headers, &translation, sent.status, &Style::default());
+        let written = standard_headers(&translation, sent.status, &Style::default());
+        for name in native.keys().map(HeaderName::as_str) {
+            if !OWN.contains(&name) {
+                prop_assert_eq!(lines(&headers, name), lines(&native, name));
+            } else if name == RETRY_AFTER.as_str() && translation.retry_after.is_none() {
+                // The provider's word, in whatever form.
+                prop_assert_eq!(lines(&headers, name), lines(&native, name));
+            } else {
+                let kept = format!("headroom-upstream-{name}");
+                prop_assert_eq!(lines(&headers, &kept), lines(&native, name));
+            }
+        }
+        for name in OWN {
+            let own: Vec<HeaderValue> = written
+                .iter()
+                .filter(|(written, _)| written == name)
+                .map(|(_, value)| value.clone())
+                .collect();
+            if name != "retry-after" || translation.retry_after.is_some() {
+                prop_assert_eq!(lines(&headers, name), own, "{}", name);
+            }
+        }
+        let count = native.len() + written.len();
+        prop_assert_eq!(headers.len(), count);
+    }
+}
