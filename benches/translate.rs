@@ -209,4 +209,3 @@ fn main() {
         black_box(headers);
     }
 }
-

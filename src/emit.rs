@@ -108,6 +108,8 @@ pub fn write_headers(
     style: &Style,
 ) {
     let values = values(translation, upstream_status, style);
+    // Grown once, not twice on the way.
+    headers.reserve(values.iter().flatten().count());
     for (index, (own, value)) in OWN.iter().zip(values).enumerate() {
         match (headers.entry(&own.name), value) {
             (Entry::Vacant(place), Some(value)) => {

@@ -77,6 +77,8 @@ pub fn translate(
         notes: &mut notes,
         unfit: SmallVec::new(),
     };
+    // Used again for each policy: it is large.
+    let mut all = SmallVec::new();
     for (index, policy) in adapter.policies.iter().enumerate() {
         if policy.readings.is_empty()
             || !matches.counts(index)
@@ -88,7 +90,8 @@ pub fn translate(
         if !policy.sent_when.is_empty() && !policy.sent_when.iter().any(speaks) {
             continue;
         }
-        for facts in lookup.gather(policy, terms.zone.as_ref()) {
+        lookup.gather(policy, terms.zone.as_ref(), &mut all);
+        for facts in &all {
             out.cost = facts.cost.map(Decimal::ceil).or(out.cost);
             if facts.says_something() {
                 states.add(policy, index, terms, facts, now, lookup.notes);
@@ -104,7 +107,9 @@ pub fn translate(
                 .enumerate()
                 .find(|(_, policy)| Some(&policy.name) == facts.label.as_ref());
             match known {
-                Some((index, policy)) => states.add(policy, index, terms, facts, now, lookup.notes),
+                Some((index, policy)) => {
+                    states.add(policy, index, terms, &facts, now, lookup.notes);
+                }
                 None => states.add_named(facts, now, lookup.notes),
             }
         }

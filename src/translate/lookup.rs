@@ -24,13 +24,15 @@ pub(super) struct Lookup<'a> {
 }
 
 impl<'a> Lookup<'a> {
-    /// Everything that the answer tells of a policy: itself first, then what goes by names of its own.
+    /// Everything that the answer tells of a policy, into `all`: itself first, then what goes by names of its own.
     pub(super) fn gather(
         &mut self,
         policy: &'a Policy,
         account: Option<&TimeZone>,
-    ) -> SmallVec<[Facts; 1]> {
-        let mut all: SmallVec<[Facts; 1]> = smallvec![Facts::default()];
+        all: &mut SmallVec<[Facts; 1]>,
+    ) {
+        all.clear();
+        all.push(Facts::default());
         for reading in &policy.readings {
             let window = match reading.extract {
                 // A rate is a limit for the documented window.
@@ -39,9 +41,8 @@ impl<'a> Lookup<'a> {
                 }
                 _ => None,
             };
-            self.reader(reading, window).read(&mut all);
+            self.reader(reading, window).read(all);
         }
-        all
     }
 
     fn reader<'r>(&'r mut self, reading: &'a Reading, window: Option<u64>) -> Reader<'r, 'a> {

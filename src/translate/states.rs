@@ -50,11 +50,11 @@ impl States {
         policy: &Policy,
         owner: usize,
         terms: &Terms,
-        facts: Facts,
+        facts: &Facts,
         now: Timestamp,
         notes: &mut Vec<String>,
     ) {
-        let reset = reset(&facts, now, notes);
+        let reset = reset(facts, now, notes);
         let window = facts
             .window
             .or_else(|| window::length_secs(policy, terms.zone.as_ref(), now));
@@ -63,15 +63,15 @@ impl States {
             .clone()
             .unwrap_or_else(|| Arc::clone(&policy.name));
         let documented = terms.documented.get(owner).copied().flatten();
-        let (limit, remaining) = amounts(&name, &facts, documented, notes);
+        let (limit, remaining) = amounts(&name, facts, documented, notes);
         let told = Told {
             used: facts.used.map(Decimal::ceil),
-            limit_sent: sent_limit(&facts).is_some(),
+            limit_sent: sent_limit(facts).is_some(),
         };
         self.push(
             ServiceLimit {
                 policy: name,
-                unit: facts.unit.unwrap_or_else(|| policy.unit.clone()),
+                unit: facts.unit.as_ref().unwrap_or(&policy.unit).clone(),
                 limit,
                 remaining,
                 reset,
