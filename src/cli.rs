@@ -129,8 +129,12 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Whether stderr takes colours: only a terminal, and not against `NO_COLOR`.
+/// Whether stderr takes colours.
 fn colour() -> bool {
-    use std::io::IsTerminal;
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    colour_on(&io::stderr())
+}
+
+/// Whether a stream takes colours: only a terminal, and not against `NO_COLOR`.
+fn colour_on(stream: &impl io::IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

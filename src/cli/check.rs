@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::mounts::Process;
-use super::{Failure, colour, files, print};
+use super::{Failure, colour_on, files, print};
 use crate::adapter::catalog::Catalog;
 use crate::adapter::parse::parse;
 use crate::config;
@@ -45,36 +45,40 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             paths.push(path.clone());
         }
     }
+    // The mistakes are the result, so they go to stdout; what kept the command from looking goes to stderr.
     let mut text = String::new();
+    let mut problems = String::new();
     let mut wrong = 0;
     let mut unreadable = None;
     for path in &paths {
         let source = match files::read(path) {
             Ok(source) => source,
             Err(failure) => {
-                text.push_str(&failure.message);
-                text.push('\n');
+                problems.push_str(&failure.message);
+                problems.push('\n');
                 unreadable = Some(failure.code);
                 continue;
             }
         };
         if let Err(mistakes) = check(path, &source)? {
             wrong += mistakes.sorted().len();
-            text.push_str(&mistakes.render(&path.display().to_string(), &source, colour()));
+            let colour = colour_on(&std::io::stdout());
+            text.push_str(&mistakes.render(&path.display().to_string(), &source, colour));
         }
+    }
+    print(&text)?;
+    if wrong > 0 {
+        let plural = if wrong == 1 { "" } else { "s" };
+        problems.push_str(&format!("{wrong} mistake{plural} found"));
     }
     if let Some(code) = unreadable {
         return Err(Failure {
-            message: text,
+            message: problems,
             code,
         });
     }
     if wrong > 0 {
-        text.push_str(&format!(
-            "{wrong} mistake{} found",
-            if wrong == 1 { "" } else { "s" }
-        ));
-        return Err(Failure::mistakes(text));
+        return Err(Failure::mistakes(problems));
     }
     let files = paths.len();
     print(&format!(
@@ -92,9 +96,16 @@ fn check(path: &Path, source: &str) -> Result<Result<(), Mistakes>, Failure> {
     let is_config = stem == "headroom"
         || source.lines().any(|line| {
             let line = line.trim_start();
-            line.starts_with("[connections")
-                || line.starts_with("[headers]")
-                || line.starts_with("listen")
+            [
+                "[connection",
+                "connections.",
+                "[consumer",
+                "[headers",
+                "listen",
+                "providers",
+            ]
+            .iter()
+            .any(|key| line.starts_with(key))
         });
     if !is_config {
         return Ok(parse(stem, source).map(|_| ()));

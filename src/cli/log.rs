@@ -1,14 +1,11 @@
 //! Logs: to stderr, for people.
 
-use std::io::IsTerminal;
-
 use tracing_subscriber::EnvFilter;
 
 /// Starts the log. `HEADROOM_LOG` chooses what is told (`debug`, `headroom=debug`); `info` if it is not there.
 pub(super) fn start() {
     let filter = EnvFilter::try_from_env("HEADROOM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colour = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = super::colour();
     // A second start (in tests) changes nothing.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
