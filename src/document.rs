@@ -34,6 +34,28 @@ pub struct Key {
     pub required: bool,
 }
 
+/// A key that may be left out.
+#[must_use]
+pub const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        doc,
+        required: false,
+    }
+}
+
+/// A key without which the file is wrong.
+#[must_use]
+pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        doc,
+        required: true,
+    }
+}
+
 /// What may stand behind a key.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {

@@ -1,28 +1,10 @@
 //! The adapter language as data: every key, what may stand behind it and what it means. The parser, the JSON Schema and
 //! what `headroom new` writes all come from here, so they cannot disagree.
 
-use crate::document::{Key, Kind, Shape};
+use crate::document::{Key, Kind, Shape, key, required};
 
 const TEXTS: Kind = Kind::List(&Kind::Text);
 const TEXT_OR_TEXTS: Kind = Kind::Any(&[Kind::Text, TEXTS]);
-
-const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        doc,
-        required: false,
-    }
-}
-
-const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        doc,
-        required: true,
-    }
-}
 
 /// The whole file.
 pub static ADAPTER: Shape = Shape {

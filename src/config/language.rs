@@ -1,15 +1,6 @@
 //! The configuration as data: every key and what it means (contract, section 7).
 
-use crate::document::{Key, Kind, Shape};
-
-const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        doc,
-        required: false,
-    }
-}
+use crate::document::{Kind, Shape, key};
 
 /// The whole file.
 pub static CONFIG: Shape = Shape {
