@@ -7,6 +7,7 @@
 )]
 
 mod catalog;
+mod clients;
 mod demo;
 mod exchange;
 mod readme;
