@@ -8,6 +8,7 @@
 
 mod catalog;
 mod cli;
+mod clients;
 mod demo;
 mod exchange;
 mod layers;

@@ -9,7 +9,7 @@ mod tls;
 mod transcripts;
 
 /// The status of a raw answer.
-fn status(answer: &str) -> u16 {
+pub(crate) fn status(answer: &str) -> u16 {
     let status = answer
         .split(' ')
         .nth(1)
@@ -18,7 +18,7 @@ fn status(answer: &str) -> u16 {
 }
 
 /// The values of a field of a raw message.
-fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
+pub(crate) fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
     let head = message.split("\r\n\r\n").next().unwrap_or_default();
     head.lines()
         .skip(1)
@@ -29,8 +29,8 @@ fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 /// What follows the head of a raw message.
-fn body(message: &str) -> &str {
+pub(crate) fn body(message: &str) -> &str {
     message.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

@@ -179,7 +179,8 @@ fn is_host(text: &str) -> bool {
             .is_ok_and(|authority| !authority.host().is_empty())
 }
 
-/// `crm` of `crm.localhost:8080`. Every system resolves such names to itself (RFC 6761).
+/// `crm` of `crm.localhost:8080`. Such names mean the machine itself (RFC 6761). Browsers, curl and systemd's resolver know
+/// that; a C library alone does not, and there a port of the connection's own does the same.
 fn localhost_label(host: Option<&str>) -> Option<&str> {
     const SUFFIX: &str = ".localhost";
     let host = host?;
