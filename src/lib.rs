@@ -10,6 +10,34 @@
 //! 3. [`origin`] is where calls go, [`config`] what the user says, [`clock`] the only reader of the time, [`gateway`] the
 //!    request path.
 //! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment.
+//!
+//! The heart of it, without any network:
+//!
+//! ```
+//! use headroom::adapter::catalog::Catalog;
+//! use headroom::adapter::terms::Terms;
+//! use headroom::adapter::{Answer, Call};
+//! use headroom::translate::translate;
+//! use http::{HeaderMap, HeaderValue, Method, StatusCode};
+//!
+//! let toggl = Catalog::default().get("toggl").ok_or("toggl is built in")?;
+//! let terms = Terms::new(&toggl, Some("starter"), None, &Default::default())?;
+//! let mut headers = HeaderMap::new();
+//! headers.insert("x-toggl-quota-remaining", HeaderValue::from_static("0"));
+//! headers.insert("x-toggl-quota-resets-in", HeaderValue::from_static("900"));
+//!
+//! let translation = translate(
+//!     &toggl,
+//!     &terms,
+//!     &Call { method: &Method::GET, path: Some("/api/v9/workspaces/1/projects"), headers: None },
+//!     &Answer { status: StatusCode::PAYMENT_REQUIRED, headers: &headers, body: None },
+//!     "2026-11-21T12:00:00Z".parse()?,
+//! );
+//! assert_eq!(translation.status, Some(StatusCode::TOO_MANY_REQUESTS));
+//! assert_eq!(translation.retry_after, Some(900));
+//! assert_eq!(translation.binding_limit().and_then(|limit| limit.limit), Some(240));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod adapter;
 pub mod cli;
