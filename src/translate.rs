@@ -79,10 +79,11 @@ pub fn translate(
     };
     // Used again for each policy: it is large.
     let mut all = SmallVec::new();
+    let mut spoken: SmallVec<[usize; 8]> = SmallVec::new();
     for (index, policy) in adapter.policies.iter().enumerate() {
         if policy.readings.is_empty()
             || !matches.counts(index)
-            || matches.is_told_by_an_earlier_one(index)
+            || matches.is_told_by(index, &spoken)
         {
             continue;
         }
@@ -90,6 +91,7 @@ pub fn translate(
         if !policy.sent_when.is_empty() && !policy.sent_when.iter().any(speaks) {
             continue;
         }
+        spoken.push(index);
         lookup.gather(policy, terms.zone.as_ref(), &mut all);
         for facts in &all {
             out.cost = facts.cost.map(Decimal::ceil).or(out.cost);
@@ -136,7 +138,9 @@ pub fn translate(
     states.resolve_resets(adapter, terms, wait, now);
     out.limits = states.limits;
     out.binding = binding(&out.limits);
-    out.retry_after = told;
+    // A 429 that asks for no wait at all would be tried again at once, for ever.
+    let least = u64::from(answer.status == StatusCode::TOO_MANY_REQUESTS);
+    out.retry_after = told.map(|secs| secs.max(least));
     if out.exhausted {
         let reset = out
             .binding_limit()
@@ -218,8 +222,9 @@ impl<'a> Matches<'a> {
         }
     }
 
-    /// Policies that share their headers exclude each other by path. Where the path is not known, the first speaks.
-    fn is_told_by_an_earlier_one(&self, index: usize) -> bool {
+    /// Policies that share their headers exclude each other by path. Where the path is not known, the first that has
+    /// spoken stands for them.
+    fn is_told_by(&self, index: usize, spoken: &[usize]) -> bool {
         let policies = &self.adapter.policies;
         let unknown = self.holds.get(index) == Some(&None);
         let Some(policy) = policies.get(index).filter(|_| unknown) else {
@@ -234,14 +239,10 @@ impl<'a> Matches<'a> {
                     _ => None,
                 })
         };
-        let earlier = policies.iter().take(index).enumerate();
-        earlier
-            .filter(|(other, _)| self.counts(*other))
-            .any(|(_, other)| {
-                other.sent_when.is_empty()
-                    && policy.sent_when.is_empty()
-                    && headers(other).any(|name| headers(policy).any(|own| own == name))
-            })
+        spoken
+            .iter()
+            .filter_map(|other| policies.get(*other))
+            .any(|other| headers(other).any(|name| headers(policy).any(|own| own == name)))
     }
 
     /// Whether a policy counts the call. Where what is known of the call does not tell, the order of the file decides

@@ -20,11 +20,23 @@ pub(super) fn completions(arguments: &Completions) -> Result<(), Failure> {
 }
 
 pub(super) fn man() -> Result<(), Failure> {
+    let failure = |error: io::Error| {
+        Failure::unreadable(format!("headroom: cannot write the manual page: {error}"))
+    };
     let mut text = Vec::new();
-    clap_mangen::Man::new(Cli::command())
-        .render(&mut text)
-        .map_err(|error: io::Error| {
-            Failure::unreadable(format!("headroom: cannot write the manual page: {error}"))
-        })?;
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    let page = clap_mangen::Man::new(command.clone());
+    page.render(&mut text).map_err(failure)?;
+    // One page for all: who asks for a manual wants the flags of `serve` too.
+    for subcommand in command.get_subcommands() {
+        let name = subcommand.get_name().to_uppercase();
+        text.extend_from_slice(format!(".SH {name}\n").as_bytes());
+        let page = clap_mangen::Man::new(subcommand.clone());
+        page.render_synopsis_section(&mut text).map_err(failure)?;
+        page.render_description_section(&mut text)
+            .map_err(failure)?;
+        page.render_options_section(&mut text).map_err(failure)?;
+    }
     print(&String::from_utf8_lossy(&text))
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use super::{Failure, print};
 use crate::adapter::catalog::shipped;
 use crate::adapter::language;
+use crate::document::schema::schema;
 use crate::document::{Key, Shape};
 
 #[derive(Debug, Args)]
@@ -29,6 +30,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "headroom: \"{id}\" cannot be an id; write lower-case letters, digits and `-`, as in \"my-provider\""
         )));
     }
+    if id == "generic" {
+        return Err(Failure::unreadable(
+            "headroom: `generic` reads any provider without an adapter; choose another id",
+        ));
+    }
     let adapter = PathBuf::from("providers").join(format!("{id}.toml"));
     let case = PathBuf::from("snapshots")
         .join(id)
@@ -41,8 +47,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             )));
         }
     }
-    write(&adapter, &template(id))?;
+    // The case first: an adapter alone would stand in the way of the next try.
     write(&case, FIRST_CASE)?;
+    write(&adapter, &template(id))?;
+    let beside = PathBuf::from("providers").join("adapter.schema.json");
+    if !beside.exists() {
+        // Editors read it: the adapter's first line names it.
+        let schema = schema(&language::ADAPTER, "headroom adapter");
+        write(&beside, &format!("{schema:#}\n"))?;
+    }
     let replaces = if shipped().iter().any(|(known, _)| known == id) {
         format!("It goes before the built-in adapter `{id}`.\n")
     } else {

@@ -75,6 +75,15 @@ impl Facts {
         }
     }
 
+    /// They tell nothing of the same.
+    pub(super) const fn is_disjoint(&self, other: &Self) -> bool {
+        !(self.limit.is_some() && other.limit.is_some()
+            || self.remaining.is_some() && other.remaining.is_some()
+            || self.used.is_some() && other.used.is_some()
+            || self.reset.is_some() && other.reset.is_some()
+            || self.window.is_some() && other.window.is_some())
+    }
+
     /// Less is left. What tells no amount is never tighter than what does.
     pub(super) fn is_tighter_than(&self, other: &Self) -> bool {
         match (self.slack(), other.slack()) {

@@ -185,7 +185,7 @@ impl Group {
             for part in parts {
                 match part.split_once('=') {
                     Some(("w", secs)) => window = secs.parse().ok().filter(|secs| *secs > 0),
-                    Some(("name" | "comment" | "policy", text)) => {
+                    Some(("name" | "policy", text)) => {
                         label = facts::label(text.trim_matches('"'));
                     }
                     _ => {}
@@ -378,8 +378,12 @@ fn drafts(answer: &Answer<'_>, notes: &mut Vec<String>) -> SmallVec<[Facts; 2]> 
         else {
             return SmallVec::new();
         };
-        return match numbered_policy(text) {
-            Some(facts) => SmallVec::from_iter([facts]),
+        let told = answer
+            .headers
+            .get("ratelimit-limit")
+            .and_then(|value| read_number(value.to_str().ok()?.split([',', ';']).next()?));
+        return match numbered_policies(text, told) {
+            Some(policies) => policies,
             None => structured::read(&(policy, limit), answer.headers, notes),
         };
     };
@@ -400,21 +404,45 @@ fn drafts(answer: &Answer<'_>, notes: &mut Vec<String>) -> SmallVec<[Facts; 2]> 
         },
         ListEntry::InnerList(_) => None,
     };
-    let mut facts = answer
+    let told = number("limit").map(Decimal::from);
+    let mut policies = answer
         .headers
         .get(&policy)
-        .and_then(|value| numbered_policy(value.to_str().ok()?))
-        .unwrap_or_default();
-    facts.limit = number("limit").map(Decimal::from).or(facts.limit);
-    facts.remaining = number("remaining").map(Decimal::from);
-    facts.reset = number("reset")
-        .and_then(|secs| i64::try_from(secs).ok())
-        .map(|secs| Moment::In(SignedDuration::from_secs(secs)));
-    SmallVec::from_iter([facts])
+        .and_then(|value| numbered_policies(value.to_str().ok()?, told))
+        .unwrap_or_else(|| SmallVec::from_iter([Facts::default()]));
+    if let Some(facts) = policies.first_mut() {
+        facts.limit = told.or(facts.limit);
+        facts.remaining = number("remaining").map(Decimal::from);
+        facts.reset = number("reset")
+            .and_then(|secs| i64::try_from(secs).ok())
+            .map(|secs| Moment::In(SignedDuration::from_secs(secs)));
+    }
+    policies
 }
 
-/// `100;w=60`, the policy of drafts 3 to 7.
-fn numbered_policy(text: &str) -> Option<Facts> {
-    let mut group = Group::new("ratelimit", Facts::default());
-    (group.limits(text) && group.facts.limit.is_some()).then_some(group.facts)
+/// `10;w=1, 1000;w=86400`, the policies of drafts 3 to 7: the one whose quota was `told` first, else in their order.
+fn numbered_policies(text: &str, told: Option<Decimal>) -> Option<SmallVec<[Facts; 2]>> {
+    let mut policies: SmallVec<[Facts; 2]> = SmallVec::new();
+    for item in text.split(',').take(MAX_POLICIES) {
+        let mut group = Group::new("ratelimit", Facts::default());
+        if !group.limits(item) {
+            return None;
+        }
+        policies.push(group.facts);
+    }
+    if let Some(position) = policies
+        .iter()
+        .position(|facts| told.is_some() && facts.limit == told)
+    {
+        policies.swap(0, position);
+    } else if told.is_some() {
+        // None of them is the one that the other headers speak of.
+        policies.insert(0, Facts::default());
+    }
+    for facts in policies.iter_mut().skip(1) {
+        if let (None, Some(secs)) = (&facts.label, facts.window) {
+            facts.label = facts::label(&format!("window-{secs}"));
+        }
+    }
+    Some(policies)
 }

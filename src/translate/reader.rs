@@ -62,7 +62,7 @@ impl<'a> Reader<'_, 'a> {
 
     fn read_value(
         &mut self,
-        header: &HeaderName,
+        header: &'a HeaderName,
         value: &[u8],
         named: Option<Arc<str>>,
         all: &mut SmallVec<[Facts; 1]>,
@@ -111,7 +111,7 @@ impl<'a> Reader<'_, 'a> {
             }
         };
         if self.shares_its_header() {
-            self.remember(fits);
+            self.remember(header, fits);
         } else if !fits && self.lookup.notes.len() == before {
             self.note(header.as_str(), value, "not of the documented form");
         }
@@ -130,10 +130,7 @@ impl<'a> Reader<'_, 'a> {
         )
     }
 
-    fn remember(&mut self, fits: bool) {
-        let Source::Header(header) = &self.reading.source else {
-            return;
-        };
+    fn remember(&mut self, header: &'a HeaderName, fits: bool) {
         let known = self
             .lookup
             .unfit
@@ -199,6 +196,8 @@ impl<'a> Reader<'_, 'a> {
             .skip(1)
             .find(|other| other.label == facts.label);
         match same {
+            // Another reading of the same header completes it; another element of the same name competes with it.
+            Some(other) if other.is_disjoint(&facts) => other.merge(facts, self.lookup.now),
             Some(other) => {
                 if facts.is_tighter_than(other) {
                     *other = facts;

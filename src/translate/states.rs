@@ -38,7 +38,20 @@ impl States {
         self.limits.iter().any(ServiceLimit::is_exhausted)
     }
 
-    fn push(&mut self, limit: ServiceLimit, owner: Option<usize>, told: Told) {
+    fn push(&mut self, mut limit: ServiceLimit, owner: Option<usize>, told: Told) {
+        // A name stands for one policy: who reads `binding` must know which.
+        if self.limits.iter().any(|other| other.policy == limit.policy) {
+            let mut number = self.limits.len() + 1;
+            let name = |number: usize| format!("{}-{number}", limit.policy);
+            while self
+                .limits
+                .iter()
+                .any(|other| *other.policy == *name(number))
+            {
+                number += 1;
+            }
+            limit.policy = Arc::from(name(number));
+        }
         self.limits.push(limit);
         self.owners.push(owner);
         self.told.push(told);

@@ -40,12 +40,8 @@ pub(super) fn reset_secs(
         Some(WindowKind::Bucket) => {
             if let Some(refill) = policy.refill.filter(|refill| *refill > 0.0) {
                 let secs = next_unit_secs(refill);
-                return Some((secs, secs > 1));
-            }
-            // Without a documented refill, a bucket gives its limit back over its window.
-            if let (Some(quota), Some(window)) = (limit.limit.filter(|n| *n > 0), limit.window) {
-                let secs = window.div_ceil(quota).max(1);
-                return Some((secs, secs > 1));
+                // Where in its second the bucket is, nobody knows.
+                return Some((secs, true));
             }
         }
         _ => {}
