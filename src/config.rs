@@ -29,6 +29,8 @@ pub struct Config {
     pub providers: Vec<String>,
     /// A file with certificate authorities to trust beside the system's, as written.
     pub ca_file: Option<String>,
+    /// Headroom's name in `Via` (RFC 9110, section 7.6.3).
+    pub via: Option<String>,
     /// How the standard headers are written.
     pub style: Style,
     /// The connections, in the order of the file.
@@ -173,6 +175,7 @@ impl Reader<'_> {
                     .collect()
             }),
             ca_file: root.get("ca_file").and_then(|node| self.text(node)),
+            via: root.get("via").and_then(|node| self.pseudonym(node)),
             style,
             connections,
         }
@@ -253,6 +256,23 @@ impl Reader<'_> {
             );
         }
         address
+    }
+
+    fn pseudonym(&mut self, node: Node<'_>) -> Option<String> {
+        let text = self.text(node)?;
+        let fits = !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if !fits {
+            self.mistakes.push(
+                "bad-pseudonym",
+                node.span(),
+                format!("\"{text}\" cannot be a name in `Via`"),
+                "write letters, digits, `-`, `.` and `_`: via = \"headroom-eu\"",
+            );
+        }
+        Some(text)
     }
 
     fn base_url(&mut self, node: Node<'_>) -> Option<String> {

@@ -40,6 +40,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = Loaded::read(arguments.config.as_deref(), &arguments.adapters.folders)?;
     let settings = Settings {
         extra_roots: loaded.extra_roots(arguments.ca_file.as_deref())?,
+        pseudonym: loaded
+            .config
+            .via
+            .clone()
+            .unwrap_or_else(|| Settings::default().pseudonym),
         ..Settings::default()
     };
     log::start();
@@ -86,6 +91,7 @@ async fn serve(arguments: &Arguments, loaded: Loaded, settings: Settings) -> Res
         arguments.adapters.folders.clone(),
         loaded.folders(),
         seen,
+        fixed_at_start(&loaded),
     ));
     gateway.serve(listeners, stopped()).await;
     watcher.abort();
@@ -118,6 +124,20 @@ async fn stopped() {
     tracing::info!("headroom finishes the calls in flight and stops");
 }
 
+/// What cannot change while the gateway runs: its sockets, its name, whom it trusts.
+fn fixed_at_start(loaded: &Loaded) -> String {
+    let config = &loaded.config;
+    let own: Vec<_> = config
+        .connections
+        .iter()
+        .filter_map(|one| Some((&one.name, one.listen?)))
+        .collect();
+    format!(
+        "{:?} {:?} {:?} {own:?}",
+        config.listen, config.via, config.ca_file
+    )
+}
+
 /// Reads the files again on SIGHUP and when they change. A file with mistakes is reported, and what runs stays.
 async fn watch(
     gateway: Arc<Gateway>,
@@ -125,6 +145,7 @@ async fn watch(
     folders: Vec<PathBuf>,
     mut known_folders: Vec<PathBuf>,
     mut seen: u64,
+    mut fixed_before: String,
 ) {
     let mut hangup = signal(SignalKind::hangup()).ok();
     let mut last_stamp = super::mounts::stamp(config.as_deref(), &folders, &known_folders);
@@ -159,6 +180,13 @@ async fn watch(
                     seen = found;
                     gateway.replace(Arc::new(Mounts::new(&loaded)));
                     tracing::info!("The configuration was read again.");
+                    let fixed = fixed_at_start(&loaded);
+                    if fixed != fixed_before {
+                        fixed_before = fixed;
+                        tracing::warn!(
+                            "A change of `listen`, `via` or `ca_file` takes effect after a restart."
+                        );
+                    }
                 }
             }
             Err(failure) => {

@@ -22,6 +22,11 @@ pub static CONFIG: Shape = Shape {
             "A PEM file with certificate authorities to trust beside the system's.",
         ),
         key(
+            "via",
+            Kind::Text,
+            "Headroom's name in `Via`; \"headroom\" if left out. Two gateways in a row need two names.",
+        ),
+        key(
             "headers",
             Kind::Table(&HEADERS),
             "How the standard headers are written.",

@@ -105,7 +105,7 @@ impl Problem {
             Self::PageMethod => "This page of headroom's own has no such method.".to_owned(),
             Self::Upgrade => "Protocol upgrades such as WebSocket are not passed on.".to_owned(),
             Self::TransferCoding => "The only transfer coding known here is `chunked`.".to_owned(),
-            Self::Loop => "This request has been through this gateway already: a base_url leads back to it.".to_owned(),
+            Self::Loop => "This request has been through this gateway already, or one of the same name: a base_url leads back to it, or two gateways in a row need two names (`via` in headroom.toml).".to_owned(),
             Self::UnknownConnection { name, closest: Some(closest) } => {
                 format!("There is no connection `{name}`; did you mean `{closest}`? See /-/ for all.")
             }

@@ -76,7 +76,7 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
     }
     out.limits = states.limits;
     let told = lookup::latest_retry_after(answer.headers, now, &mut out.notes)
-        .and_then(|moment| lookup::seconds_to_wait(moment, now, &mut out.notes));
+        .map(|moment| lookup::seconds_to_wait(moment, now, &mut out.notes));
     conclude(&mut out, answer.status, told);
     bound(&mut out.notes);
     out

@@ -73,13 +73,15 @@ impl<'a> Lookup<'a> {
         for reading in readings {
             let mut all: SmallVec<[Facts; 1]> = smallvec![Facts::default()];
             self.reader(reading, None).read(&mut all);
-            if let Some(moment) = all.first().and_then(|facts| facts.reset)
+            // A number of another form (an epoch taken for seconds) is not believed.
+            let believed = |moment: &Moment| moment.seconds_from(now) <= MAX_WAIT_SECS;
+            if let Some(moment) = all.first().and_then(|facts| facts.reset).filter(believed)
                 && latest.is_none_or(|old| moment.duration_from(now) > old.duration_from(now))
             {
                 latest = Some(moment);
             }
         }
-        seconds_to_wait(latest?, now, self.notes)
+        Some(seconds_to_wait(latest?, now, self.notes))
     }
 }
 
@@ -111,18 +113,12 @@ pub(super) fn latest_retry_after(
     latest
 }
 
-/// A time to wait in whole seconds, if it can be believed.
-pub(super) fn seconds_to_wait(
-    moment: Moment,
-    now: Timestamp,
-    notes: &mut Vec<String>,
-) -> Option<u64> {
+/// A time to wait in whole seconds, rounded up. `Retry-After` has one meaning, so however long it is, it is the provider's
+/// word; it is only remarked upon.
+pub(super) fn seconds_to_wait(moment: Moment, now: Timestamp, notes: &mut Vec<String>) -> u64 {
     let secs = moment.seconds_from(now);
     if secs > MAX_WAIT_SECS {
-        notes.push(format!(
-            "a wait of {secs} seconds is beyond any window; ignored"
-        ));
-        return None;
+        notes.push(format!("a wait of {secs} seconds is beyond any window"));
     }
-    Some(u64::try_from(secs).unwrap_or(0))
+    u64::try_from(secs).unwrap_or(0)
 }
