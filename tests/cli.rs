@@ -179,6 +179,21 @@ fn generic_reads_every_draft() {
             ["100;w=60", "50", "30"],
         ),
         (
+            "draft 3 with comments",
+            "RateLimit-Limit: 100, 100;w=60;comment=\"sliding window\", 5000;w=3600;comment=\"fixed window\"\nRateLimit-Remaining: 50\nRateLimit-Reset: 30",
+            ["100;w=60, 5000;w=3600", "50", "30"],
+        ),
+        (
+            "draft 6 with two policies, the second of which counts",
+            "RateLimit-Limit: 5000\nRateLimit-Policy: 100;w=60, 5000;w=3600\nRateLimit-Remaining: 50\nRateLimit-Reset: 30",
+            ["5000;w=3600, 100;w=60", "50", "30"],
+        ),
+        (
+            "draft 7 with two policies",
+            "RateLimit: limit=10, remaining=5, reset=1\nRateLimit-Policy: 10;w=1, 1000;w=86400",
+            ["10;w=1, 1000;w=86400", "5", "1"],
+        ),
+        (
             "draft 11",
             "RateLimit-Policy: \"a\";q=100;w=60, \"b\";q=900;w=86400\nRateLimit: \"a\";r=50;t=30, \"b\";r=70;t=600",
             ["100;w=60, 900;w=86400", "50", "30"],
@@ -259,6 +274,67 @@ fn a_time_to_wait_in_any_form_is_whole_seconds() {
             ran.stdout
         );
     }
+}
+
+/// Two policies never go by one name: who reads `binding` must know which it is.
+#[test]
+fn names_of_policies_are_unique() {
+    let ran = run(
+        &[
+            "translate",
+            "linear",
+            "--json",
+            "--now",
+            "2026-11-21T12:00:00Z",
+        ],
+        "HTTP/1.1 200 OK\nX-RateLimit-Requests-Limit: 2500\nX-RateLimit-Requests-Remaining: 9\nX-RateLimit-Requests-Reset: 1795264800000\nX-RateLimit-Endpoint-Name: requests\nX-RateLimit-Endpoint-Requests-Limit: 20\nX-RateLimit-Endpoint-Requests-Remaining: 5\nX-RateLimit-Endpoint-Requests-Reset: 1795264800000\n\n",
+    );
+    let found: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let names: Vec<&str> = found["limits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|limit| limit["policy"].as_str().unwrap())
+        .collect();
+    let unique: std::collections::BTreeSet<_> = names.iter().collect();
+    assert!(names.len() >= 2, "{names:?}");
+    assert_eq!(unique.len(), names.len(), "{names:?}");
+}
+
+/// A provider's 429 that asks for no wait would be tried again at once, for ever.
+#[test]
+fn a_429_asks_for_a_second_at_least() {
+    for provider in ["hubspot", "github", "toggl", "slack", "generic"] {
+        let ran = run(
+            &[
+                "translate",
+                provider,
+                "--json",
+                "--now",
+                "2026-11-21T12:00:00Z",
+            ],
+            "HTTP/1.1 429 Too Many Requests\nRetry-After: 0\n\n",
+        );
+        let found: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(found["retry_after"], 1, "{provider}");
+    }
+}
+
+/// However far away, a date is answered as whole seconds.
+#[test]
+fn a_far_date_to_wait_for_becomes_seconds() {
+    let ran = run(
+        &[
+            "translate",
+            "slack",
+            "--json",
+            "--now",
+            "2026-11-21T12:00:00Z",
+        ],
+        "HTTP/1.1 503 Service Unavailable\nRetry-After: Tue, 18 Nov 2036 21:20:38 GMT\n\n",
+    );
+    let found: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(found["headers"]["retry-after"], "315393638");
 }
 
 #[test]
