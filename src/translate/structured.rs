@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use jiff::SignedDuration;
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 use smallvec::SmallVec;
 
 use super::facts::{Facts, label};
-use crate::form::{Decimal, Moment};
+use crate::form::{Decimal, TimeForm, read_number};
 use crate::quota::Unit;
 
 /// The policies that both fields tell, joined by name, in the order of their first mention.
@@ -35,7 +34,7 @@ pub(super) fn read(
                 all.len() - 1
             });
             if let Some(facts) = all.get_mut(index) {
-                fill(facts, &item);
+                fill(facts, &item, field, notes);
             }
         }
     }
@@ -86,18 +85,28 @@ fn name(item: &Item) -> Option<Arc<str>> {
     label(text)
 }
 
-fn fill(facts: &mut Facts, item: &Item) {
-    let number = |key: &str| {
-        let value = item.params.get(key)?;
-        let integer = value.as_integer()?;
-        u64::try_from(i64::from(integer)).ok()
+fn fill(facts: &mut Facts, item: &Item, field: &HeaderName, notes: &mut Vec<String>) {
+    // The draft wants integers from 0; a provider's decimal or negative number is read as everywhere else.
+    let mut text = |key: &str| {
+        let text = match item.params.get(key)? {
+            BareItem::Integer(number) => i64::from(*number).to_string(),
+            BareItem::Decimal(number) => number.to_string(),
+            _ => {
+                notes.push(format!("{field}: `{key}` is not a number; ignored"));
+                return None;
+            }
+        };
+        Some(text)
     };
-    let decimal = |key: &str| number(key).map(|value| Decimal::from_whole(i128::from(value)));
-    facts.limit = decimal("q").or(facts.limit);
-    facts.remaining = decimal("r").or(facts.remaining);
-    facts.window = number("w").filter(|secs| *secs > 0).or(facts.window);
-    if let Some(secs) = number("t").and_then(|secs| i64::try_from(secs).ok()) {
-        facts.reset = Some(Moment::In(SignedDuration::from_secs(secs)));
+    let positive = |text: String| read_number(&text).filter(|number| !number.is_negative());
+    facts.limit = text("q").and_then(positive).or(facts.limit);
+    facts.remaining = text("r")
+        .and_then(|text| read_number(&text))
+        .or(facts.remaining);
+    let window = text("w").and_then(positive).map(Decimal::ceil);
+    facts.window = window.filter(|secs| *secs > 0).or(facts.window);
+    if let Some(moment) = text("t").and_then(|text| TimeForm::Seconds.read(&text, None)) {
+        facts.reset = Some(moment);
     }
     let unit = item.params.get("qu");
     if let Some(unit) = unit
