@@ -226,26 +226,14 @@ fn only_the_command_line_reads_files_and_the_environment() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// One concept a file. Longer ones, with the reason.
-const LONG: &[(&str, &str)] = &[(
-    "src/adapter/language.rs",
-    "a table and no code: it is read from the top to the bottom, as the language's reference",
-)];
-
+/// One concept a file.
 #[test]
 fn no_file_is_longer_than_500_lines() {
     let mut wrong = Vec::new();
     for source in sources() {
         let lines = source.text.lines().count();
-        let excused = LONG.iter().any(|(path, _)| *path == source.path);
-        if lines > 500 && !excused {
+        if lines > 500 {
             wrong.push(format!("{}:500: {lines} lines", source.path));
-        }
-        if lines <= 500 && excused {
-            wrong.push(format!(
-                "{}: is short now, take it out of the table",
-                source.path
-            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
