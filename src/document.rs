@@ -141,12 +141,13 @@ pub fn parse<'t>(
                 "write each key and each table once; to describe two things, give them two names",
             );
         } else {
-            mistakes.push(
-                "syntax",
-                span,
-                message,
-                "write valid TOML: strings in quotes, `key = value`, tables as [name]",
-            );
+            // The commonest mistake of all: a regular expression in the quotes that have escapes.
+            let help = if message.contains("escape") {
+                "in \"…\" a backslash begins an escape: write regular expressions in '…', which has none"
+            } else {
+                "write valid TOML: strings in quotes, `key = value`, tables as [name]"
+            };
+            mistakes.push("syntax", span, message, help);
         }
     }
     // What a file lacks as a whole is told at its beginning.
