@@ -344,7 +344,7 @@ async fn urls_in_json_bodies_lead_back_where_the_adapter_says_so() {
             let body = format!("{{\"next\":\"{base}/p?page=2\"}}");
             let length = body.len();
             peer.write(format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\ncontent-md5: x\r\n{extra}\r\n{body}"
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\netag: \"a\"\r\ncontent-md5: x\r\n{extra}\r\n{body}"
             ))
             .await
         })
@@ -361,6 +361,8 @@ async fn urls_in_json_bodies_lead_back_where_the_adapter_says_so() {
             "{got}"
         );
         assert_eq!(fields(&got, "content-md5").is_empty(), rewritten);
+        let tag = if rewritten { "W/\"a\"" } else { "\"a\"" };
+        assert_eq!(fields(&got, "etag"), [tag]);
         assert_eq!(fields(&got, "content-length").is_empty(), rewritten);
         let identity = if path == "/hub/" {
             &["identity"][..]
@@ -368,5 +370,22 @@ async fn urls_in_json_bodies_lead_back_where_the_adapter_says_so() {
             &[]
         };
         assert_eq!(fields(&upstream.request(), "accept-encoding"), identity);
+    }
+}
+
+#[tokio::test]
+async fn what_is_revalidated_has_the_tag_that_it_was_given() {
+    for (native, path, tag) in [
+        ("\"a\"", "/hub/", "W/\"a\""),
+        ("W/\"a\"", "/hub/", "W/\"a\""),
+        ("\"a\"", "/crm/", "\"a\""),
+    ] {
+        let upstream = Upstream::answering(format!(
+            "HTTP/1.1 304 Not Modified\r\netag: {native}\r\n\r\n"
+        ))
+        .await;
+        let gateway = Harness::new(&upstream.base_url()).await;
+        let got = gateway.get(path).await;
+        assert_eq!((status(&got), fields(&got, "etag")), (304, vec![tag]));
     }
 }
