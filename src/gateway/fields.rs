@@ -1,10 +1,10 @@
 //! Fields that end here: those of the hop, those that `Connection` names, and what callers claim about their way here.
 
 use http::header::{
-    CONNECTION, COOKIE, Entry, FORWARDED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, COOKIE, Entry, FORWARDED, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use smallvec::SmallVec;
 
 /// RFC 9110, section 7.6.1, and what was a hop's own before it.
@@ -62,6 +62,21 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
         && let Ok(joined) = HeaderValue::from_bytes(&joined)
     {
         lines.insert(joined);
+    }
+}
+
+/// How often an OPTIONS request may still be passed on (RFC 9110, section 7.6.2), where it says so.
+pub(super) fn forwards_left(method: &Method, headers: &HeaderMap) -> Option<u32> {
+    let digits = headers.get(MAX_FORWARDS)?.to_str().ok()?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // A larger number is as good as the largest one that is counted.
+    (is_number && *method == Method::OPTIONS).then(|| digits.parse().unwrap_or(u32::MAX))
+}
+
+/// Counts that an OPTIONS request is passed on.
+pub(super) fn count_forward(method: &Method, headers: &mut HeaderMap) {
+    if let Some(left) = forwards_left(method, headers) {
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn outgoing(
     fields::strip_hop_by_hop(&mut headers);
     fields::strip_forwarded(&mut headers);
     fields::join_cookies(&mut headers);
+    fields::count_forward(&head.method, &mut headers);
     // The client writes the provider's own; `100-continue` was for headroom, which asks for the body when it needs it.
     headers.remove(HOST);
     headers.remove(EXPECT);

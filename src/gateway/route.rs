@@ -21,7 +21,7 @@ pub(super) struct Entrance {
 
 /// Who answers.
 pub(super) enum Destination<'a> {
-    /// Headroom itself, at `/` and under `/-/`.
+    /// Headroom itself, at `/` and under `/-/`, and where a call must not go further.
     Own,
     /// A provider.
     Provider(Route<'a>),
@@ -92,6 +92,9 @@ pub(super) fn route<'a>(
             problem => problem,
         })
     };
+    if fields::forwards_left(&head.method, &head.headers) == Some(0) && !dotted() {
+        return Ok(Destination::Own);
+    }
     let own = entrance.connection.as_deref().map(Cow::Borrowed);
     if let Some(name) = own.or_else(|| localhost_label(host)) {
         let connection = known(&name)?;

@@ -88,6 +88,37 @@ async fn cookies_reach_the_provider_in_one_line() {
 }
 
 #[tokio::test]
+async fn options_go_as_far_as_they_say() {
+    let upstream = Upstream::answering(OK).await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    for (method, max, passed_on) in [
+        ("OPTIONS", "0", None),
+        ("OPTIONS", "00", None),
+        ("OPTIONS", "3", Some("2")),
+        ("OPTIONS", "99999999999", Some("4294967294")),
+        ("OPTIONS", "few", Some("few")),
+        ("OPTIONS", "-0", Some("-0")),
+        // For any other method it means nothing.
+        ("GET", "0", Some("0")),
+    ] {
+        let before = upstream.requests().len();
+        let answer = gateway
+            .send(format!(
+                "{method} /crm/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: {max}\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+        assert_eq!(status(&answer), 200, "{method} {max}");
+        assert_eq!(fields(&answer, "allow").is_empty(), passed_on.is_some());
+        let requests = upstream.requests();
+        let got: Vec<_> = requests[before..]
+            .iter()
+            .flat_map(|request| fields(request, "max-forwards"))
+            .collect();
+        assert_eq!(got, passed_on.as_slice(), "{method} {max}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_of_the_providers_passes_as_headrooms() {
     let upstream = Upstream::answering(
         "HTTP/1.1 200 OK\r\nratelimit-limit: 1\r\nheadroom-upstream-ratelimit-limit: 2\r\n\
