@@ -1,5 +1,6 @@
 //! Bodies stream both ways, whole or visibly broken.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -387,5 +388,24 @@ async fn what_is_revalidated_has_the_tag_that_it_was_given() {
         let gateway = Harness::new(&upstream.base_url()).await;
         let got = gateway.get(path).await;
         assert_eq!((status(&got), fields(&got, "etag")), (304, vec![tag]));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_understood_in_several_gzip_members_and_not_in_a_broken_one() {
+    let zipped = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let whole = [zipped(b"{\"error\":\"qu"), zipped(b"ota\"}")].concat();
+    for (length, expected) in [(whole.len(), 429), (whole.len() - 4, 402)] {
+        let head = format!(
+            "HTTP/1.1 402 Pay Up\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        let upstream = Upstream::answering([head.as_bytes(), &whole[..length]].concat()).await;
+        let gateway = Harness::new(&upstream.base_url()).await;
+        assert_eq!(status(&gateway.get("/crm/").await), expected, "{length}");
     }
 }
