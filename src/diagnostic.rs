@@ -144,6 +144,15 @@ fn floor_boundary(source: &str, offset: usize) -> usize {
     source.floor_char_boundary(offset.min(source.len()))
 }
 
+/// How many slips a misspelling may have: one for every three letters. A word of one or two letters is one slip away from
+/// every other.
+fn slips(word: &str, candidate: &str) -> usize {
+    match word.chars().count() {
+        0..3 => 0,
+        length => length.max(candidate.chars().count()) / 3,
+    }
+}
+
 /// The candidate that was probably meant: near enough in letters, or the same but for case and separators.
 #[must_use]
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -159,7 +168,30 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             };
             (distance, candidate)
         })
-        .filter(|(distance, candidate)| *distance <= (word.len().max(candidate.len()) / 3).max(1))
+        .filter(|(distance, candidate)| *distance <= slips(word, candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_words_suggest_nothing_else() {
+        let known = ["x", "s3", "github", "git-lab"];
+        for (word, meant) in [
+            ("", None),
+            (".", None),
+            ("y", None),
+            ("s4", None),
+            ("S-3", Some("s3")),
+            ("X", Some("x")),
+            ("gihtub", Some("github")),
+            ("GitLab", Some("git-lab")),
+            ("other", None),
+        ] {
+            assert_eq!(closest(word, known), meant, "{word}");
+        }
+    }
 }

@@ -100,7 +100,7 @@ impl Default for Style {
 }
 
 /// Writes the standard headers of a translation over those of the answer. Native headers of the same names are kept as
-/// `headroom-upstream-<name>`.
+/// `headroom-upstream-<name>`, alone.
 pub fn write_headers(
     headers: &mut HeaderMap,
     translation: &Translation,
@@ -108,6 +108,10 @@ pub fn write_headers(
     style: &Style,
 ) {
     let values = values(translation, upstream_status, style);
+    // What a provider sends under the names for its own originals would stand beside them.
+    for own in &OWN {
+        headers.remove(&own.kept);
+    }
     // Grown once, not twice on the way.
     headers.reserve(values.iter().flatten().count());
     for (index, (own, value)) in OWN.iter().zip(values).enumerate() {

@@ -23,7 +23,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "gateway",
-        &["adapter", "translate", "emit", "rewrite", "origin", "clock"],
+        &[
+            "diagnostic",
+            "adapter",
+            "translate",
+            "emit",
+            "rewrite",
+            "origin",
+            "clock",
+        ],
     ),
     (
         "simulate",

@@ -153,7 +153,11 @@ impl<'a> Body<'a> {
     /// The JSON value, if it is one.
     pub fn json(&self) -> Option<&Value> {
         self.json
-            .get_or_init(|| serde_json::from_slice(self.bytes).ok())
+            .get_or_init(|| {
+                // Some .NET and PHP servers begin with a byte order mark; it is no part of the value (RFC 8259, section 8.1).
+                let json = self.bytes.strip_prefix(b"\xef\xbb\xbf");
+                serde_json::from_slice(json.unwrap_or(self.bytes)).ok()
+            })
             .as_ref()
     }
 }
@@ -324,5 +328,18 @@ impl PathTemplate {
         }
         // A trailing slash is no further segment.
         matches!((parts.next(), parts.next()), (None | Some(""), None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_value() {
+        let body = Body::new(Some(b"\xef\xbb\xbf{\"a\":1}"));
+        assert_eq!(body.json(), Some(&serde_json::json!({"a": 1})));
+        let twice = Body::new(Some(b"\xef\xbb\xbf\xef\xbb\xbf{}"));
+        assert_eq!(twice.json(), None);
     }
 }

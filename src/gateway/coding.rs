@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderValue};
 
@@ -44,7 +44,8 @@ impl Coding {
                 let mut plain = Vec::new();
                 // One byte more than allowed tells a body that is too long from one that just fits.
                 let limit_bytes = u64::try_from(limit).ok()?.checked_add(1)?;
-                GzDecoder::new(&*body)
+                // Several members are one body (RFC 1952, section 2.2), and one that breaks off is none.
+                MultiGzDecoder::new(&*body)
                     .take(limit_bytes)
                     .read_to_end(&mut plain)
                     .ok()?;
@@ -96,6 +97,33 @@ mod tests {
             Coding::Gzip.undo(fits, 1_000).map(|body| body.len()),
             Some(1_000)
         );
+    }
+
+    #[test]
+    fn members_are_one_body_and_broken_ones_none() {
+        let whole = [zipped(b"{\"a\":"), zipped(b"1}")].concat();
+        for cut in 1..whole.len() {
+            let first = zipped(b"{\"a\":").len();
+            let part = Bytes::copy_from_slice(&whole[..cut]);
+            assert_eq!(
+                Coding::Gzip.undo(part, 100).is_some(),
+                cut == first,
+                "{cut}"
+            );
+        }
+        assert_eq!(
+            Coding::Gzip.undo(whole.into(), 7),
+            Some(Bytes::from_static(b"{\"a\":1}"))
+        );
+    }
+
+    #[test]
+    fn an_unreadable_coding_is_some_other() {
+        for value in [b"\xe9".as_slice(), b"gzip, \xe9"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_bytes(value).unwrap());
+            assert_eq!(Coding::of(&headers), Coding::Other);
+        }
     }
 
     #[test]

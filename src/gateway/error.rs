@@ -7,6 +7,9 @@ use serde::Serialize;
 use super::body::Body;
 use super::failure::Failure;
 
+/// The methods that are passed on, among others that nobody has named.
+pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// Why a call ends here.
 #[derive(Debug)]
 pub(super) enum Problem {
@@ -121,7 +124,7 @@ impl Problem {
 
     fn extra_header(&self) -> Option<(HeaderName, &'static str)> {
         match self {
-            Self::Method => Some((ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
+            Self::Method => Some((ALLOW, METHODS)),
             Self::PageMethod => Some((ALLOW, "GET, HEAD")),
             _ => None,
         }

@@ -1,10 +1,10 @@
 //! Fields that end here: those of the hop, those that `Connection` names, and what callers claim about their way here.
 
 use http::header::{
-    CONNECTION, FORWARDED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
-    VIA,
+    CONNECTION, COOKIE, Entry, FORWARDED, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use smallvec::SmallVec;
 
 /// RFC 9110, section 7.6.1, and what was a hop's own before it.
@@ -43,7 +43,47 @@ pub(super) fn strip_forwarded(headers: &mut HeaderMap) {
     }
 }
 
-/// The members of a list field, over all its lines.
+/// One line of cookies: HTTP/2 may send each in a line of its own, which no HTTP/1.1 server joins (RFC 9113, section
+/// 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let Entry::Occupied(mut lines) = headers.entry(COOKIE) else {
+        return;
+    };
+    let mut joined = Vec::new();
+    let mut count = 0;
+    for line in lines.iter() {
+        if count > 0 {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(line.as_bytes());
+        count += 1;
+    }
+    if count > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&joined)
+    {
+        lines.insert(joined);
+    }
+}
+
+/// How often an OPTIONS request may still be passed on (RFC 9110, section 7.6.2), where it says so.
+pub(super) fn forwards_left(method: &Method, headers: &HeaderMap) -> Option<u32> {
+    let digits = headers.get(MAX_FORWARDS)?.to_str().ok()?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // A larger number is as good as the largest one that is counted.
+    (is_number && *method == Method::OPTIONS).then(|| digits.parse().unwrap_or(u32::MAX))
+}
+
+/// Counts that an OPTIONS request is passed on.
+pub(super) fn count_forward(method: &Method, headers: &mut HeaderMap) {
+    if let Some(left) = forwards_left(method, headers) {
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
+}
+
+/// What stands for a member that is not even text: no name and no coding is spelled like this.
+const UNREADABLE: &str = "\u{fffd}";
+
+/// The members of a list field, over all its lines. One that cannot be read does not hide the others.
 pub(super) fn tokens<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -51,9 +91,8 @@ pub(super) fn tokens<'a>(
     headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(|token| std::str::from_utf8(token.trim_ascii()).unwrap_or(UNREADABLE))
         .filter(|token| !token.is_empty())
 }
 
@@ -112,6 +151,46 @@ mod tests {
             headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
             ["x-three"]
         );
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_spoils_its_own_member_alone() {
+        let mut headers = HeaderMap::new();
+        headers.append(
+            CONNECTION,
+            HeaderValue::from_bytes(b"x-secret, \xe9, \xc3\xa9 , close").unwrap(),
+        );
+        headers.append("x-secret", HeaderValue::from_static("1"));
+        headers.append("x-kept", HeaderValue::from_static("2"));
+        let members: Vec<_> = tokens(&headers, &CONNECTION).collect();
+        assert_eq!(members, ["x-secret", UNREADABLE, "\u{e9}", "close"]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(
+            headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["x-kept"]
+        );
+        headers.append(
+            VIA,
+            HeaderValue::from_bytes(b"1.1 caf\xe9, 1.1 headroom").unwrap(),
+        );
+        assert!(has_passed(&headers, "headroom"));
+    }
+
+    #[test]
+    fn cookies_are_one_line() {
+        for (lines, joined) in [
+            (&[][..], &[][..]),
+            (&["a=1"], &["a=1"]),
+            (&["a=1", "b=2; c=3", "d=4"], &["a=1; b=2; c=3; d=4"]),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(COOKIE, HeaderValue::from_static(line));
+            }
+            join_cookies(&mut headers);
+            let got: Vec<_> = headers.get_all(COOKIE).iter().collect();
+            assert_eq!(got, joined);
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(super) fn outgoing(
     let takes_trailers = fields::has_token(&headers, &TE, "trailers");
     fields::strip_hop_by_hop(&mut headers);
     fields::strip_forwarded(&mut headers);
+    fields::join_cookies(&mut headers);
+    fields::count_forward(&head.method, &mut headers);
     // The client writes the provider's own; `100-continue` was for headroom, which asks for the body when it needs it.
     headers.remove(HOST);
     headers.remove(EXPECT);
@@ -139,6 +141,8 @@ impl Received {
         let media_type = media_type.trim().to_ascii_lowercase();
         let is_json = media_type == "application/json" || media_type.ends_with("+json");
         is_json && self.status != StatusCode::PARTIAL_CONTENT && self.coding() == Coding::Identity
+            // What is revalidated was rewritten when it came: its head has to say the same of it.
+            || self.status == StatusCode::NOT_MODIFIED
     }
 
     /// What the body is coded in.

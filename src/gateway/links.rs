@@ -48,7 +48,15 @@ fn link(value: &str, origin: &Origin, mount: impl Fn() -> String) -> Option<Stri
             b'"' => at = end_of_quotes(bytes, at),
             b'<' => {
                 let start = at + 1;
-                let end = start + value[start..].find('>')?;
+                // What does not end is no target; those before it are.
+                let Some(end) = value[start..].find('>').map(|end| start + end) else {
+                    break;
+                };
+                // Nor does a target have another `<` in it: that begins the next one.
+                if let Some(next) = value[start..end].find('<') {
+                    at = start + next;
+                    continue;
+                }
                 if let Some(path) = origin.strip(&value[start..end]) {
                     rewritten.push_str(&value[copied..start]);
                     rewritten.push_str(&mount());
@@ -160,11 +168,15 @@ mod tests {
             "<https://api.example.com/a?page=2>; rel=\"next\", <https://other.example/>; title=\"<https://api.example.com/>\"",
             "</relative>; rel=prev, <https://api.example.com/>;rel=first;title=\"\\\"<https://api.example.com/\"",
             "<https://api.example.com/broken",
+            "<https://api.example.com/a>; rel=next, <https://api.example.com/b",
+            "<https://api.example.com/a, <https://api.example.com/b>; rel=next",
         ];
         let expected = [
             "<http://localhost:8080/crm/a?page=2>; rel=\"next\", <https://other.example/>; title=\"<https://api.example.com/>\"",
             "</relative>; rel=prev, <http://localhost:8080/crm/>;rel=first;title=\"\\\"<https://api.example.com/\"",
             "<https://api.example.com/broken",
+            "<http://localhost:8080/crm/a>; rel=next, <https://api.example.com/b",
+            "<https://api.example.com/a, <http://localhost:8080/crm/b>; rel=next",
         ];
         assert_eq!(
             rewritten("https://api.example.com", "link", &values),

@@ -6,15 +6,16 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
 use super::House;
 use super::body::Body;
-use super::error::Problem;
+use super::error::{METHODS, Problem};
+use super::fields;
 
 /// The router of headroom's own pages. Calls to providers never pass it.
 pub(super) struct Pages {
@@ -38,6 +39,12 @@ impl Pages {
 
     /// Answers a request for a page.
     pub(super) async fn answer(&self, head: Parts, pseudonym: &str) -> Response<Body> {
+        if fields::forwards_left(&head.method, &head.headers) == Some(0) {
+            let mut response = Response::new(Body::Empty);
+            let headers = response.headers_mut();
+            headers.insert(ALLOW, HeaderValue::from_static(METHODS));
+            return response;
+        }
         let request = Request::from_parts(head, axum::body::Body::empty());
         let Ok(response) = self.service.call(request).await;
         match response.status() {

@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName};
+use http::header::{ETAG, Entry};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use smallvec::SmallVec;
 
@@ -25,6 +26,13 @@ static OF_THE_BYTES: [HeaderName; 6] = [
 pub(super) fn strip_byte_fields(headers: &mut HeaderMap) {
     for name in &OF_THE_BYTES {
         headers.remove(name);
+    }
+    // A strong tag promises the same bytes (RFC 9110, section 8.8.1), and headroom's address is among these.
+    if let Entry::Occupied(mut tag) = headers.entry(ETAG)
+        && !tag.get().as_bytes().starts_with(b"W/")
+        && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.get().as_bytes()].concat())
+    {
+        tag.insert(weak);
     }
 }
 

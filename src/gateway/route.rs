@@ -10,6 +10,7 @@ use http::{Method, Version, request::Parts};
 use super::connection::{Catalogue, Connection, Lookup};
 use super::error::Problem;
 use super::{fields, target};
+use crate::diagnostic;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +21,7 @@ pub(super) struct Entrance {
 
 /// Who answers.
 pub(super) enum Destination<'a> {
-    /// Headroom itself, at `/` and under `/-/`.
+    /// Headroom itself, at `/` and under `/-/`, and where a call must not go further.
     Own,
     /// A provider.
     Provider(Route<'a>),
@@ -70,19 +71,38 @@ pub(super) fn route<'a>(
         return Err(Problem::Method);
     }
     let host = host(head)?;
+    // The authority form is for CONNECT alone (RFC 9112, 3.2.3).
+    if head.uri.authority().is_some() && head.uri.scheme().is_none() {
+        return Err(Problem::TargetForm);
+    }
     let whole = head
         .uri
         .path_and_query()
         .map_or("/", |whole| whole.as_str());
-    if !whole.starts_with('/') {
+    // `http://crm.localhost?q` has no path, which stands for `/`.
+    let lacks_path = whole.starts_with('?');
+    if !whole.starts_with('/') && !lacks_path {
         return Err(Problem::TargetForm);
     }
-    if let Some(name) = entrance
-        .connection
-        .as_deref()
-        .or_else(|| localhost_label(host))
-    {
-        let (connection, target) = (find(catalogue, name)?, Cow::Borrowed(whole));
+    // Of a known connection `check` says it, with that connection's limits on the refusal.
+    let dotted = || target::has_dot_segment(whole.split('?').next().unwrap_or_default());
+    let known = |name: &str| {
+        find(catalogue, name).map_err(|problem| match problem {
+            Problem::UnknownConnection { .. } if dotted() => Problem::DotSegment,
+            problem => problem,
+        })
+    };
+    if fields::forwards_left(&head.method, &head.headers) == Some(0) && !dotted() {
+        return Ok(Destination::Own);
+    }
+    let own = entrance.connection.as_deref().map(Cow::Borrowed);
+    if let Some(name) = own.or_else(|| localhost_label(host)) {
+        let connection = known(&name)?;
+        let target = if lacks_path {
+            Cow::Owned(format!("/{whole}"))
+        } else {
+            Cow::Borrowed(whole)
+        };
         return Ok(Destination::Provider(Route {
             connection,
             target,
@@ -90,14 +110,21 @@ pub(super) fn route<'a>(
             segment: None,
         }));
     }
+    if lacks_path {
+        return Ok(Destination::Own);
+    }
     let end = whole[1..]
         .find(['/', '?'])
         .map_or(whole.len(), |end| end + 1);
     let (segment, rest) = (&whole[1..end], &whole[end..]);
     if segment == "-" || (segment.is_empty() && !rest.starts_with('/')) {
-        return Ok(Destination::Own);
+        return if dotted() {
+            Err(Problem::DotSegment)
+        } else {
+            Ok(Destination::Own)
+        };
     }
-    let connection = find(catalogue, &target::decoded_name(segment))?;
+    let connection = known(&target::decoded_name(segment))?;
     // `/crm` and `/crm?q` stand for `/crm/` and `/crm/?q`: a request target has a path.
     let target = if rest.starts_with('/') {
         Cow::Borrowed(rest)
@@ -173,22 +200,42 @@ fn host(head: &Parts) -> Result<Option<&str>, Problem> {
 }
 
 fn is_host(text: &str) -> bool {
-    !text.contains('@')
-        && text
-            .parse::<Authority>()
-            .is_ok_and(|authority| !authority.host().is_empty())
+    let Ok(authority) = text.parse::<Authority>() else {
+        return false;
+    };
+    // Without `@` the host comes first. The parser takes anything for a port.
+    let host = authority.host();
+    !text.contains('@') && !host.is_empty() && text.strip_prefix(host).is_some_and(is_port)
+}
+
+/// Nothing, `:` or `:8080`.
+fn is_port(text: &str) -> bool {
+    let Some(digits) = text.strip_prefix(':') else {
+        return text.is_empty();
+    };
+    digits.is_empty()
+        || (digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok())
 }
 
 /// `crm` of `crm.localhost:8080`. Such names mean the machine itself (RFC 6761). Browsers, curl and systemd's resolver know
 /// that; a C library alone does not, and there a port of the connection's own does the same.
-fn localhost_label(host: Option<&str>) -> Option<&str> {
+///
+/// Hosts have no case (RFC 9110, section 4.2.3), and the names of connections are in lower case.
+fn localhost_label(host: Option<&str>) -> Option<Cow<'_, str>> {
     const SUFFIX: &str = ".localhost";
     let host = host?;
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let name = name.strip_suffix('.').unwrap_or(name);
     let at = name.len().checked_sub(SUFFIX.len()).filter(|at| *at > 0)?;
     let (label, suffix) = name.split_at_checked(at)?;
-    suffix.eq_ignore_ascii_case(SUFFIX).then_some(label)
+    if !suffix.eq_ignore_ascii_case(SUFFIX) {
+        return None;
+    }
+    Some(if label.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(label.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(label)
+    })
 }
 
 fn find(catalogue: &dyn Catalogue, name: &str) -> Result<Arc<Connection>, Problem> {
@@ -214,15 +261,8 @@ fn closest(catalogue: &dyn Catalogue, name: &str) -> Option<String> {
         .take(MAX_SHOWN)
         .flat_map(char::to_lowercase)
         .collect();
-    // One slip for every three letters is a misspelling; more is another word.
-    let slips = (name.chars().count() / 3).max(1);
-    catalogue
-        .names()
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(&known, &name), known))
-        .filter(|(distance, _)| *distance <= slips)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+    let names = catalogue.names();
+    diagnostic::closest(&name, names.iter().map(String::as_str)).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -231,8 +271,14 @@ mod tests {
 
     #[test]
     fn localhost_labels() {
-        assert_eq!(localhost_label(Some("crm.localhost:8080")), Some("crm"));
-        assert_eq!(localhost_label(Some("crm.LocalHost.")), Some("crm"));
+        for host in [
+            "crm.localhost:8080",
+            "crm.localhost:",
+            "crm.LocalHost.",
+            "CRM.LocalHost.:80",
+        ] {
+            assert_eq!(localhost_label(Some(host)).as_deref(), Some("crm"));
+        }
         assert_eq!(localhost_label(Some("localhost:8080")), None);
         assert_eq!(localhost_label(Some(".localhost")), None);
         assert_eq!(localhost_label(Some("crm.localhost.example")), None);
@@ -242,10 +288,30 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in ["localhost", "127.0.0.1:80", "[::1]:8080", "a.b"] {
+        for good in [
+            "localhost",
+            "127.0.0.1:80",
+            "[::1]:8080",
+            "a.b",
+            "a:65535",
+            "a:",
+        ] {
             assert!(is_host(good), "{good}");
         }
-        for bad in ["", "a b", "user@host", "a/b", "a,b c"] {
+        for bad in [
+            "",
+            ":80",
+            "a b",
+            "user@host",
+            "a/b",
+            "a,b c",
+            "a:evil",
+            "a:99999",
+            "a:+80",
+            "a:8:0",
+            "[::1]:x",
+            "[::1]80",
+        ] {
             assert!(!is_host(bad), "{bad}");
         }
     }

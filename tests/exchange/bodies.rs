@@ -1,5 +1,6 @@
 //! Bodies stream both ways, whole or visibly broken.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -344,7 +345,7 @@ async fn urls_in_json_bodies_lead_back_where_the_adapter_says_so() {
             let body = format!("{{\"next\":\"{base}/p?page=2\"}}");
             let length = body.len();
             peer.write(format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\ncontent-md5: x\r\n{extra}\r\n{body}"
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\netag: \"a\"\r\ncontent-md5: x\r\n{extra}\r\n{body}"
             ))
             .await
         })
@@ -361,6 +362,8 @@ async fn urls_in_json_bodies_lead_back_where_the_adapter_says_so() {
             "{got}"
         );
         assert_eq!(fields(&got, "content-md5").is_empty(), rewritten);
+        let tag = if rewritten { "W/\"a\"" } else { "\"a\"" };
+        assert_eq!(fields(&got, "etag"), [tag]);
         assert_eq!(fields(&got, "content-length").is_empty(), rewritten);
         let identity = if path == "/hub/" {
             &["identity"][..]
@@ -368,5 +371,41 @@ async fn urls_in_json_bodies_lead_back_where_the_adapter_says_so() {
             &[]
         };
         assert_eq!(fields(&upstream.request(), "accept-encoding"), identity);
+    }
+}
+
+#[tokio::test]
+async fn what_is_revalidated_has_the_tag_that_it_was_given() {
+    for (native, path, tag) in [
+        ("\"a\"", "/hub/", "W/\"a\""),
+        ("W/\"a\"", "/hub/", "W/\"a\""),
+        ("\"a\"", "/crm/", "\"a\""),
+    ] {
+        let upstream = Upstream::answering(format!(
+            "HTTP/1.1 304 Not Modified\r\netag: {native}\r\n\r\n"
+        ))
+        .await;
+        let gateway = Harness::new(&upstream.base_url()).await;
+        let got = gateway.get(path).await;
+        assert_eq!((status(&got), fields(&got, "etag")), (304, vec![tag]));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_understood_in_several_gzip_members_and_not_in_a_broken_one() {
+    let zipped = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let whole = [zipped(b"{\"error\":\"qu"), zipped(b"ota\"}")].concat();
+    for (length, expected) in [(whole.len(), 429), (whole.len() - 4, 402)] {
+        let head = format!(
+            "HTTP/1.1 402 Pay Up\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        let upstream = Upstream::answering([head.as_bytes(), &whole[..length]].concat()).await;
+        let gateway = Harness::new(&upstream.base_url()).await;
+        assert_eq!(status(&gateway.get("/crm/").await), expected, "{length}");
     }
 }

@@ -16,6 +16,17 @@ async fn malformed_or_unwanted_heads_are_refused() {
         (400, "GET /crm/ HTTP/1.1\r\nHost: user@a\r\n"),
         (400, "GET /crm/ HTTP/1.1\r\nHost:\r\n"),
         (400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n"),
+        (400, "GET /crm/ HTTP/1.1\r\nHost: a:evil\r\n"),
+        (400, "GET /crm/ HTTP/1.1\r\nHost: a:99999\r\n"),
+        (
+            400,
+            "GET crm.localhost:80 HTTP/1.1\r\nHost: crm.localhost:80\r\n",
+        ),
+        (400, "GET /../crm/x HTTP/1.1\r\nHost: a\r\n"),
+        (400, "GET /./crm/x HTTP/1.1\r\nHost: a\r\n"),
+        (400, "GET /%2e%2e/crm/x HTTP/1.1\r\nHost: a\r\n"),
+        (400, "GET /-/../crm/x HTTP/1.1\r\nHost: a\r\n"),
+        (400, "GET /../x HTTP/1.1\r\nHost: nobody.localhost\r\n"),
         (400, "OPTIONS * HTTP/1.1\r\nHost: a\r\n"),
         (405, "TRACE /crm/ HTTP/1.1\r\nHost: a\r\n"),
         (
@@ -53,6 +64,81 @@ async fn malformed_or_unwanted_heads_are_refused() {
         assert_eq!(problem["status"], expected);
     }
     assert_eq!(upstream.requests(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_member_that_is_no_text_does_not_hide_the_others() {
+    let upstream = Upstream::answering(OK).await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    let answer = gateway
+        .send(b"GET /crm/ HTTP/1.1\r\nHost: a\r\nConnection: x-secret, \xe9\r\nX-Secret: 1\r\nConnection: close\r\n\r\n")
+        .await;
+    assert_eq!(status(&answer), 200);
+    assert_eq!(fields(&upstream.request(), "x-secret"), [""; 0]);
+}
+
+#[tokio::test]
+async fn cookies_reach_the_provider_in_one_line() {
+    let upstream = Upstream::answering(OK).await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    gateway
+        .send("GET /crm/ HTTP/1.1\r\nHost: a\r\nCookie: a=1\r\nCookie: b=2\r\nConnection: close\r\n\r\n")
+        .await;
+    assert_eq!(fields(&upstream.request(), "cookie"), ["a=1; b=2"]);
+}
+
+#[tokio::test]
+async fn options_go_as_far_as_they_say() {
+    let upstream = Upstream::answering(OK).await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    for (method, max, passed_on) in [
+        ("OPTIONS", "0", None),
+        ("OPTIONS", "00", None),
+        ("OPTIONS", "3", Some("2")),
+        ("OPTIONS", "99999999999", Some("4294967294")),
+        ("OPTIONS", "few", Some("few")),
+        ("OPTIONS", "-0", Some("-0")),
+        // For any other method it means nothing.
+        ("GET", "0", Some("0")),
+    ] {
+        let before = upstream.requests().len();
+        let answer = gateway
+            .send(format!(
+                "{method} /crm/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: {max}\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+        assert_eq!(status(&answer), 200, "{method} {max}");
+        assert_eq!(fields(&answer, "allow").is_empty(), passed_on.is_some());
+        let requests = upstream.requests();
+        let got: Vec<_> = requests[before..]
+            .iter()
+            .flat_map(|request| fields(request, "max-forwards"))
+            .collect();
+        assert_eq!(got, passed_on.as_slice(), "{method} {max}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_the_providers_passes_as_headrooms() {
+    let upstream = Upstream::answering(
+        "HTTP/1.1 200 OK\r\nratelimit-limit: 1\r\nheadroom-upstream-ratelimit-limit: 2\r\n\
+         headroom-upstream-retry-after: 3\r\nheadroom-upstream-status: 402\r\nheadroom-source: measured\r\n\
+         headroom-upstream-headroom-source: forged\r\ncontent-length: 0\r\n\r\n",
+    )
+    .await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    let answer = gateway.get("/crm/").await;
+    for (name, expected) in [
+        ("ratelimit-limit", &[crate::support::harness::LIMIT][..]),
+        ("headroom-upstream-ratelimit-limit", &["1"]),
+        ("headroom-upstream-retry-after", &[]),
+        ("headroom-upstream-status", &[]),
+        ("headroom-upstream-headroom-upstream-status", &["402"]),
+        ("headroom-source", &["provider;estimated"]),
+        ("headroom-upstream-headroom-source", &["measured"]),
+    ] {
+        assert_eq!(fields(&answer, name), expected, "{name}: {answer}");
+    }
 }
 
 #[tokio::test]

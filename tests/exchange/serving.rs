@@ -67,6 +67,8 @@ async fn http_2_without_tls() {
         .unwrap();
     let answer = client
         .post(format!("http://{}/crm/a?b", gateway.address))
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
         .body("hello")
         .send()
         .await
@@ -82,6 +84,7 @@ async fn http_2_without_tls() {
     assert!(request.starts_with("POST /a?b HTTP/1.1\r\n"), "{request}");
     assert_eq!(fields(&request, "host"), [upstream.address.to_string()]);
     assert_eq!(fields(&request, "via"), ["2 headroom"]);
+    assert_eq!(fields(&request, "cookie"), ["a=1; b=2"]);
     assert_eq!(body(&request), "hello");
 }
 

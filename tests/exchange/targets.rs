@@ -47,7 +47,7 @@ async fn every_byte_of_a_target_is_kept() {
         match target {
             // Not allowed in a request target (RFC 3986); hyper's parser says so before headroom sees it.
             "/a?b=\"" => assert_eq!(status(&answer), 400),
-            // A fragment is no part of a target; hyper's parser drops it.
+            // A fragment is no part of a target; hyper's parser drops it (ARCHITECTURE.md).
             "/a?b#c" => assert_eq!(first_line(&got), "GET /a?b HTTP/1.1"),
             _ => {
                 assert_eq!(status(&answer), 200, "{target}");
@@ -183,6 +183,18 @@ async fn a_connection_has_a_host_and_may_have_a_port_of_its_own() {
     let requests = upstream.requests();
     let lines: Vec<_> = requests.iter().map(|request| first_line(request)).collect();
     assert_eq!(lines, ["GET /-/healthz?x HTTP/1.1", "GET /crm/a HTTP/1.1"]);
+    for (target, host, expected) in [
+        ("/x", "CRM.LocalHost.:80", "GET /x HTTP/1.1"),
+        ("http://Crm.localhost:1?x=1", "a", "GET /?x=1 HTTP/1.1"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        assert_eq!(status(&gateway.send(request).await), 200, "{host}");
+        assert_eq!(first_line(upstream.requests().last().unwrap()), expected);
+    }
+    let bare = "GET http://a?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert_eq!(status(&gateway.send(bare).await), 307);
+    let nameless = gateway.get("//crm/").await;
+    assert!(!nameless.contains("did you mean"), "{nameless}");
     let unknown = "GET / HTTP/1.1\r\nHost: cmr.localhost\r\nConnection: close\r\n\r\n";
     let answer = gateway.send(unknown).await;
     assert_eq!(status(&answer), 404);
