@@ -87,7 +87,10 @@ async fn serve(arguments: &Arguments, loaded: Loaded, settings: Settings) -> Res
         loaded.folders(),
         seen,
     ));
-    gateway.serve(listeners, stopped()).await;
+    tokio::select! {
+        () = gateway.serve(listeners, stopped()) => {}
+        () = cut() => tracing::warn!("The calls in flight are cut."),
+    }
     watcher.abort();
     tracing::info!("headroom has stopped");
     Ok(())
@@ -101,8 +104,22 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Ctrl-C, or the SIGTERM of a supervisor.
+/// The order to stop.
 async fn stopped() {
+    asked().await;
+    tracing::info!(
+        "headroom finishes the calls in flight and stops; a second signal stops it at once"
+    );
+}
+
+/// The order to stop, given again while calls in flight are being finished.
+async fn cut() {
+    asked().await;
+    asked().await;
+}
+
+/// Ctrl-C, or the SIGTERM of a supervisor.
+async fn asked() {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut signal) => {
@@ -115,7 +132,6 @@ async fn stopped() {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
     }
-    tracing::info!("headroom finishes the calls in flight and stops");
 }
 
 /// Reads the files again on SIGHUP and when they change. A file with mistakes is reported, and what runs stays.
