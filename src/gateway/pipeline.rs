@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 use super::body::{AnswerBody, Body};
 use super::coding::Coding;
 use super::error::Problem;
-use super::failure::Failure;
 use super::forward::{self, Received};
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
@@ -81,7 +80,7 @@ impl Gateway {
     }
 
     /// Sends the call. What is safe to repeat is repeated once when the connection that it went out on turned out to be
-    /// dead; nothing else is ever sent twice.
+    /// dead, and what has no body when the provider says that it did not look at it; nothing else is ever sent twice.
     async fn forward(
         &self,
         head: &Parts,
@@ -90,10 +89,10 @@ impl Gateway {
     ) -> Result<Received, Problem> {
         let pseudonym = &self.settings.pseudonym;
         let outgoing = forward::outgoing(head, Some(body), route, pseudonym)?;
-        let repeatable = outgoing.is_repeatable();
+        let repetition = outgoing.repetition();
         let answer = match self.upstream.send(outgoing).await {
-            Err(Problem::Upstream(Failure::ConnectionTerminated)) if repeatable => {
-                let again = forward::outgoing(head, None, route, pseudonym)?.on_fresh_connection();
+            Err(Problem::Upstream(failure)) if repetition.fits(failure) => {
+                let again = forward::outgoing(head, None, route, pseudonym)?.on_new_connection();
                 self.upstream.send(again).await?
             }
             answer => answer?,
