@@ -19,6 +19,8 @@ pub(super) enum Failure {
     ConnectionTerminated,
     /// The provider said that it did not look at the call (RFC 9113, sections 6.8 and 8.7).
     NotProcessed,
+    /// The answer's body ended before its end.
+    Incomplete,
     ResponseTimeout,
     Protocol,
     /// An error that has none of these shapes.
@@ -50,6 +52,21 @@ impl Failure {
             found = Self::of_link(link).or(found);
         }
         found.unwrap_or(Self::Other)
+    }
+
+    /// Finds the shape of an error in the middle of an answer's body.
+    pub(super) fn of_body(error: &(dyn Error + 'static)) -> Self {
+        let reset = chain(error)
+            .filter_map(|link| {
+                link.downcast_ref::<io::Error>()
+                    .or_else(|| link.downcast_ref::<h2::Error>()?.get_io())
+            })
+            .any(|error| error.kind() == io::ErrorKind::ConnectionReset);
+        if reset {
+            Self::ConnectionTerminated
+        } else {
+            Self::Incomplete
+        }
     }
 
     fn of_link(error: &(dyn Error + 'static)) -> Option<Self> {
@@ -115,6 +132,7 @@ impl Failure {
             Self::TlsAlert => "tls_alert_received",
             Self::TlsProtocol => "tls_protocol_error",
             Self::ConnectionTerminated | Self::NotProcessed => "connection_terminated",
+            Self::Incomplete => "http_response_incomplete",
             Self::ResponseTimeout => "http_response_timeout",
             Self::Protocol => "http_protocol_error",
             Self::Other => "proxy_internal_error",
@@ -134,6 +152,7 @@ impl Failure {
                 "The provider closed the connection before its answer was complete."
             }
             Self::NotProcessed => "The provider did not take the call; it may be sent again.",
+            Self::Incomplete => "The provider's answer ended before its end.",
             Self::ResponseTimeout => "The provider did not answer in time.",
             Self::Protocol => {
                 "The provider's answer is not valid HTTP, or not an answer to this request."

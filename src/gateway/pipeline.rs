@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use super::body::{AnswerBody, Body};
 use super::coding::Coding;
 use super::error::Problem;
+use super::failure::Failure;
 use super::forward::{self, Received};
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
@@ -54,7 +55,9 @@ impl Gateway {
             .take()
             .map(|body| AnswerBody::new(body, self.settings.idle_timeout));
         let call = call(head, route);
-        let read = read_ahead(route, &call, &received, body.as_mut()).await;
+        let read = self
+            .read_ahead(route, &call, &received, body.as_mut())
+            .await?;
         let answer = Answer {
             body: read.as_deref(),
             ..received.answer()
@@ -100,6 +103,32 @@ impl Gateway {
         forward::received(&head.method, answer, pseudonym)
     }
 
+    /// The body, where the adapter needs it to understand the answer and it is short, plain and quick. If it breaks off
+    /// here, the call has failed: nothing has been sent to the caller yet.
+    async fn read_ahead(
+        &self,
+        route: &Route<'_>,
+        call: &Call<'_>,
+        received: &Received,
+        body: Option<&mut AnswerBody>,
+    ) -> Result<Option<Bytes>, Problem> {
+        let adapter = &route.connection.adapter;
+        let coding = received.coding();
+        let Some(body) = body
+            .filter(|_| coding != Coding::Other && adapter.reads_body(call, &received.answer()))
+        else {
+            return Ok(None);
+        };
+        let deadline = clock::monotonic() + self.settings.read_ahead_timeout;
+        match body.read_ahead(BODY_LIMIT, deadline).await {
+            Ok(read) => Ok(read.and_then(|read| coding.undo(read, BODY_LIMIT))),
+            Err(error) => {
+                tracing::debug!(error = %error, "The answer broke off while it was read ahead.");
+                Err(Problem::Upstream(Failure::of_body(&*error)))
+            }
+        }
+    }
+
     /// An answer of headroom's own, with what is known of the connection's limits.
     fn refuse(&self, head: &Parts, route: Option<&Route<'_>>, problem: &Problem) -> Response<Body> {
         let name = route.map(|route| route.connection.name.as_str());
@@ -125,22 +154,6 @@ impl Gateway {
         }
         response
     }
-}
-
-/// The body, where the adapter needs it to understand the answer and it is short and plain.
-async fn read_ahead(
-    route: &Route<'_>,
-    call: &Call<'_>,
-    received: &Received,
-    body: Option<&mut AnswerBody>,
-) -> Option<Bytes> {
-    let adapter = &route.connection.adapter;
-    let body = body.filter(|_| adapter.reads_body(call, &received.answer()))?;
-    let coding = received.coding();
-    if coding == Coding::Other {
-        return None;
-    }
-    coding.undo(body.read_ahead(BODY_LIMIT).await?, BODY_LIMIT)
 }
 
 /// The body as the caller gets it.

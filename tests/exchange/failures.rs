@@ -195,6 +195,47 @@ async fn a_caller_that_stops_in_the_middle_of_its_body_is_408() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_while_it_is_read_ahead_is_502() {
+    for (rest, reset, error) in [
+        (
+            "content-length: 100\r\n\r\nhalf",
+            false,
+            "http_response_incomplete",
+        ),
+        (
+            "content-length: 100\r\n\r\nhalf",
+            true,
+            "connection_terminated",
+        ),
+        (
+            "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            false,
+            "http_response_incomplete",
+        ),
+        (
+            "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
+            false,
+            "http_response_incomplete",
+        ),
+    ] {
+        let upstream = Upstream::scripted(move |mut peer, _| async move {
+            peer.request().await?;
+            peer.write(format!(
+                "HTTP/1.1 402 Pay Up\r\ncontent-type: application/json\r\n{rest}"
+            ))
+            .await?;
+            // The reset must not overtake what was written.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if reset { peer.reset() } else { Ok(()) }
+        })
+        .await;
+        let gateway = Harness::new(&upstream.base_url()).await;
+        assert_failed(&gateway.get("/crm/").await, 502, error);
+        assert_eq!(upstream.requests().len(), 1, "{rest}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_safe_is_never_sent_twice() {
     for (method, rest) in [
         ("POST", "Content-Length: 2\r\n\r\nhi"),
