@@ -42,6 +42,8 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// Between two pieces of an answer's body.
     pub idle_timeout: Duration,
+    /// How long an answer's head may wait for a body that translation wants to read; then it goes without.
+    pub read_ahead_timeout: Duration,
     /// For the head of a caller's request; it also ends kept connections that say nothing.
     pub header_read_timeout: Duration,
     /// How long calls in flight may go on after the order to stop.
@@ -58,6 +60,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(120),
             idle_timeout: Duration::from_secs(300),
+            read_ahead_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             pseudonym: "headroom".to_owned(),

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod schema;
+mod stopping;
 
 use std::io::Write;
 use std::path::Path;

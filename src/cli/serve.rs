@@ -93,7 +93,10 @@ async fn serve(arguments: &Arguments, loaded: Loaded, settings: Settings) -> Res
         seen,
         fixed_at_start(&loaded),
     ));
-    gateway.serve(listeners, stopped()).await;
+    tokio::select! {
+        () = gateway.serve(listeners, stopped()) => {}
+        () = cut() => tracing::warn!("The calls in flight are cut."),
+    }
     watcher.abort();
     tracing::info!("headroom has stopped");
     Ok(())
@@ -107,8 +110,22 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Ctrl-C, or the SIGTERM of a supervisor.
+/// The order to stop.
 async fn stopped() {
+    asked().await;
+    tracing::info!(
+        "headroom finishes the calls in flight and stops; a second signal stops it at once"
+    );
+}
+
+/// The order to stop, given again while calls in flight are being finished.
+async fn cut() {
+    asked().await;
+    asked().await;
+}
+
+/// Ctrl-C, or the SIGTERM of a supervisor.
+async fn asked() {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut signal) => {
@@ -121,7 +138,6 @@ async fn stopped() {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
     }
-    tracing::info!("headroom finishes the calls in flight and stops");
 }
 
 /// What cannot change while the gateway runs: its sockets, its name, whom it trusts.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::rewritten::RewrittenBody;
 use super::upstream::UpstreamBody;
@@ -20,7 +20,7 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct AnswerBody {
     inner: UpstreamBody,
     /// Read already, for translation; to be sent first.
-    read: VecDeque<Result<Frame<Bytes>, BoxError>>,
+    read: VecDeque<Frame<Bytes>>,
     /// The provider may be silent for so long. The caller may be slow for longer: only waiting for the provider counts.
     idle_timeout: Duration,
     /// Made at the first wait, so that an answer that is there at once costs no timer.
@@ -41,39 +41,45 @@ impl AnswerBody {
         }
     }
 
-    /// Reads ahead, and gives the whole body if it ends within `limit`. What was read stays in front of the rest.
-    pub(super) async fn read_ahead(&mut self, limit: usize) -> Option<Bytes> {
+    /// Reads ahead, and gives the whole body if it ends within `limit` and before `deadline`. What was read stays in
+    /// front of the rest. An error is one of the provider's before that end.
+    pub(super) async fn read_ahead(
+        &mut self,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Option<Bytes>, BoxError> {
         let limit_bytes = u64::try_from(limit).unwrap_or(u64::MAX);
         if self.inner.size_hint().lower() > limit_bytes {
-            return None;
+            return Ok(None);
         }
         let mut length = 0;
-        while let Some(frame) = poll_fn(|cx| self.poll_inner(cx)).await {
-            let failed = frame.is_err();
-            if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
-                length += data.len();
-            }
+        loop {
+            let next = poll_fn(|cx| self.poll_inner(cx));
+            let Ok(frame) = tokio::time::timeout_at(deadline, next).await else {
+                return Ok(None);
+            };
+            let Some(frame) = frame.transpose()? else {
+                break;
+            };
+            length += frame.data_ref().map_or(0, Bytes::len);
             self.read.push_back(frame);
-            if failed || length > limit {
-                return None;
+            if length > limit {
+                return Ok(None);
             }
         }
-        let mut pieces = self
-            .read
-            .iter()
-            .filter_map(|frame| frame.as_ref().ok()?.data_ref());
-        match (pieces.next(), pieces.next()) {
-            (None, _) => Some(Bytes::new()),
-            (Some(only), None) => Some(only.clone()),
+        let mut pieces = self.read.iter().filter_map(Frame::data_ref);
+        Ok(Some(match (pieces.next(), pieces.next()) {
+            (None, _) => Bytes::new(),
+            (Some(only), None) => only.clone(),
             _ => {
                 let mut whole = BytesMut::with_capacity(length);
                 self.read
                     .iter()
-                    .filter_map(|frame| frame.as_ref().ok()?.data_ref())
+                    .filter_map(Frame::data_ref)
                     .for_each(|piece| whole.extend_from_slice(piece));
-                Some(whole.freeze())
+                whole.freeze()
             }
-        }
+        }))
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -109,7 +115,7 @@ impl HttpBody for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = match self.read.pop_front() {
-            Some(frame) => Some(frame),
+            Some(frame) => Some(Ok(frame)),
             None => ready!(self.poll_inner(cx)),
         };
         if let Some(Err(error)) = &frame {
@@ -126,7 +132,7 @@ impl HttpBody for AnswerBody {
         let read: usize = self
             .read
             .iter()
-            .filter_map(|frame| frame.as_ref().ok()?.data_ref())
+            .filter_map(Frame::data_ref)
             .map(Bytes::len)
             .sum();
         let read = u64::try_from(read).unwrap_or(u64::MAX);

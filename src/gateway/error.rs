@@ -42,6 +42,8 @@ pub(super) enum Problem {
     PageMethod,
     /// The caller's body ended before its end, or was badly framed.
     RequestBody,
+    /// The caller stopped sending in the middle of its body.
+    SlowRequest,
     /// The provider could not be reached or made no sense.
     Upstream(Failure),
 }
@@ -68,6 +70,7 @@ impl Problem {
             | Self::DotSegment
             | Self::Target
             | Self::RequestBody => StatusCode::BAD_REQUEST,
+            Self::SlowRequest => StatusCode::REQUEST_TIMEOUT,
             Self::Method | Self::PageMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
@@ -92,6 +95,7 @@ impl Problem {
             Self::BrokenConnection { .. } => "broken-connection",
             Self::NoPage => "not-found",
             Self::RequestBody => "incomplete-request",
+            Self::SlowRequest => "slow-request",
             Self::Upstream(_) => "upstream-failed",
         }
     }
@@ -118,6 +122,7 @@ impl Problem {
             Self::BrokenConnection { name, reason } => format!("The connection `{name}` cannot be used: {reason}"),
             Self::NoPage => "There is nothing here; /-/ leads to what there is.".to_owned(),
             Self::RequestBody => "The request's body ended too early or was badly framed.".to_owned(),
+            Self::SlowRequest => "The rest of the request's body did not come in time.".to_owned(),
             Self::Upstream(failure) => failure.detail().to_owned(),
         }
     }
@@ -134,7 +139,7 @@ impl Problem {
         match self {
             Self::Upstream(failure) => Some(failure.token()),
             Self::Loop => Some("proxy_loop_detected"),
-            Self::RequestBody | Self::Target => Some("http_request_error"),
+            Self::RequestBody | Self::SlowRequest | Self::Target => Some("http_request_error"),
             _ => None,
         }
     }

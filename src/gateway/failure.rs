@@ -17,6 +17,10 @@ pub(super) enum Failure {
     TlsProtocol,
     /// The connection ended before an answer came.
     ConnectionTerminated,
+    /// The provider said that it did not look at the call (RFC 9113, sections 6.8 and 8.7).
+    NotProcessed,
+    /// The answer's body ended before its end.
+    Incomplete,
     ResponseTimeout,
     Protocol,
     /// An error that has none of these shapes.
@@ -43,20 +47,26 @@ impl Failure {
         } else {
             None
         };
-        let mut link: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(error) = link {
+        for link in chain(error) {
             // The innermost shape says most, so later links overwrite.
-            found = Self::of_link(error).or(found);
-            // An io::Error made around another error does not name it as its source.
-            link = match error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-            {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
+            found = Self::of_link(link).or(found);
         }
         found.unwrap_or(Self::Other)
+    }
+
+    /// Finds the shape of an error in the middle of an answer's body.
+    pub(super) fn of_body(error: &(dyn Error + 'static)) -> Self {
+        let reset = chain(error)
+            .filter_map(|link| {
+                link.downcast_ref::<io::Error>()
+                    .or_else(|| link.downcast_ref::<h2::Error>()?.get_io())
+            })
+            .any(|error| error.kind() == io::ErrorKind::ConnectionReset);
+        if reset {
+            Self::ConnectionTerminated
+        } else {
+            Self::Incomplete
+        }
     }
 
     fn of_link(error: &(dyn Error + 'static)) -> Option<Self> {
@@ -79,7 +89,27 @@ impl Failure {
             let ended = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
             return ended.then_some(Self::ConnectionTerminated);
         }
-        let error = error.downcast_ref::<io::Error>()?;
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return Some(Self::of_http2(error));
+        }
+        Self::of_io(error.downcast_ref::<io::Error>()?)
+    }
+
+    fn of_http2(error: &h2::Error) -> Self {
+        if let Some(error) = error.get_io() {
+            return Self::of_io(error).unwrap_or(Self::ConnectionTerminated);
+        }
+        let (remote, reason) = (error.is_remote(), error.reason());
+        match reason {
+            // Calls that the GOAWAY counts among the processed ones do not end with it.
+            Some(h2::Reason::NO_ERROR) if remote && error.is_go_away() => Self::NotProcessed,
+            Some(h2::Reason::REFUSED_STREAM) if remote && error.is_reset() => Self::NotProcessed,
+            _ if remote && error.is_go_away() => Self::ConnectionTerminated,
+            _ => Self::Protocol,
+        }
+    }
+
+    fn of_io(error: &io::Error) -> Option<Self> {
         Some(match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,
             io::ErrorKind::TimedOut => Self::ConnectionTimeout,
@@ -101,7 +131,8 @@ impl Failure {
             Self::TlsCertificate => "tls_certificate_error",
             Self::TlsAlert => "tls_alert_received",
             Self::TlsProtocol => "tls_protocol_error",
-            Self::ConnectionTerminated => "connection_terminated",
+            Self::ConnectionTerminated | Self::NotProcessed => "connection_terminated",
+            Self::Incomplete => "http_response_incomplete",
             Self::ResponseTimeout => "http_response_timeout",
             Self::Protocol => "http_protocol_error",
             Self::Other => "proxy_internal_error",
@@ -117,7 +148,11 @@ impl Failure {
             Self::TlsCertificate => "The provider's certificate is not trusted.",
             Self::TlsAlert => "The provider ended the TLS handshake with an alert.",
             Self::TlsProtocol => "The TLS handshake with the provider failed.",
-            Self::ConnectionTerminated => "The provider closed the connection before it answered.",
+            Self::ConnectionTerminated => {
+                "The provider closed the connection before its answer was complete."
+            }
+            Self::NotProcessed => "The provider did not take the call; it may be sent again.",
+            Self::Incomplete => "The provider's answer ended before its end.",
             Self::ResponseTimeout => "The provider did not answer in time.",
             Self::Protocol => {
                 "The provider's answer is not valid HTTP, or not an answer to this request."
@@ -132,4 +167,18 @@ impl Failure {
             _ => StatusCode::BAD_GATEWAY,
         }
     }
+}
+
+/// The links of an error's chain, from the outermost.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // An io::Error made around another error does not name it as its source.
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
 }

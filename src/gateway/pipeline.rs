@@ -55,7 +55,9 @@ impl Gateway {
             .take()
             .map(|body| AnswerBody::new(body, self.settings.idle_timeout));
         let call = call(head, route);
-        let read = read_ahead(route, &call, &received, body.as_mut()).await;
+        let read = self
+            .read_ahead(route, &call, &received, body.as_mut())
+            .await?;
         let answer = Answer {
             body: read.as_deref(),
             ..received.answer()
@@ -81,7 +83,7 @@ impl Gateway {
     }
 
     /// Sends the call. What is safe to repeat is repeated once when the connection that it went out on turned out to be
-    /// dead; nothing else is ever sent twice.
+    /// dead, and what has no body when the provider says that it did not look at it; nothing else is ever sent twice.
     async fn forward(
         &self,
         head: &Parts,
@@ -90,15 +92,41 @@ impl Gateway {
     ) -> Result<Received, Problem> {
         let pseudonym = &self.settings.pseudonym;
         let outgoing = forward::outgoing(head, Some(body), route, pseudonym)?;
-        let repeatable = outgoing.is_repeatable();
+        let repetition = outgoing.repetition();
         let answer = match self.upstream.send(outgoing).await {
-            Err(Problem::Upstream(Failure::ConnectionTerminated)) if repeatable => {
-                let again = forward::outgoing(head, None, route, pseudonym)?.on_fresh_connection();
+            Err(Problem::Upstream(failure)) if repetition.fits(failure) => {
+                let again = forward::outgoing(head, None, route, pseudonym)?.on_new_connection();
                 self.upstream.send(again).await?
             }
             answer => answer?,
         };
         forward::received(&head.method, answer, pseudonym)
+    }
+
+    /// The body, where the adapter needs it to understand the answer and it is short, plain and quick. If it breaks off
+    /// here, the call has failed: nothing has been sent to the caller yet.
+    async fn read_ahead(
+        &self,
+        route: &Route<'_>,
+        call: &Call<'_>,
+        received: &Received,
+        body: Option<&mut AnswerBody>,
+    ) -> Result<Option<Bytes>, Problem> {
+        let adapter = &route.connection.adapter;
+        let coding = received.coding();
+        let Some(body) = body
+            .filter(|_| coding != Coding::Other && adapter.reads_body(call, &received.answer()))
+        else {
+            return Ok(None);
+        };
+        let deadline = clock::monotonic() + self.settings.read_ahead_timeout;
+        match body.read_ahead(BODY_LIMIT, deadline).await {
+            Ok(read) => Ok(read.and_then(|read| coding.undo(read, BODY_LIMIT))),
+            Err(error) => {
+                tracing::debug!(error = %error, "The answer broke off while it was read ahead.");
+                Err(Problem::Upstream(Failure::of_body(&*error)))
+            }
+        }
     }
 
     /// An answer of headroom's own, with what is known of the connection's limits.
@@ -126,22 +154,6 @@ impl Gateway {
         }
         response
     }
-}
-
-/// The body, where the adapter needs it to understand the answer and it is short and plain.
-async fn read_ahead(
-    route: &Route<'_>,
-    call: &Call<'_>,
-    received: &Received,
-    body: Option<&mut AnswerBody>,
-) -> Option<Bytes> {
-    let adapter = &route.connection.adapter;
-    let body = body.filter(|_| adapter.reads_body(call, &received.answer()))?;
-    let coding = received.coding();
-    if coding == Coding::Other {
-        return None;
-    }
-    coding.undo(body.read_ahead(BODY_LIMIT).await?, BODY_LIMIT)
 }
 
 /// The body as the caller gets it.

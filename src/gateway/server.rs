@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::Gateway;
 use super::greeting::Greeting;
 use super::route::Entrance;
+use super::upstream::HEAD_FIELDS;
 
 /// A socket to accept on.
 pub struct Listener {
@@ -96,7 +97,8 @@ impl Gateway {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.settings.header_read_timeout)
-            .max_buf_size(HEAD_BYTES);
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(HEAD_FIELDS);
         server
             .http2()
             .timer(TokioTimer::new())

@@ -20,6 +20,8 @@ pub(super) struct Progress {
     last_ms: AtomicU64,
     /// The caller's side broke it.
     broken: AtomicBool,
+    /// The provider would take more, and the caller has sent no more.
+    waiting: AtomicBool,
 }
 
 impl Progress {
@@ -31,6 +33,11 @@ impl Progress {
     /// The request did not fail at the provider, but in front of headroom.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// It is the caller for whom everybody waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -46,6 +53,7 @@ impl RequestBody {
             start: clock::monotonic(),
             last_ms: AtomicU64::new(0),
             broken: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
         });
         (
             Self {
@@ -65,7 +73,11 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        self.progress
+            .waiting
+            .store(polled.is_pending(), Ordering::Relaxed);
+        let frame = ready!(polled);
         let elapsed = clock::monotonic()
             .duration_since(self.progress.start)
             .as_millis();

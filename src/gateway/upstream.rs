@@ -34,16 +34,41 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// It is safe to send this again.
-    pub(super) fn is_repeatable(&self) -> bool {
-        self.connection == Freshness::Kept
+    /// When it is safe to send this again.
+    pub(super) fn repetition(&self) -> Repetition {
+        match (&self.body, self.connection) {
+            (Some(_), _) => Repetition::Never,
+            (None, Freshness::Kept) => Repetition::Safe,
+            (None, _) => Repetition::NotProcessed,
+        }
     }
 
     /// Not on a connection that may be dead.
-    pub(super) fn on_fresh_connection(self) -> Self {
+    pub(super) fn on_new_connection(self) -> Self {
         Self {
-            connection: Freshness::Fresh,
+            connection: Freshness::New,
             ..self
+        }
+    }
+}
+
+/// When a request may be sent a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repetition {
+    /// Its body is gone.
+    Never,
+    /// When the provider said that it did not look at the first one.
+    NotProcessed,
+    /// Also when nobody knows what became of the first one.
+    Safe,
+}
+
+impl Repetition {
+    pub(super) fn fits(self, failure: Failure) -> bool {
+        match failure {
+            Failure::NotProcessed => self != Self::Never,
+            Failure::ConnectionTerminated => self == Self::Safe,
+            _ => false,
         }
     }
 }
@@ -55,29 +80,39 @@ pub(super) enum Freshness {
     Kept,
     /// One that was in use a moment ago, or a new one.
     Fresh,
+    /// A new one, for what has met a dead one already: when a provider starts anew, all that were kept are dead.
+    New,
 }
 
 /// How long a connection counts as fresh after its last use. Servers that close idle ones wait for longer.
 const FRESH: Duration = Duration::from_secs(2);
 /// Below the 60 s after which common servers close, so that headroom mostly closes first.
 const KEPT: Duration = Duration::from_secs(50);
+/// The most fields in the head of an HTTP/1.1 message, on either side. More would be a 431 or a 502.
+pub(super) const HEAD_FIELDS: usize = 512;
+/// The longest head of a provider's answer in HTTP/2. The client's own 16 KiB are less than what passes in HTTP/1.1.
+const HTTP2_HEAD_BYTES: u32 = 256 * 1024;
 
 /// The connections to all providers.
 pub(super) struct Upstream {
     kept: Client,
     fresh: Client,
+    new: Client,
     head_timeout: Duration,
 }
 
 impl Upstream {
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
         let tls = tls::client_config(&settings.extra_roots)?;
-        let client = |pool_idle_timeout| {
+        let client = |pool_idle_timeout, kept_connections| {
             Client::builder()
                 .tls_backend_preconfigured(alpn(tls.clone()))
                 .dns_resolver(Arc::new(SystemResolver))
                 .connect_timeout(settings.connect_timeout)
                 .pool_idle_timeout(pool_idle_timeout)
+                .pool_max_idle_per_host(kept_connections)
+                .http1_max_headers(HEAD_FIELDS)
+                .http2_max_header_list_size(HTTP2_HEAD_BYTES)
                 // One HTTP/2 connection carries all callers, so a dead one must be noticed.
                 .http2_keep_alive_interval(Duration::from_secs(20))
                 .http2_keep_alive_timeout(Duration::from_secs(10))
@@ -90,8 +125,9 @@ impl Upstream {
                 .map_err(|error| format!("the client side cannot be set up: {error}"))
         };
         Ok(Self {
-            kept: client(KEPT)?,
-            fresh: client(FRESH)?,
+            kept: client(KEPT, usize::MAX)?,
+            fresh: client(FRESH, usize::MAX)?,
+            new: client(FRESH, 0)?,
             head_timeout: settings.head_timeout,
         })
     }
@@ -109,10 +145,10 @@ impl Upstream {
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(reqwest::Body::wrap);
-        let client = if connection == Freshness::Kept {
-            &self.kept
-        } else {
-            &self.fresh
+        let client = match connection {
+            Freshness::Kept => &self.kept,
+            Freshness::Fresh => &self.fresh,
+            Freshness::New => &self.new,
         };
         match self
             .head_in_time(client.execute(request), progress.as_deref())
@@ -122,7 +158,7 @@ impl Upstream {
             Err(_) if progress.is_some_and(|progress| progress.is_broken()) => {
                 Err(Problem::RequestBody)
             }
-            Err(failure) => Err(Problem::Upstream(failure)),
+            Err(problem) => Err(problem),
         }
     }
 
@@ -131,7 +167,7 @@ impl Upstream {
         &self,
         sending: impl Future<Output = reqwest::Result<reqwest::Response>>,
         progress: Option<&Progress>,
-    ) -> Result<reqwest::Response, Failure> {
+    ) -> Result<reqwest::Response, Problem> {
         let mut deadline = clock::monotonic() + self.head_timeout;
         tokio::pin!(sending);
         loop {
@@ -140,11 +176,14 @@ impl Upstream {
                 Ok(Err(error)) => {
                     let failure = Failure::of(&error);
                     tracing::debug!(error = ?error.without_url(), "The provider could not be called.");
-                    return Err(failure);
+                    return Err(Problem::Upstream(failure));
                 }
                 Err(_) => match progress.map(|progress| progress.last() + self.head_timeout) {
                     Some(later) if later > deadline => deadline = later,
-                    _ => return Err(Failure::ResponseTimeout),
+                    _ if progress.is_some_and(Progress::is_waiting) => {
+                        return Err(Problem::SlowRequest);
+                    }
+                    _ => return Err(Problem::Upstream(Failure::ResponseTimeout)),
                 },
             }
         }

@@ -321,6 +321,40 @@ async fn a_body_longer_than_translation_reads_passes_unread() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_does_not_hold_its_head_back() {
+    let rest = Arc::new(Notify::new());
+    let wait = Arc::clone(&rest);
+    let upstream = Upstream::scripted(move |mut peer, _| {
+        let wait = Arc::clone(&wait);
+        async move {
+            peer.request().await?;
+            peer.write("HTTP/1.1 402 Pay Up\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\nqu")
+                .await?;
+            wait.notified().await;
+            peer.write("ota").await
+        }
+    })
+    .await;
+    let settings = Settings {
+        read_ahead_timeout: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    let gateway = Harness::with(&upstream.base_url(), settings).await;
+    let mut caller = Caller::connect(gateway.address).await;
+    caller
+        .write("GET /crm/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    let head = caller.until("\r\n\r\nqu").await;
+    assert_eq!(status(&head), 402);
+    assert_eq!(
+        fields(&head, "ratelimit-limit"),
+        [crate::support::harness::LIMIT]
+    );
+    rest.notify_one();
+    assert_eq!(caller.rest().await, "ota");
+}
+
+#[tokio::test]
 async fn urls_in_json_bodies_lead_back_where_the_adapter_says_so() {
     for (path, kind, extra, rewritten) in [
         ("/hub/", "application/json", "", true),

@@ -169,6 +169,73 @@ async fn a_safe_request_on_a_dead_connection_is_tried_again_once() {
 }
 
 #[tokio::test]
+async fn after_a_provider_started_anew_no_kept_connection_is_tried_twice() {
+    let upstream = closing_as_it_is_reused().await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    let post = "POST /crm/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    // Two connections are kept now, one for what is safe to repeat and one for what is not. Both are dead.
+    assert_eq!(status(&gateway.send(post).await), 200);
+    assert_eq!(status(&gateway.get("/crm/1").await), 200);
+    assert_eq!(status(&gateway.get("/crm/2").await), 200);
+    assert_eq!(upstream.requests().len(), 4);
+    assert_eq!(upstream.connections(), 3);
+}
+
+#[tokio::test]
+async fn a_caller_that_stops_in_the_middle_of_its_body_is_408() {
+    let upstream = Upstream::answering(OK).await;
+    let settings = Settings {
+        head_timeout: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    let gateway = Harness::with(&upstream.base_url(), settings).await;
+    let half =
+        "POST /crm/ HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhal";
+    assert_failed(&gateway.send(half).await, 408, "http_request_error");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_while_it_is_read_ahead_is_502() {
+    for (rest, reset, error) in [
+        (
+            "content-length: 100\r\n\r\nhalf",
+            false,
+            "http_response_incomplete",
+        ),
+        (
+            "content-length: 100\r\n\r\nhalf",
+            true,
+            "connection_terminated",
+        ),
+        (
+            "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            false,
+            "http_response_incomplete",
+        ),
+        (
+            "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
+            false,
+            "http_response_incomplete",
+        ),
+    ] {
+        let upstream = Upstream::scripted(move |mut peer, _| async move {
+            peer.request().await?;
+            peer.write(format!(
+                "HTTP/1.1 402 Pay Up\r\ncontent-type: application/json\r\n{rest}"
+            ))
+            .await?;
+            // The reset must not overtake what was written.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if reset { peer.reset() } else { Ok(()) }
+        })
+        .await;
+        let gateway = Harness::new(&upstream.base_url()).await;
+        assert_failed(&gateway.get("/crm/").await, 502, error);
+        assert_eq!(upstream.requests().len(), 1, "{rest}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_safe_is_never_sent_twice() {
     for (method, rest) in [
         ("POST", "Content-Length: 2\r\n\r\nhi"),

@@ -293,3 +293,41 @@ async fn an_empty_post_says_so_and_nothing_else_is_added() {
     );
     assert_eq!(upstream.request(), expected);
 }
+
+#[tokio::test]
+async fn heads_with_many_fields_pass_both_ways() {
+    let many: String = (0..300)
+        .map(|number| format!("x-{number}: v\r\n"))
+        .collect();
+    let upstream = Upstream::answering(format!(
+        "HTTP/1.1 200 OK\r\n{many}content-length: 2\r\n\r\nok"
+    ))
+    .await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    let answer = gateway
+        .send(format!(
+            "GET /crm/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{many}\r\n"
+        ))
+        .await;
+    assert_eq!(status(&answer), 200);
+    assert_eq!(fields(&answer, "x-299"), ["v"]);
+    assert_eq!(fields(&upstream.request(), "x-299"), ["v"]);
+}
+
+#[tokio::test]
+async fn a_head_without_bounds_is_refused() {
+    let upstream = Upstream::answering(OK).await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    let many: String = (0..600)
+        .map(|number| format!("x-{number}: v\r\n"))
+        .collect();
+    for extra in [many, format!("x: {}\r\n", "v".repeat(128 * 1024))] {
+        // The gateway may close before it has read all of it.
+        let mut caller = crate::support::harness::Caller::connect(gateway.address).await;
+        let request = format!("GET /crm/ HTTP/1.1\r\nHost: a\r\n{extra}\r\n");
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut caller.stream, request.as_bytes()).await;
+        let answer = caller.rest().await;
+        assert!(answer.is_empty() || status(&answer) == 431, "{answer}");
+    }
+    assert_eq!(upstream.requests(), [""; 0]);
+}
