@@ -57,6 +57,9 @@ static OWN: [Own; 8] = [
     ),
 ];
 
+/// What the names of kept headers begin with.
+const KEPT: &str = "headroom-upstream-";
+
 const LIMIT: usize = 0;
 const REMAINING: usize = 1;
 const RESET: usize = 2;
@@ -108,9 +111,12 @@ pub fn write_headers(
     style: &Style,
 ) {
     let values = values(translation, upstream_status, style);
-    // What a provider sends under the names for its own originals would stand beside them.
-    for own in &OWN {
-        headers.remove(&own.kept);
+    // What a provider sends under the names for its own originals would stand beside them. Looking at all names is cheaper
+    // than asking for eight that are hardly ever there.
+    if headers.keys().any(|name| name.as_str().starts_with(KEPT)) {
+        for own in &OWN {
+            headers.remove(&own.kept);
+        }
     }
     // Grown once, not twice on the way.
     headers.reserve(values.iter().flatten().count());

@@ -437,10 +437,19 @@ fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str>
 
 /// The value of a key in `k=v; k=v` or `k=v, k=v`.
 fn key_value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
-    text.split([';', ',']).find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case(key)
-            .then(|| value.trim().trim_matches('"'))
-    })
+    // By bytes: separators and keys are ASCII, and patterns of characters cost several times as much.
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = memchr::memchr2(b';', b',', rest.as_bytes()).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        rest = after.get(1..).unwrap_or_default();
+        if let Some(equals) = memchr::memchr(b'=', part.as_bytes()) {
+            let (name, value) = part.split_at(equals);
+            if name.trim_ascii().eq_ignore_ascii_case(key) {
+                let value = value.get(1..).unwrap_or_default();
+                return Some(value.trim_ascii().trim_matches('"'));
+            }
+        }
+    }
+    None
 }
