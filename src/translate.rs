@@ -138,9 +138,7 @@ pub fn translate(
     states.resolve_resets(adapter, terms, wait, now);
     out.limits = states.limits;
     out.binding = binding(&out.limits);
-    // A 429 that asks for no wait at all would be tried again at once, for ever.
-    let least = u64::from(answer.status == StatusCode::TOO_MANY_REQUESTS);
-    out.retry_after = told.map(|secs| secs.max(least));
+    out.retry_after = told;
     if out.exhausted {
         let reset = out
             .binding_limit()
@@ -148,13 +146,16 @@ pub fn translate(
             .and_then(|limit| limit.reset);
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             // The provider's own 429 with the provider's own time to wait: its word stands.
-            out.retry_after = told.or(reset).or(fallback).map(|secs| secs.max(1));
+            out.retry_after = told.or(reset).or(fallback);
         } else {
             out.status = Some(StatusCode::TOO_MANY_REQUESTS);
             // Nobody knows how long: a second is the shortest wait there is.
-            let secs = told.max(reset).or(fallback).unwrap_or(1);
-            out.retry_after = Some(secs.max(1));
+            out.retry_after = told.max(reset).or(fallback).or(Some(1));
         }
+    }
+    if out.status.unwrap_or(answer.status) == StatusCode::TOO_MANY_REQUESTS {
+        // A 429 that asks for no wait at all would be tried again at once, for ever.
+        out.retry_after = out.retry_after.map(|secs| secs.max(1));
     }
     out
 }

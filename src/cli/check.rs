@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::mounts::Process;
+use super::mounts::{Process, folders_of};
 use super::{Failure, colour_on, files, print};
 use crate::adapter::catalog::Catalog;
 use crate::adapter::parse::parse;
@@ -113,8 +113,8 @@ fn check(path: &Path, source: &str) -> Result<Result<(), Mistakes>, Failure> {
     let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let (config, mut mistakes) = config::parse(source, &Process { base: &base });
     let mut catalog = Catalog::default();
-    for folder in &config.providers {
-        for (id, path) in files::adapters_in(&base.join(folder))? {
+    for folder in folders_of(&config, &base) {
+        for (id, path) in files::adapters_in(&folder)? {
             // The mistakes of these files are told when they are checked themselves.
             let _ = catalog.add(&id, &files::read(&path)?);
         }

@@ -62,11 +62,7 @@ impl Loaded {
         let shown = path.display().to_string();
         let (config, mut mistakes) = config::parse(&source, &Process { base: &base });
         // The command line's folders go last, and so before those of the file.
-        let mut all: Vec<PathBuf> = config
-            .providers
-            .iter()
-            .map(|folder| base.join(folder))
-            .collect();
+        let mut all = folders_of(&config, &base);
         all.extend_from_slice(folders);
         let catalog = files::catalog(&all, &mut hasher)?;
         mistakes.append(config.check(&catalog));
@@ -92,8 +88,7 @@ impl Loaded {
 
     /// The folders of adapters that the configuration names.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let named = self.config.providers.iter();
-        named.map(|folder| self.base.join(folder)).collect()
+        folders_of(&self.config, &self.base)
     }
 
     /// The certificate authorities of the flag and of the configuration.
@@ -126,6 +121,12 @@ impl Loaded {
         }
         Ok(roots)
     }
+}
+
+/// The folders of adapters that a configuration in the folder `base` names.
+pub(super) fn folders_of(config: &Config, base: &Path) -> Vec<PathBuf> {
+    let named = config.providers.iter();
+    named.map(|folder| base.join(folder)).collect()
 }
 
 /// Sizes and times of all files that are read: cheap to look at, and different when one of them was written. Folders are

@@ -118,16 +118,8 @@ pub fn write(scene: &Scene<'_>, states: &[State], frame: &Frame) -> Native {
                 state,
                 window: window::length_secs(policy, scene.zone, scene.now),
             };
-            match pen.spell(reading) {
-                Ok(Some((header, piece, quantities))) => writings.push(Writing {
-                    policy: Some(state.policy),
-                    reading,
-                    header,
-                    piece,
-                    quantities,
-                    dropped: false,
-                }),
-                Ok(None) => {}
+            match Writing::new(&pen, Some(state.policy), reading) {
+                Ok(writing) => writings.extend(writing),
                 Err(reason) => {
                     native.left_out.insert(format!("{}: {reason}", policy.name));
                 }
@@ -158,6 +150,25 @@ struct Writing<'a> {
     quantities: Vec<Quantity>,
     /// Its condition does not hold in the answer that came out.
     dropped: bool,
+}
+
+impl<'a> Writing<'a> {
+    /// What the pen makes of a reading; `None` where the state has nothing to tell.
+    fn new(
+        pen: &Pen<'a, '_>,
+        policy: Option<usize>,
+        reading: &'a Reading,
+    ) -> Result<Option<Self>, String> {
+        let spelled = pen.spell(reading)?;
+        Ok(spelled.map(|(header, piece, quantities)| Self {
+            policy,
+            reading,
+            header,
+            piece,
+            quantities,
+            dropped: false,
+        }))
+    }
 }
 
 /// Puts the writings together. Those whose condition does not hold in the result are dropped, and as that may free the
@@ -316,16 +327,8 @@ fn write_wait<'a>(
             state: &state,
             window: None,
         };
-        match pen.spell(reading) {
-            Ok(Some((header, piece, quantities))) => writings.push(Writing {
-                policy: None,
-                reading,
-                header,
-                piece,
-                quantities,
-                dropped: false,
-            }),
-            Ok(None) => {}
+        match Writing::new(&pen, None, reading) {
+            Ok(writing) => writings.extend(writing),
             Err(reason) => {
                 left_out.insert(format!("retry_after: {reason}"));
             }
