@@ -48,6 +48,7 @@ pub mod document;
 pub mod emit;
 pub mod form;
 pub mod gateway;
+pub mod ledger;
 pub mod origin;
 pub mod quota;
 pub mod recording;

@@ -82,6 +82,17 @@ impl fmt::Display for Source {
     }
 }
 
+/// What is done about a limit (contract, section 7: `mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Count and tell, never refuse.
+    Observe,
+    /// Refuse what would exceed it.
+    Enforce,
+    /// Hold what would exceed it until it fits.
+    Wait,
+}
+
 /// The state of one policy at one moment. Unknown numbers are `None`: nothing is invented.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceLimit {

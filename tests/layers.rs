@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rewrite", &[]),
     ("recording", &[]),
     ("origin", &[]),
+    ("ledger", &["quota", "adapter", "translate"]),
     ("clock", &[]),
     (
         "config",

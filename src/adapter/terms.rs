@@ -14,6 +14,8 @@ pub struct Terms {
     pub(crate) documented: Vec<Option<u64>>,
     /// For each policy of the adapter, the quota that the user has set.
     pub(crate) own: Vec<Option<u64>>,
+    /// For each policy of the adapter, whether its documented quota is that of a configured plan.
+    pub(crate) by_plan: Vec<bool>,
     /// The account's zone.
     pub(crate) zone: Option<TimeZone>,
 }
@@ -65,9 +67,23 @@ impl Terms {
                     }),
             };
             terms.documented.push(documented);
+            let by_plan = plan.is_some() && matches!(policy.quota, Quota::ByPlan(_));
+            terms.by_plan.push(by_plan && documented.is_some());
             terms.own.push(overrides.get(&*policy.name).copied());
         }
         Ok(terms)
+    }
+
+    /// The user has set the policy's quota.
+    #[must_use]
+    pub fn is_own(&self, policy: usize) -> bool {
+        self.own.get(policy).copied().flatten().is_some()
+    }
+
+    /// The policy's quota is the documented one of the plan that the user configured.
+    #[must_use]
+    pub fn is_by_plan(&self, policy: usize) -> bool {
+        self.by_plan.get(policy).copied().unwrap_or_default()
     }
 
     /// What is known of a policy's quota without the provider's word: the user's own, else the documented one.

@@ -1,0 +1,215 @@
+//! Who used how much of one budget, and what is left for whom: shares, a reserve, caps.
+
+use super::{Meter, Until};
+use crate::ledger::rule::{Motion, Rule, Shares};
+use crate::ledger::time::{Nanos, Now, Steady};
+
+/// Others, who do not come through headroom.
+pub const NOBODY: u64 = 0;
+
+/// Callers beyond those that are remembered one by one.
+pub(super) const REST: u64 = u64::MAX;
+
+/// Callers of one window that are remembered one by one.
+const MOST_USERS: usize = 32;
+
+/// Parts are in millionths.
+const WHOLE: u128 = 1_000_000;
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// A number that stands for it: a consumer's, or a hash of its credential. Never [`NOBODY`].
+    pub id: u64,
+    /// It is worth telling it from others.
+    pub is_named: bool,
+}
+
+/// What one caller used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    /// The caller.
+    pub who: u64,
+    /// Units of this window.
+    pub used: u64,
+    /// When it last used something, on the steady clock; 0: not known.
+    pub(super) last: u64,
+}
+
+/// The callers of one window.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Who {
+    users: Vec<Use>,
+}
+
+impl Who {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Use> + '_ {
+        self.users.iter().copied().filter(|user| user.used > 0)
+    }
+
+    pub(super) fn add(&mut self, who: u64, cost: u64, now: u64, shares: &Shares) {
+        let has_rights = |who: u64| {
+            let holds = |parts: &[(u64, u64)]| parts.iter().any(|(holder, _)| *holder == who);
+            holds(&shares.sure) || holds(&shares.caps) || shares.reserved_for.contains(&who)
+        };
+        let known = self.users.iter().any(|user| user.who == who);
+        if !known && self.users.len() >= MOST_USERS {
+            // Those who used all back make room.
+            self.users
+                .retain(|user| user.used > 0 || has_rights(user.who));
+        }
+        let who = if known || self.users.len() < MOST_USERS || has_rights(who) {
+            who
+        } else {
+            REST
+        };
+        match self.users.iter_mut().find(|user| user.who == who) {
+            Some(user) => {
+                user.used = user.used.saturating_add(cost);
+                user.last = now;
+            }
+            None => self.users.push(Use {
+                who,
+                used: cost,
+                last: now,
+            }),
+        }
+    }
+
+    pub(super) fn give_back(&mut self, who: u64, cost: u64) {
+        let known = self.users.iter().any(|user| user.who == who);
+        let who = if known { who } else { REST };
+        if let Some(user) = self.users.iter_mut().find(|user| user.who == who) {
+            user.used = user.used.saturating_sub(cost);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.users.clear();
+    }
+
+    pub(super) fn restore(&mut self, who: u64, used: u64) {
+        let last = 0;
+        self.users.push(Use { who, used, last });
+    }
+
+    fn of(&self, who: u64) -> (u64, u64) {
+        let user = self.users.iter().find(|user| user.who == who);
+        user.map_or((0, 0), |user| (user.used, user.last))
+    }
+}
+
+impl Meter {
+    /// Until when the caller may not have so much, because it has a cap or what is left belongs to others.
+    ///
+    /// A share is what its holder is sure of. What it does not use is lent: of a window that ends at once, as much as the
+    /// part of the window that is over; of one that moves, all of it after a whole window without a call.
+    pub(super) fn claim(&self, rule: &Rule, cost: u64, caller: u64, now: Now) -> Option<Until> {
+        let shares = &*rule.shares;
+        let empty = Who::default();
+        let extra = self.extra.as_deref();
+        let who = extra.map_or(&empty, |extra| &extra.who);
+        let (own, _) = who.of(caller);
+        let cap = shares.caps.iter().find(|(holder, _)| *holder == caller);
+        if let Some((_, cap)) = cap
+            && own.saturating_add(cost) > *cap
+        {
+            return Some(if cost > *cap {
+                Until::Never
+            } else {
+                self.next_turn(rule, now)
+            });
+        }
+        let (limit, _) = self.quota(rule)?;
+        let left = limit.saturating_sub(self.amount(rule, limit, now));
+        let since = extra.map_or(0, |extra| extra.who_since);
+        let mut kept = 0_u64;
+        for (holder, part) in &shares.sure {
+            let (used, last) = who.of(*holder);
+            let sure = part_of(limit, *part);
+            if *holder == caller {
+                if used.saturating_add(cost) <= sure && cost <= left {
+                    return None;
+                }
+                continue;
+            }
+            let lent_until = self.still_kept(rule, sure, last.max(since), now);
+            kept = kept.saturating_add(sure.saturating_sub(used).min(lent_until));
+        }
+        if !shares.reserved_for.contains(&caller) {
+            let used: u64 = shares
+                .reserved_for
+                .iter()
+                .map(|holder| who.of(*holder).0)
+                .sum();
+            kept = kept.saturating_add(part_of(limit, shares.reserve).saturating_sub(used));
+        }
+        if left >= kept.saturating_add(cost) || left < cost {
+            // What is simply used up is the quota's own obstacle.
+            return None;
+        }
+        Some(self.next_lent(rule, limit, now))
+    }
+
+    /// How much of a share is kept for its holder.
+    fn still_kept(&self, rule: &Rule, sure: u64, last: u64, now: Now) -> u64 {
+        match self.time_left(rule, now) {
+            Some((left, whole)) => {
+                let kept = u128::from(sure) * u128::from(left.0);
+                u64::try_from(kept.div_ceil(u128::from(whole.0.max(1)))).unwrap_or(sure)
+            }
+            None => {
+                let length = self.whole(rule);
+                let idle = last != 0 && now.steady.since(Steady(last)) >= length;
+                if idle { 0 } else { sure }
+            }
+        }
+    }
+
+    /// Of a window that ends at once: the time that is left, and its length.
+    fn time_left(&self, rule: &Rule, now: Now) -> Option<(Nanos, Nanos)> {
+        let whole = self.whole(rule);
+        let left = match &rule.motion {
+            Motion::Fixed(_) | Motion::Aligned { .. } if self.ends == 0 => whole,
+            Motion::Fixed(_) => Steady(self.ends).since(now.steady),
+            Motion::Aligned { .. } => now.steady_at(super::signed(self.ends)).since(now.steady),
+            _ => return None,
+        };
+        Some((left.min(whole), whole))
+    }
+
+    /// The length of the window.
+    fn whole(&self, rule: &Rule) -> Nanos {
+        match &rule.motion {
+            Motion::Bucket { .. } => {
+                let limit = self.quota(rule).map_or(1, |(limit, _)| limit);
+                self.unit_for(rule, limit).times(limit)
+            }
+            Motion::Rolling(length) => *length,
+            _ => Nanos::from_secs(rule.window_secs.unwrap_or(3_600)),
+        }
+    }
+
+    /// When one more unit will have been lent, or come back.
+    fn next_lent(&self, rule: &Rule, limit: u64, now: Now) -> Until {
+        match self.time_left(rule, now) {
+            Some((left, whole)) => {
+                let step = Nanos(whole.0 / limit.max(1)).max(Nanos::from_millis(1));
+                Until::At(now.steady.after(step.min(left)))
+            }
+            None => self.next_turn(rule, now),
+        }
+    }
+
+    /// When quota comes back.
+    fn next_turn(&self, rule: &Rule, now: Now) -> Until {
+        let limit = self.quota(rule).map(|(limit, _)| limit);
+        self.reset(rule, limit, now).map_or(Until::Released, |at| {
+            Until::At(at.max(now.steady.after(Nanos::from_millis(1))))
+        })
+    }
+}
+
+fn part_of(limit: u64, part: u64) -> u64 {
+    u64::try_from(u128::from(limit) * u128::from(part) / WHOLE).unwrap_or(u64::MAX)
+}

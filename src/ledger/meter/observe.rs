@@ -1,0 +1,264 @@
+//! What the provider says corrects the count.
+//!
+//! An answer was made somewhere between its call and now. It knows nothing of calls that were let through after its own, so
+//! these are taken off what it says is left. It may also not know of earlier calls that are still on their way: if it says
+//! that more is left than the meter believes, so much of the difference as is in flight is not believed yet. An answer that
+//! arrives after that of a later call can only lower what is left; one that speaks of a window that is over says nothing.
+
+use super::{Meter, NONE, signed};
+use crate::ledger::rule::{Motion, Rule};
+use crate::ledger::time::{Nanos, Now, Steady};
+
+/// Resets are told in whole seconds and take a moment to arrive.
+const TOLERANCE: Nanos = Nanos::from_secs(2);
+
+/// The first and the longest wait after a refusal that did not say how long.
+const FIRST_WAIT: Nanos = Nanos::from_secs(1);
+const LONGEST_WAIT: Nanos = Nanos::from_secs(64);
+
+/// The longest that a provider's word stops a connection without asking it again.
+const LONGEST_HOLD: Nanos = Nanos::from_secs(32 * 86_400);
+
+/// Where a call stands among all calls of its meter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// What was let through up to it, itself included.
+    pub(super) after: u64,
+    /// Its number.
+    pub(super) call: u32,
+    /// The window in which it was let through.
+    pub(super) window: u32,
+    /// When.
+    pub(super) at: Steady,
+}
+
+/// What an answer tells of one policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The quota.
+    pub limit: Option<u64>,
+    /// What is left.
+    pub remaining: Option<u64>,
+    /// Seconds until quota comes back, where the provider says so itself.
+    pub reset_secs: Option<u64>,
+    /// What the call cost, where the provider says so.
+    pub cost: Option<u64>,
+}
+
+/// The provider refused a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// Seconds to wait, where the provider says so.
+    pub wait_secs: Option<u64>,
+    /// A random number, for a wait of our own.
+    pub random: u64,
+}
+
+impl Meter {
+    /// What an answer says of this policy. The call is still in flight: [`Meter::finish`] comes after.
+    pub fn observe(&mut self, rule: &Rule, told: &Told, cost: u64, mark: Mark, now: Now) {
+        self.settle(rule, now);
+        let later = self.admitted.wrapping_sub(mark.after);
+        let is_newest = mark.call.wrapping_sub(self.newest) <= u32::MAX / 2;
+        let Some(is_newer_window) = self.align(rule, told, mark, is_newest, now) else {
+            return;
+        };
+        let newest = is_newest || is_newer_window;
+        if let Some(limit) = told.limit.filter(|_| newest) {
+            self.limit = limit;
+        }
+        let Some(told_left) = told.remaining else {
+            return;
+        };
+        self.told = true;
+        let limit = self.limit;
+        let before = if limit != NONE {
+            Some(limit.saturating_sub(self.amount(rule, limit, now)))
+        } else {
+            (self.cap != NONE).then(|| self.cap.saturating_sub(self.used))
+        };
+        let mut left = told_left.saturating_sub(later);
+        if newest {
+            self.newest = mark.call;
+            let earlier = self.in_flight().saturating_sub(later).saturating_sub(cost);
+            if let Some(before) = before.filter(|before| *before < left && !is_newer_window) {
+                left -= (left - before).min(earlier);
+            }
+        } else {
+            left = before.map_or(left, |before| before.min(told_left));
+        }
+        if limit == NONE {
+            self.cap = self.used.saturating_add(left);
+            self.cap_ends = self.end_of_word(rule, told, now);
+        } else {
+            self.cap = NONE;
+            self.set_used(rule, limit.saturating_sub(left), told, now);
+        }
+        if left > 0 && newest && self.hold <= now.steady.0 && !self.probing {
+            self.hold = 0;
+            self.tries = 0;
+        }
+    }
+
+    /// The provider refused the call: nothing goes until then. One call will find out whether it is open again.
+    pub fn refused(&mut self, rule: &Rule, refusal: &Refusal, now: Now) {
+        let wait = match refusal.wait_secs.filter(|secs| *secs > 0) {
+            Some(secs) => Nanos::from_secs(secs),
+            None => {
+                // Full jitter: anything up to twice the last one's bound.
+                let bound = FIRST_WAIT
+                    .times(1 << self.tries.min(10))
+                    .min(LONGEST_WAIT)
+                    .0;
+                self.tries = self.tries.saturating_add(1);
+                Nanos(1 + refusal.random % bound)
+            }
+        };
+        let wait = wait.max(rule.penalty.unwrap_or_default()).min(LONGEST_HOLD);
+        self.hold = self.hold.max(now.steady.after(wait).0);
+    }
+
+    /// The provider let a call through: it is open.
+    pub const fn opened(&mut self, probe: bool) {
+        if probe {
+            self.hold = 0;
+            self.tries = 0;
+        }
+    }
+
+    /// The answer is there, or the call is given up.
+    pub const fn finish(&mut self, cost: u64, probe: bool) {
+        self.answered = self.answered.wrapping_add(cost);
+        if probe {
+            self.probing = false;
+        }
+    }
+
+    /// What a call cost was told afterwards.
+    pub fn charge(&mut self, rule: &Rule, told: u64, counted: u64) {
+        if told > counted && !matches!(rule.motion, Motion::InFlight(_) | Motion::Bucket { .. }) {
+            self.used = self.used.saturating_add(told - counted);
+        }
+    }
+
+    /// Puts the window where the provider says it is. `None`: it speaks of a window that is over. `Some(true)`: of a later
+    /// one than the meter knew.
+    fn align(
+        &mut self,
+        rule: &Rule,
+        told: &Told,
+        mark: Mark,
+        is_newest: bool,
+        now: Now,
+    ) -> Option<bool> {
+        let same_window = mark.window == self.turns;
+        match &rule.motion {
+            Motion::Fixed(_) | Motion::Aligned { .. } => {}
+            // A call that took longer than the window may have been counted before it.
+            Motion::Rolling(length) => {
+                let took = now.steady.since(mark.at);
+                return (is_newest && took <= *length).then_some(false);
+            }
+            Motion::Bucket { .. } | Motion::InFlight(_) => return is_newest.then_some(false),
+        }
+        let Some(length) = told.reset_secs.map(Nanos::from_secs) else {
+            return same_window.then_some(false);
+        };
+        // The provider wrote this at some moment between the call and now.
+        let (first, last) = (mark.at.after(length), now.steady.after(length));
+        if !same_window && first <= now.steady {
+            return None;
+        }
+        let known = match &rule.motion {
+            _ if self.ends == 0 => None,
+            Motion::Aligned { .. } => Some(now.steady_at(signed(self.ends))),
+            _ => Some(Steady(self.ends)),
+        };
+        let Some(known) = known else {
+            self.set_end(rule, last, now);
+            return Some(false);
+        };
+        if first <= known.after(TOLERANCE) && known <= last.after(TOLERANCE) {
+            // The same window. The later end of the two: no call is too early. Of the calendar, the calendar's.
+            if matches!(rule.motion, Motion::Fixed(_)) && is_newest {
+                let told_before = self.told;
+                let end = if told_before { known } else { last };
+                self.set_end(rule, end.max(last.min(known.after(TOLERANCE))), now);
+            }
+            return Some(false);
+        }
+        if first > known {
+            let is_newer = self.told;
+            if is_newer {
+                self.turn();
+            }
+            self.set_end(rule, last, now);
+            return Some(is_newer);
+        }
+        // It ends before the meter thought: the provider's window began earlier, unless this answer is an old one.
+        if !same_window || (self.told && !is_newest) {
+            return None;
+        }
+        self.set_end(rule, last, now);
+        Some(false)
+    }
+
+    fn set_end(&mut self, rule: &Rule, end: Steady, now: Now) {
+        self.ends = match &rule.motion {
+            Motion::Aligned { .. } => u64::try_from(now.wall_at(end)).unwrap_or(0),
+            _ => end.0,
+        };
+    }
+
+    /// Until when it is good that so much is left of an unknown limit; 0: nobody knows.
+    fn end_of_word(&self, rule: &Rule, told: &Told, now: Now) -> u64 {
+        let told = told
+            .reset_secs
+            .map(|secs| now.steady.after(Nanos::from_secs(secs)).0);
+        match &rule.motion {
+            Motion::Fixed(_) if self.ends != 0 => self.ends,
+            Motion::Aligned { .. } if self.ends != 0 => now.steady_at(signed(self.ends)).0,
+            Motion::Rolling(length) if *length <= Nanos::from_secs(60) => {
+                told.unwrap_or(now.steady.after(*length).0)
+            }
+            _ => told.unwrap_or(0),
+        }
+    }
+
+    fn set_used(&mut self, rule: &Rule, used: u64, told: &Told, now: Now) {
+        match &rule.motion {
+            Motion::Fixed(_) | Motion::Aligned { .. } => {
+                if self.ends == 0 {
+                    self.ends = super::end_of_window(rule, now).unwrap_or(0);
+                }
+                self.used = used;
+            }
+            Motion::Rolling(length) => {
+                let extra = self.extra.get_or_insert_default();
+                let known = extra.log.sum();
+                if used > known {
+                    // Where the provider says when quota comes back, what others used comes back then.
+                    let at = match told.reset_secs {
+                        Some(secs) => {
+                            now.steady
+                                .after(Nanos::from_secs(secs))
+                                .since(Steady(length.0))
+                                .0
+                        }
+                        None => now.steady.0,
+                    };
+                    extra.log.add_others(at.min(now.steady.0), used - known);
+                } else {
+                    extra.log.remove_oldest(known - used, &mut extra.who);
+                }
+                self.used = extra.log.sum();
+                self.own = extra.log.own();
+            }
+            Motion::Bucket { .. } => {
+                self.ends = now.steady.after(self.unit(rule).times(used)).0;
+            }
+            // What is in flight is known better here.
+            Motion::InFlight(_) => {}
+        }
+    }
+}

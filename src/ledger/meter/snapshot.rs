@@ -1,0 +1,157 @@
+//! A meter as it is stored: on the wall clock, because the steady one begins anew with each process.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Extra, Meter, NONE, wall};
+use crate::ledger::rule::{Motion, Rule};
+use crate::ledger::time::{Nanos, Now, Steady};
+
+/// What is stored of a meter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    used: u64,
+    own: u64,
+    ends_ms: i64,
+    limit: Option<u64>,
+    cap: Option<u64>,
+    cap_ends_ms: i64,
+    hold_ms: i64,
+    tries: u8,
+    told: bool,
+    /// Of a rolling window: when, how much, by whom.
+    log: Vec<(i64, u64, u64)>,
+    who: Vec<(u64, u64)>,
+    /// When it was made.
+    made_ms: i64,
+}
+
+impl Meter {
+    /// What is stored, and how much is counted ahead with it: until `reserved` is used up, nothing need be stored again.
+    #[must_use]
+    pub fn snapshot(&mut self, rule: &Rule, now: Now) -> Snapshot {
+        self.settle(rule, now);
+        let at = |steady: u64| {
+            if steady == 0 {
+                0
+            } else {
+                now.wall_at(Steady(steady))
+            }
+        };
+        let extra = self.extra.as_deref();
+        Snapshot {
+            used: self.used,
+            own: self.own,
+            ends_ms: match &rule.motion {
+                Motion::Aligned { .. } => super::signed(self.ends),
+                _ => at(self.ends),
+            },
+            limit: (self.limit != NONE).then_some(self.limit),
+            cap: (self.cap != NONE).then_some(self.cap),
+            cap_ends_ms: at(self.cap_ends),
+            hold_ms: at(self.hold),
+            tries: self.tries,
+            told: self.told,
+            log: extra.map_or_else(Vec::new, |extra| {
+                let entries = extra.log.entries();
+                let past = |at: u64| {
+                    let ago = now.steady.since(Steady(at)).0 / 1_000_000;
+                    now.wall_ms
+                        .saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX))
+                };
+                entries
+                    .map(|entry| (past(entry.at), entry.cost, entry.who))
+                    .collect()
+            }),
+            who: self.users().map(|user| (user.who, user.used)).collect(),
+            made_ms: now.wall_ms,
+        }
+    }
+
+    /// A stored meter. `ahead` was counted ahead when it was stored: it may have been used before the process died.
+    #[must_use]
+    pub fn restore(rule: &Rule, snapshot: &Snapshot, ahead: u64, now: Now) -> Self {
+        let mut meter = Self {
+            limit: snapshot.limit.unwrap_or(NONE),
+            tries: snapshot.tries,
+            hold: soon(snapshot.hold_ms, Nanos::from_secs(32 * 86_400), now),
+            ..Self::default()
+        };
+        let longest = Nanos::from_secs(rule.window_secs.unwrap_or(32 * 86_400));
+        match &rule.motion {
+            Motion::InFlight(_) => return meter,
+            // A window that is over takes everything with it: what was counted ahead was counted for it.
+            Motion::Aligned { .. } => {
+                meter.ends = u64::try_from(snapshot.ends_ms).unwrap_or(0);
+                if meter.ends != 0 && meter.ends <= wall(now) {
+                    meter.ends = 0;
+                    return meter;
+                }
+            }
+            Motion::Fixed(_) => {
+                meter.ends = soon(snapshot.ends_ms, longest, now);
+                if snapshot.ends_ms != 0 && meter.ends == 0 {
+                    return meter;
+                }
+            }
+            Motion::Rolling(length) => {
+                let extra = meter.extra.insert(Box::<Extra>::default());
+                for (at, cost, who) in &snapshot.log {
+                    let ago = now.wall_ms.saturating_sub(*at).max(0);
+                    let ago = Nanos::from_millis(u64::try_from(ago).unwrap_or(0));
+                    if ago < *length {
+                        let at = now.steady.0.saturating_sub(ago.0);
+                        if *who == super::NOBODY {
+                            extra.log.add_others(at, *cost);
+                        } else {
+                            extra.log.add(at, *cost, *who, *length, Some(0));
+                        }
+                    }
+                }
+                meter.used = extra.log.sum();
+                meter.own = extra.log.own();
+            }
+            Motion::Bucket { .. } => {
+                meter.ends = soon(snapshot.ends_ms, Nanos(u64::MAX), now);
+            }
+        }
+        if !matches!(rule.motion, Motion::Rolling(_) | Motion::Bucket { .. }) {
+            meter.used = snapshot.used;
+            meter.own = snapshot.own;
+        }
+        meter.told = snapshot.told;
+        if let Some(cap) = snapshot.cap {
+            meter.cap_ends = soon(snapshot.cap_ends_ms, Nanos::from_secs(32 * 86_400), now);
+            if meter.cap_ends != 0 {
+                meter.cap = cap;
+            }
+        }
+        if !snapshot.who.is_empty() {
+            let extra = meter.extra.get_or_insert_default();
+            for (who, used) in &snapshot.who {
+                extra.who.restore(*who, *used);
+            }
+        }
+        if ahead > 0 {
+            meter.count_ahead(rule, ahead, now);
+        }
+        meter
+    }
+
+    /// What may have been used without being stored.
+    fn count_ahead(&mut self, rule: &Rule, ahead: u64, now: Now) {
+        let caller = super::Caller {
+            id: super::claims::REST,
+            is_named: false,
+        };
+        self.add(rule, ahead, caller, now);
+    }
+}
+
+/// A stored moment on this process's steady clock; 0 when it is over. No window is longer than `longest`: where a clock that
+/// was set back says so, it is that long.
+fn soon(ms: i64, longest: Nanos, now: Now) -> u64 {
+    if ms <= now.wall_ms {
+        return 0;
+    }
+    now.steady_at(ms).min(now.steady.after(longest)).0
+}

@@ -1,0 +1,236 @@
+//! What a meter is held to: one policy on the terms of one connection, compiled once.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::time::Nanos;
+use crate::adapter::reading::Quantity;
+use crate::adapter::terms::Terms;
+use crate::adapter::{Policy, WindowKind, WindowLength};
+use crate::quota::{Mode, Unit};
+use crate::translate::window;
+
+/// A policy, as a connection is held to it.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// What it counts.
+    pub unit: Unit,
+    /// How quota comes back.
+    pub motion: Motion,
+    /// The quota that is known without the provider's word.
+    pub quota: Option<u64>,
+    /// Why that quota is believed.
+    pub basis: Basis,
+    /// What the user wants done about it; `None`: the default for where the limit comes from.
+    pub mode: Option<Mode>,
+    /// The provider lets callers exceed it: only its refusals are taken seriously.
+    pub soft: bool,
+    /// Whether a call that the provider refused uses quota. Not documented: it may.
+    pub rejected_counts: Option<bool>,
+    /// How long the provider blocks after a violation.
+    pub penalty: Option<Nanos>,
+    /// Length of the window in seconds, as it is told.
+    pub window_secs: Option<u64>,
+    /// Calls are spread over the window.
+    pub pace: bool,
+    /// Something about the window is not documented, so times are estimates.
+    pub estimated: bool,
+    /// The most that is counted ahead in the store, so that a crash never loses a count.
+    pub block: u64,
+    /// Who may have how much.
+    pub shares: Arc<Shares>,
+}
+
+/// Why a quota is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The provider documents it for everyone.
+    Documented,
+    /// The provider documents it for the plan that the user configured.
+    Plan,
+    /// The user configured it.
+    Configured,
+}
+
+/// How quota comes back.
+#[derive(Debug, Clone)]
+pub enum Motion {
+    /// All at once, so long after the first request; `None`: only the provider knows how long.
+    Fixed(Option<Nanos>),
+    /// All at once, when the clock says so.
+    Aligned {
+        /// From one boundary to the next.
+        length: WindowLength,
+        /// Whose clock.
+        zone: TimeZone,
+    },
+    /// Each request's own, so long after it.
+    Rolling(Nanos),
+    /// One unit after the other.
+    Bucket {
+        /// The time that one unit takes, where the provider says so.
+        unit: Option<Nanos>,
+        /// Else the whole limit comes back in this time.
+        whole: Nanos,
+    },
+    /// With the end of the request. Only requests that have run for so long count.
+    InFlight(Nanos),
+}
+
+/// Who may have how much of a quota. Parts are in millionths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// The part that each of these callers is sure of.
+    pub sure: Vec<(u64, u64)>,
+    /// The part that only some may touch.
+    pub reserve: u64,
+    /// These.
+    pub reserved_for: Vec<u64>,
+    /// The most that each of these callers may use, in units.
+    pub caps: Vec<(u64, u64)>,
+}
+
+impl Shares {
+    /// Nobody has more rights than others.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sure.is_empty() && self.reserve == 0 && self.caps.is_empty()
+    }
+}
+
+/// What a connection wants beyond its terms.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// What is done about the limits.
+    pub mode: Option<Mode>,
+    /// Calls are spread over the window.
+    pub pace: bool,
+    /// The most that is counted ahead in the store.
+    pub block: u64,
+    /// Who may have how much.
+    pub shares: Arc<Shares>,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            mode: None,
+            pace: false,
+            block: 64,
+            shares: Arc::default(),
+        }
+    }
+}
+
+impl Rule {
+    /// The policy (the `index`-th of its adapter) on these terms.
+    #[must_use]
+    pub fn new(policy: &Policy, index: usize, terms: &Terms, wishes: &Wishes) -> Self {
+        let account = terms.zone.as_ref();
+        let zone = window::zone(policy, account);
+        let nominal = match policy.window {
+            Some(WindowLength::Seconds(secs)) => Some(secs),
+            Some(WindowLength::Day) => Some(86_400),
+            Some(WindowLength::Week) => Some(604_800),
+            // The longest: quota never comes back before it does.
+            Some(WindowLength::Month) => Some(2_678_400),
+            None => None,
+        };
+        let length = nominal.map(Nanos::from_secs);
+        let calendar = matches!(
+            policy.window,
+            Some(WindowLength::Day | WindowLength::Week | WindowLength::Month)
+        );
+        let aligned = |length| Motion::Aligned {
+            length,
+            zone: zone.clone().unwrap_or(TimeZone::UTC),
+        };
+        let motion = match (policy.kind, policy.window) {
+            (Some(WindowKind::Concurrent), _) => {
+                Motion::InFlight(Nanos::from_secs(policy.slower_than_secs.unwrap_or(0)))
+            }
+            (Some(WindowKind::Bucket), _) => {
+                let unit = policy.refill.and_then(unit_of);
+                match (unit, length) {
+                    (None, None) => Motion::Fixed(None),
+                    (unit, whole) => Motion::Bucket {
+                        unit,
+                        whole: whole.unwrap_or_default(),
+                    },
+                }
+            }
+            (Some(WindowKind::Rolling), _) => length.map_or(Motion::Fixed(None), Motion::Rolling),
+            (Some(WindowKind::Clock | WindowKind::Lazy), Some(window)) => aligned(window),
+            // A calendar day, week or month cannot begin with a request.
+            (None, Some(window)) if calendar => aligned(window),
+            // Nobody says how it moves, and no answer tells when it ends. A rolling window never lets more through than
+            // any other of its length would.
+            (None, Some(_)) if !tells_reset(policy) => {
+                length.map_or(Motion::Fixed(None), Motion::Rolling)
+            }
+            _ => Motion::Fixed(length),
+        };
+        let basis = if terms.is_own(index) {
+            Basis::Configured
+        } else if terms.is_by_plan(index) {
+            Basis::Plan
+        } else {
+            Basis::Documented
+        };
+        let estimated = basis == Basis::Documented
+            || (policy.kind.is_none() && policy.window.is_some() && !calendar)
+            || (matches!(motion, Motion::Aligned { .. }) && zone.is_none());
+        Self {
+            policy: Arc::clone(&policy.name),
+            unit: policy.unit.clone(),
+            motion,
+            quota: terms.quota(index),
+            basis,
+            mode: wishes.mode,
+            soft: policy.soft,
+            rejected_counts: policy.rejected_counts,
+            penalty: policy.penalty_secs.map(Nanos::from_secs),
+            window_secs: nominal.filter(|_| policy.kind != Some(WindowKind::Concurrent)),
+            pace: wishes.pace,
+            estimated,
+            block: wishes.block.max(1),
+            shares: Arc::clone(&wishes.shares),
+        }
+    }
+
+    /// What has to survive a restart: a minute is shorter than any outage that is worth the writing.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        match &self.motion {
+            Motion::InFlight(_) => false,
+            Motion::Bucket { unit, whole } => {
+                let full = unit.map_or(*whole, |unit| unit.times(self.quota.unwrap_or(1)));
+                full > Nanos::from_secs(60)
+            }
+            _ => self.window_secs.is_none_or(|secs| secs > 60),
+        }
+    }
+}
+
+/// Some answer tells when the window ends.
+fn tells_reset(policy: &Policy) -> bool {
+    policy
+        .readings
+        .iter()
+        .any(|reading| reading.extract.quantities().contains(&Quantity::Reset))
+}
+
+/// The time that a bucket needs for one unit, rounded up.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the quotient is positive and bounded before it is cast"
+)]
+fn unit_of(refill: f64) -> Option<Nanos> {
+    let secs = 1.0 / refill;
+    // A year for one unit is none.
+    (refill > 0.0 && secs < 31_622_400.0).then(|| Nanos((secs * 1e9).ceil() as u64))
+}
