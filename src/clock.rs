@@ -1,7 +1,18 @@
 //! The only place that reads the clock. Everything else gets the time as an argument.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
+
+use crate::time::{Nanos, Now, Steady};
+
+/// Where the steady clock of meters begins: far enough from zero that what a store has kept of earlier processes lies before
+/// it.
+const BEGINNING: Steady = Steady(1 << 56);
+
+static STARTED: OnceLock<Instant> = OnceLock::new();
 
 /// The time of day, for what providers and people count in.
 #[must_use]
@@ -15,4 +26,21 @@ pub fn now() -> Timestamp {
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// This moment on both clocks, for meters.
+#[must_use]
+pub fn moment() -> Now {
+    let instant = monotonic();
+    let started = *STARTED.get_or_init(|| instant);
+    Now {
+        steady: BEGINNING.after(Nanos::from(instant.saturating_duration_since(started))),
+        wall_ms: now().as_millisecond(),
+    }
+}
+
+/// A random number, for spreading waits. Not for secrets.
+#[must_use]
+pub fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }

@@ -1,9 +1,442 @@
 //! Headroom's own count: a meter for each policy and partition, corrected by what providers say. No clock, no network:
 //! time and randomness are arguments.
 //!
-//! [`meter`] is the pure machine, [`rule`] what it is held to, [`time`] the two clocks. `moka` holds the meters and decides
-//! nothing.
+//! [`crate::time`] is the two clocks, [`rule`] what a meter is held to, [`meter`] the pure machine; [`cell`] decides over several
+//! meters at once, [`queue`] orders the calls that wait. A call gets a [`ticket`], which carries what it took until the last
+//! byte of its answer; [`tell`] makes limits of meters. [`store`] keeps what must survive the process.
+//!
+//! `moka` holds the meters and decides nothing: a cache that is full forgets or refuses by its own lights, and both give
+//! quota away. So it has no capacity here; [`Ledger::sweep`] takes out what nothing is lost by, and the house is full when
+//! it is full.
 
+pub mod account;
+pub mod cell;
+mod learned;
 pub mod meter;
+pub mod queue;
+pub mod report;
 pub mod rule;
-pub mod time;
+mod store;
+pub mod tell;
+pub mod ticket;
+
+pub use crate::time;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use account::Account;
+use cell::{Cell, Few, Outcome, Shared, Want, decide};
+use meter::{Caller, Cause, Meter, Obstacle, Until};
+use queue::{Order, Place};
+use ticket::Ticket;
+use time::Now;
+
+use crate::state::State;
+
+/// Meters, by key.
+type Cells = Cache<u128, Arc<Cell>, BuildHasherDefault<KeyHasher>>;
+
+/// Everything that is counted.
+pub struct Ledger {
+    cells: Cells,
+    /// Meters there are, of callers that nobody vouches for and of all others.
+    strangers: AtomicUsize,
+    residents: AtomicUsize,
+    settings: Settings,
+    /// Numbers calls that wait.
+    number: AtomicU64,
+    learned: learned::Learned,
+    names: RwLock<HashMap<u64, Arc<str>>>,
+    store: store::Store,
+}
+
+/// How large the ledger may become.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Meters of callers without a key: anybody can make up a credential.
+    pub max_strangers: usize,
+    /// Meters of all others.
+    pub max_residents: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_strangers: 100_000,
+            max_residents: 1_000_000,
+        }
+    }
+}
+
+/// What a call wants of one policy.
+pub struct Item {
+    /// The policy, as an index into the account's rules.
+    pub policy: usize,
+    /// Identifies the meter.
+    pub key: u128,
+    /// Identifies the meter that stands for all partitions which may turn out to be this one.
+    pub shared: u128,
+    /// How much.
+    pub cost: u64,
+}
+
+/// A call that asks to go.
+pub struct Demand<'a> {
+    /// Whose account it uses.
+    pub account: &'a Arc<Account>,
+    /// What it wants.
+    pub items: Few<Item>,
+    /// A label for the meter of the `n`-th item, if it has to be made.
+    pub label: &'a (dyn Fn(usize) -> String + Sync),
+    /// Who calls.
+    pub caller: Caller,
+    /// Somebody vouches for the caller: its meters are residents'.
+    pub is_resident: bool,
+    /// RFC 9218: 0 is the most urgent.
+    pub urgency: u8,
+    /// How long it waits at the most where a limit wants it to wait for itself.
+    pub patience: Option<Duration>,
+    /// How long it waits where the mode of a rule is to wait.
+    pub mode_patience: Duration,
+}
+
+/// A call that may not go.
+#[derive(Debug)]
+pub struct Refused {
+    /// The policy in its way (an index); `None`: there is no room for another meter.
+    pub policy: Option<usize>,
+    /// What is in its way.
+    pub obstacle: Obstacle,
+    /// Too many wait already.
+    pub queue_is_full: bool,
+    /// Its meters, for telling their state.
+    pub cells: Few<(usize, Arc<Cell>)>,
+}
+
+impl Ledger {
+    /// An empty ledger, or what the store has kept.
+    #[must_use]
+    pub fn new(settings: Settings, state: Option<(State, crate::state::Loaded)>) -> Self {
+        let (store, lessons) = store::Store::new(state);
+        Self {
+            cells: Cache::builder().build_with_hasher(BuildHasherDefault::default()),
+            strangers: AtomicUsize::new(0),
+            residents: AtomicUsize::new(0),
+            settings,
+            number: AtomicU64::new(0),
+            learned: learned::Learned::new(lessons),
+            names: RwLock::default(),
+            store,
+        }
+    }
+
+    /// Lets the call go, now or when its limits allow it.
+    ///
+    /// # Errors
+    /// It may not go, or not in time.
+    pub async fn admit(
+        self: &Arc<Self>,
+        demand: &Demand<'_>,
+        clock: impl Fn() -> Now,
+    ) -> Result<Ticket, Refused> {
+        let wants = wants(demand);
+        let begun = clock();
+        let mut waiting: Option<Waiting> = None;
+        loop {
+            let now = clock();
+            let Some(cells) = self.cells(demand, now) else {
+                return Err(full());
+            };
+            if let Some(waiting) = &mut waiting {
+                waiting.cells.clone_from(&cells);
+            }
+            let place = waiting.as_mut().map(|waiting| &mut waiting.place);
+            let (index, obstacle) = match decide(&cells, &wants, demand.caller, place, now) {
+                Outcome::Admitted(taken) => {
+                    if let Some(waiting) = &mut waiting {
+                        waiting.went = true;
+                    }
+                    let policies = demand.items.iter().map(|item| item.policy);
+                    let items = policies.zip(cells).zip(taken);
+                    return Ok(Ticket::new(self, demand.account, items));
+                }
+                Outcome::Unstored(indices) => {
+                    let behind = indices.iter().filter_map(|index| {
+                        Some((cells.get(*index)?.clone(), wants.get(*index)?.cost))
+                    });
+                    self.store.count_ahead(behind, now).await;
+                    continue;
+                }
+                Outcome::Stale => continue,
+                Outcome::Blocked(index, obstacle) => (index, obstacle),
+            };
+            let refused = |queue_is_full| Refused {
+                policy: demand.items.get(index).map(|item| item.policy),
+                obstacle,
+                queue_is_full,
+                cells: demand
+                    .items
+                    .iter()
+                    .map(|item| item.policy)
+                    .zip(cells.iter().cloned())
+                    .collect(),
+            };
+            let left = patience(demand, &wants, index, obstacle)
+                .saturating_sub(now.steady.since(begun.steady).into());
+            let until = match obstacle.until {
+                Until::At(moment) => Some(Duration::from(moment.since(now.steady))),
+                Until::Released => None,
+                Until::Never => return Err(refused(false)),
+            };
+            // A wait that is known to be in vain is none.
+            if left.is_zero() || until.is_some_and(|until| until > left) {
+                return Err(refused(false));
+            }
+            match &mut waiting {
+                None => {
+                    let cost = wants.iter().map(|want| want.cost).max().unwrap_or(1);
+                    let number = self.number.fetch_add(1, Ordering::Relaxed);
+                    let drawn = demand
+                        .account
+                        .draw(demand.urgency, demand.caller.id, cost, number);
+                    let Some(order) = drawn else {
+                        return Err(refused(true));
+                    };
+                    waiting = Some(Waiting {
+                        account: Arc::clone(demand.account),
+                        cells,
+                        order,
+                        place: Place::new(order),
+                        went: false,
+                    });
+                    // Again, with a place to wait in.
+                }
+                Some(waiting) => {
+                    let watch = until.filter(|_| waiting.place.is_first()).unwrap_or(left);
+                    let sleep = tokio::time::sleep(watch.min(left));
+                    tokio::select! {
+                        () = waiting.place.signal().notified() => {}
+                        () = sleep => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The call's meters, made where they are not there. `None`: the house is full.
+    fn cells(&self, demand: &Demand<'_>, now: Now) -> Option<Few<Arc<Cell>>> {
+        let mut cells = Few::new();
+        for (index, item) in demand.items.iter().enumerate() {
+            let key = item.key;
+            let cell = match self.cells.get(&key) {
+                Some(cell) => cell,
+                None => self.make(demand, index, item, now)?,
+            };
+            cells.push(cell);
+        }
+        Some(cells)
+    }
+
+    fn make(&self, demand: &Demand<'_>, index: usize, item: &Item, now: Now) -> Option<Arc<Cell>> {
+        let (count, most) = if demand.is_resident {
+            (&self.residents, self.settings.max_residents)
+        } else {
+            (&self.strangers, self.settings.max_strangers)
+        };
+        if count.load(Ordering::Relaxed) >= most {
+            return None;
+        }
+        let rule = demand.account.rules.get(item.policy)?;
+        Some(self.cells.get_with(item.key, || {
+            count.fetch_add(1, Ordering::Relaxed);
+            let label = (demand.label)(index);
+            let meter = self
+                .store
+                .take_kept(&demand.account.identity, rule, &label, now)
+                .or_else(|| self.guess(item))
+                .unwrap_or_default();
+            Arc::new(Cell::new(
+                demand.account,
+                label,
+                demand.is_resident,
+                meter,
+                rule,
+            ))
+        }))
+    }
+
+    /// What was used of a partition before it was known: all that may have been.
+    fn guess(&self, item: &Item) -> Option<Meter> {
+        if item.shared == item.key {
+            return None;
+        }
+        let shared = self.cells.get(&item.shared)?;
+        let inner = shared.lock();
+        // What is in flight is not one of the new meter's.
+        let counts = !matches!(inner.rule.motion, rule::Motion::InFlight(_));
+        counts.then(|| inner.meter.copy_of_use())
+    }
+
+    /// Forgets meters that say nothing any more. To be called now and then.
+    pub fn sweep(&self, now: Now) {
+        for (key, cell) in &self.cells {
+            let mut guard = cell.lock();
+            let inner = &mut *guard;
+            if !inner.queue.is_empty() || !inner.meter.is_idle(&inner.rule, now) {
+                continue;
+            }
+            inner.dead = true;
+            self.cells.invalidate(&*key);
+            let count = if cell.is_resident {
+                &self.residents
+            } else {
+                &self.strangers
+            };
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What an answer has taught: `value` of `from` belongs to `learned` of `partition`.
+    pub fn learn(
+        &self,
+        account: &Account,
+        partition: &str,
+        from: &str,
+        value: &str,
+        learned: &str,
+        now: Now,
+    ) {
+        if self
+            .learned
+            .add(&account.identity, partition, from, value, learned)
+        {
+            self.store
+                .learn(&account.identity, partition, from, value, learned, now);
+        }
+    }
+
+    /// What has been learned.
+    #[must_use]
+    pub fn learned(
+        &self,
+        account: &Account,
+        partition: &str,
+        from: &str,
+        value: &str,
+    ) -> Option<Arc<str>> {
+        self.learned.get(&account.identity, partition, from, value)
+    }
+
+    /// Gives a caller's number a name for reports.
+    pub fn name(&self, caller: u64, name: impl FnOnce() -> Arc<str>) {
+        let known = |names: &HashMap<u64, Arc<str>>| names.contains_key(&caller);
+        if known(&self.names.read().unwrap_or_else(PoisonError::into_inner)) {
+            return;
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < self.settings.max_strangers {
+            names.entry(caller).or_insert_with(name);
+        }
+    }
+
+    /// Writes what changed since the last time. To be called about once a second.
+    pub async fn flush(&self, now: Now) {
+        self.store.flush(now).await;
+    }
+
+    /// Writes everything, for the end. Blocks.
+    pub fn close(&self, now: Now) {
+        self.store
+            .close(self.cells.iter().map(|(_, cell)| cell), now);
+    }
+
+    /// Why the last write failed.
+    #[must_use]
+    pub fn health(&self) -> Option<String> {
+        self.store.health()
+    }
+}
+
+/// A call that waits. However it stops doing that, it leaves the queue.
+struct Waiting {
+    account: Arc<Account>,
+    cells: Few<Arc<Cell>>,
+    order: Order,
+    place: Place,
+    went: bool,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(cell) = self.place.meter().and_then(|index| self.cells.get(index)) {
+            self.place.leave(&mut cell.lock());
+        }
+        self.account.leave(self.order, self.went);
+    }
+}
+
+fn wants(demand: &Demand<'_>) -> Few<Want> {
+    let rules = &demand.account.rules;
+    let want = |item: &Item| {
+        Some(Want {
+            rule: Arc::clone(rules.get(item.policy)?),
+            cost: item.cost,
+        })
+    };
+    demand.items.iter().filter_map(want).collect()
+}
+
+/// How long the call waits for this.
+fn patience(demand: &Demand<'_>, wants: &[Want], index: usize, obstacle: Obstacle) -> Duration {
+    let rule = wants.get(index).map(|want| &want.rule);
+    let waits = rule.is_some_and(|rule| {
+        rule.mode == Some(crate::quota::Mode::Wait)
+            || (rule.pace && matches!(obstacle.cause, Cause::Paced | Cause::Queued))
+    });
+    let by_mode = if waits {
+        demand.mode_patience
+    } else {
+        Duration::ZERO
+    };
+    demand.patience.unwrap_or(by_mode)
+}
+
+fn full() -> Refused {
+    Refused {
+        policy: None,
+        obstacle: Obstacle {
+            cause: Cause::Queued,
+            until: Until::Released,
+        },
+        queue_is_full: false,
+        cells: Few::new(),
+    }
+}
+
+/// Keys are hashes already.
+#[derive(Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+        let low = key as u64;
+        self.0 = low;
+    }
+}

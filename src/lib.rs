@@ -54,4 +54,6 @@ pub mod quota;
 pub mod recording;
 pub mod rewrite;
 pub mod simulate;
+pub mod state;
+pub mod time;
 pub mod translate;

@@ -42,6 +42,19 @@ pub struct Translation {
     pub cost: Option<u64>,
     /// What could not be read, had to be guessed, or needs a word.
     pub notes: Vec<String>,
+    /// For each of `limits`, where it comes from.
+    pub told: SmallVec<[Spoken; 4]>,
+    /// Seconds that the provider (or its documentation) asks to wait.
+    pub told_wait: Option<u64>,
+}
+
+/// Where a limit comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spoken {
+    /// The policy of the adapter (an index) that it is the state of.
+    pub policy: Option<usize>,
+    /// The answer told its reset.
+    pub reset: bool,
 }
 
 impl Translation {
@@ -135,8 +148,10 @@ pub fn translate(
         }
     }
     states.bound_by_own_quotas(terms);
+    out.told = states.spoken();
     states.resolve_resets(adapter, terms, wait, now);
     out.limits = states.limits;
+    out.told_wait = wait.map(|(secs, _)| secs);
     out.binding = binding(&out.limits);
     out.retry_after = told;
     if out.exhausted {
@@ -185,6 +200,7 @@ pub fn documented(
     }
     let binding = binding(&states.limits);
     Translation {
+        told: states.spoken(),
         limits: states.limits,
         binding,
         ..Translation::default()

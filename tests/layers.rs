@@ -16,8 +16,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rewrite", &[]),
     ("recording", &[]),
     ("origin", &[]),
-    ("ledger", &["quota", "adapter", "translate"]),
-    ("clock", &[]),
+    ("time", &[]),
+    ("state", &[]),
+    (
+        "ledger",
+        &["quota", "adapter", "translate", "time", "state"],
+    ),
+    ("clock", &["time"]),
     (
         "config",
         &["diagnostic", "document", "adapter", "emit", "origin"],

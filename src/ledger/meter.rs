@@ -4,6 +4,7 @@
 //! [`Meter::check`] asks, [`Meter::take`] takes; between the two nobody else may have the meter, and that is the caller's
 //! care ([`super::cell`]). [`Meter::observe`] is what the provider says.
 
+mod ahead;
 mod claims;
 mod observe;
 mod rolling;
@@ -140,16 +141,24 @@ pub enum Cause {
     Share,
     /// Calls are spread over the window.
     Paced,
+    /// Others came first.
+    Queued,
 }
 
 impl Cause {
+    /// Without the user's word it is only counted and told.
+    #[must_use]
+    pub const fn is_observed_by_default(self) -> bool {
+        matches!(self, Self::Documented)
+    }
+
     /// Whether it stops a call, by the mode of the rule.
     #[must_use]
     pub fn is_enforced(self, rule: &Rule) -> bool {
         match rule.mode {
             Some(Mode::Observe) => false,
             Some(Mode::Enforce | Mode::Wait) => true,
-            None => self != Self::Documented,
+            None => !self.is_observed_by_default(),
         }
     }
 }
@@ -412,7 +421,8 @@ impl Meter {
         self.ends = 0;
         self.cap = NONE;
         self.told = false;
-        self.reserved = 0;
+        // What was counted ahead was counted for the window that is over.
+        self.reserved = self.admitted;
         self.turns = self.turns.wrapping_add(1);
         if let Some(extra) = &mut self.extra {
             extra.who.clear();

@@ -38,6 +38,8 @@ pub struct Rule {
     pub pace: bool,
     /// Something about the window is not documented, so times are estimates.
     pub estimated: bool,
+    /// It is stored: it has to survive a restart.
+    pub kept: bool,
     /// The most that is counted ahead in the store, so that a crash never loses a count.
     pub block: u64,
     /// Who may have how much.
@@ -183,7 +185,8 @@ impl Rule {
         let estimated = basis == Basis::Documented
             || (policy.kind.is_none() && policy.window.is_some() && !calendar)
             || (matches!(motion, Motion::Aligned { .. }) && zone.is_none());
-        Self {
+        let mut rule = Self {
+            kept: false,
             policy: Arc::clone(&policy.name),
             unit: policy.unit.clone(),
             motion,
@@ -198,12 +201,13 @@ impl Rule {
             estimated,
             block: wishes.block.max(1),
             shares: Arc::clone(&wishes.shares),
-        }
+        };
+        rule.kept = rule.is_long();
+        rule
     }
 
-    /// What has to survive a restart: a minute is shorter than any outage that is worth the writing.
-    #[must_use]
-    pub fn is_kept(&self) -> bool {
+    /// A minute is shorter than any outage that is worth the writing.
+    fn is_long(&self) -> bool {
         match &self.motion {
             Motion::InFlight(_) => false,
             Motion::Bucket { unit, whole } => {

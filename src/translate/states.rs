@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::facts::{Facts, MAX_WAIT_SECS};
-use super::window;
+use super::{Spoken, window};
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Policy};
 use crate::form::Decimal;
@@ -36,6 +36,18 @@ struct Told {
 impl States {
     pub(super) fn nothing_left(&self) -> bool {
         self.limits.iter().any(ServiceLimit::is_exhausted)
+    }
+
+    /// Where each limit comes from; to be asked before resets are derived.
+    pub(super) fn spoken(&self) -> SmallVec<[Spoken; 4]> {
+        let owners = self.owners.iter().copied();
+        let limits = owners.zip(&self.limits);
+        limits
+            .map(|(policy, limit)| Spoken {
+                policy,
+                reset: limit.reset.is_some(),
+            })
+            .collect()
     }
 
     fn push(&mut self, mut limit: ServiceLimit, owner: Option<usize>, told: Told) {

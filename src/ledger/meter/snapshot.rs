@@ -137,6 +137,19 @@ impl Meter {
         meter
     }
 
+    /// What was used, for a budget of which it may have been a part. Nobody is in flight in the copy.
+    #[must_use]
+    pub fn copy_of_use(&self) -> Self {
+        let mut copy = self.clone();
+        copy.admitted = 0;
+        copy.answered = 0;
+        copy.reserved = 0;
+        copy.calls = 0;
+        copy.newest = 0;
+        copy.probing = false;
+        copy
+    }
+
     /// What may have been used without being stored.
     fn count_ahead(&mut self, rule: &Rule, ahead: u64, now: Now) {
         let caller = super::Caller {

@@ -1,0 +1,80 @@
+//! What a connection is, for its meters.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::queue::{Order, Turns};
+use super::rule::{Rule, Wishes};
+use crate::adapter::Adapter;
+use crate::adapter::terms::Terms;
+
+/// One account at a provider, as far as counting is concerned.
+#[derive(Debug)]
+pub struct Account {
+    /// The connection's name.
+    pub connection: Arc<str>,
+    /// The adapter's id.
+    pub provider: Arc<str>,
+    /// Name and origin: another origin is another account, so its counts are others.
+    pub identity: Arc<str>,
+    /// For each policy of the adapter, what its meters are held to.
+    pub rules: Vec<Arc<Rule>>,
+    /// So many calls may wait at once.
+    pub max_waiting: usize,
+    turns: Mutex<Turns>,
+}
+
+impl Account {
+    /// A connection's account. `stores`: there is a store that can count ahead.
+    #[must_use]
+    pub fn new(
+        connection: &str,
+        origin: &str,
+        adapter: &Adapter,
+        terms: &Terms,
+        wishes: &dyn Fn(&str) -> Wishes,
+        max_waiting: usize,
+    ) -> Self {
+        let rules = adapter.policies.iter().enumerate();
+        Self {
+            connection: Arc::from(connection),
+            provider: Arc::from(adapter.id.as_str()),
+            identity: Arc::from(format!("{connection} at {origin}")),
+            rules: rules
+                .map(|(index, policy)| {
+                    Arc::new(Rule::new(policy, index, terms, &wishes(&policy.name)))
+                })
+                .collect(),
+            max_waiting,
+            turns: Mutex::default(),
+        }
+    }
+
+    /// A turn for a call that begins to wait; `None`: too many wait already.
+    pub(super) fn draw(&self, urgency: u8, caller: u64, cost: u64, number: u64) -> Option<Order> {
+        let mut turns = self.turns();
+        if turns.waiting() >= self.max_waiting {
+            return None;
+        }
+        let turn = turns.draw(caller, cost);
+        Some(Order {
+            urgency,
+            turn,
+            number,
+        })
+    }
+
+    /// A call no longer waits.
+    pub(super) fn leave(&self, order: Order, went: bool) {
+        self.turns().leave(order.turn, went);
+    }
+
+    /// How many calls wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.turns().waiting()
+    }
+
+    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,188 @@
+//! A meter that calls share, and the decision over several of them at once: all or nothing.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use smallvec::SmallVec;
+
+use super::account::Account;
+use super::meter::{Caller, Meter, Obstacle, Taken, Until};
+use super::queue::{Place, Queue};
+use super::rule::Rule;
+use super::time::Now;
+
+/// Policies of one call, as a rule.
+pub type Few<T> = SmallVec<[T; 4]>;
+
+/// A meter that calls share.
+#[derive(Debug)]
+pub struct Cell {
+    /// Whose budget it is, for people and for the store; empty: the whole connection's.
+    pub label: Box<str>,
+    /// The account that it was made for.
+    pub account: Arc<Account>,
+    /// Somebody vouches for whoever made it.
+    pub(super) is_resident: bool,
+    inner: Mutex<Inner>,
+}
+
+/// What a cell's lock protects.
+#[derive(Debug)]
+pub struct Inner {
+    /// The state.
+    pub meter: Meter,
+    /// What it is held to. A reload of the configuration may put another in its place.
+    pub rule: Arc<Rule>,
+    /// Calls that wait for it.
+    pub(super) queue: Queue,
+    /// It was forgotten: whoever still has it must ask for the new one.
+    pub(super) dead: bool,
+    /// It waits to be stored.
+    pub(super) dirty: bool,
+}
+
+impl Inner {
+    /// A meter nobody waits for.
+    #[must_use]
+    pub fn new(meter: Meter, rule: Arc<Rule>) -> Self {
+        Self {
+            meter,
+            rule,
+            queue: Queue::default(),
+            dead: false,
+            dirty: false,
+        }
+    }
+}
+
+impl Cell {
+    /// A cell of its own.
+    #[must_use]
+    pub fn new(
+        account: &Arc<Account>,
+        label: String,
+        is_resident: bool,
+        meter: Meter,
+        rule: &Arc<Rule>,
+    ) -> Self {
+        let rule = Arc::clone(rule);
+        Self {
+            label: label.into_boxed_str(),
+            account: Arc::clone(account),
+            is_resident,
+            inner: Mutex::new(Inner::new(meter, rule)),
+        }
+    }
+}
+
+/// Something with a lock that has a place in an order.
+pub trait Shared {
+    /// What is held while the lock is.
+    type Guard<'a>: DerefMut<Target = Inner>
+    where
+        Self: 'a;
+    /// Takes the lock.
+    fn lock(&self) -> Self::Guard<'_>;
+    /// Where it stands among all: locks are taken in this order, so that no two calls wait for each other.
+    fn rank(&self) -> usize {
+        std::ptr::from_ref(self).cast::<()>().addr()
+    }
+}
+
+impl Shared for Cell {
+    type Guard<'a> = MutexGuard<'a, Inner>;
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A meter is whole after every step, so one whose holder panicked still counts right.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a call wants of one meter.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// The rule in force.
+    pub rule: Arc<Rule>,
+    /// How much.
+    pub cost: u64,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It may go.
+    Admitted(Few<Taken>),
+    /// It may not go now: because of the meter with this index.
+    Blocked(usize, Obstacle),
+    /// It may go when these meters have counted it ahead in the store.
+    Unstored(Few<usize>),
+    /// A meter was forgotten meanwhile.
+    Stale,
+}
+
+/// Decides over all meters at once, and takes from all of them or from none. `place` is the call's place among those that
+/// wait, if it may wait: when it is blocked it is put into the queue of the meter that blocks it longest.
+pub fn decide<S: Shared>(
+    cells: &[impl Deref<Target = S>],
+    wants: &[Want],
+    caller: Caller,
+    place: Option<&mut Place>,
+    now: Now,
+) -> Outcome {
+    let mut order: Few<usize> = (0..cells.len()).collect();
+    order.sort_unstable_by_key(|index| cells.get(*index).map(|cell| cell.rank()));
+    let mut guards: Few<(usize, S::Guard<'_>)> = order
+        .into_iter()
+        .filter_map(|index| Some((index, cells.get(index)?.lock())))
+        .collect();
+    if guards.iter().any(|(_, inner)| inner.dead) {
+        return Outcome::Stale;
+    }
+    let mut worst: Option<(usize, Obstacle)> = None;
+    let mut unstored = Few::new();
+    for (index, inner) in &mut guards {
+        let Some(want) = wants.get(*index) else {
+            continue;
+        };
+        let inner = &mut **inner;
+        if !Arc::ptr_eq(&inner.rule, &want.rule) {
+            inner.rule = Arc::clone(&want.rule);
+        }
+        let obstacle = match inner.meter.check(&inner.rule, want.cost, caller, now) {
+            Err(obstacle) => Some(obstacle),
+            Ok(()) => inner.queue.precedes(caller, place.as_deref()),
+        };
+        if let Some(obstacle) = obstacle
+            && worst.is_none_or(|(_, worst)| obstacle.until > worst.until)
+        {
+            worst = Some((*index, obstacle));
+        }
+        if inner.rule.kept && !inner.meter.is_covered(want.cost) {
+            unstored.push(*index);
+        }
+    }
+    if let Some((index, obstacle)) = worst {
+        if let Some(place) = place
+            && obstacle.until != Until::Never
+        {
+            place.move_to(&mut guards, index, obstacle, caller);
+        }
+        return Outcome::Blocked(index, obstacle);
+    }
+    if !unstored.is_empty() {
+        return Outcome::Unstored(unstored);
+    }
+    guards.sort_unstable_by_key(|(index, _)| *index);
+    let taken = guards
+        .iter_mut()
+        .zip(wants)
+        .map(|((_, inner), want)| {
+            let inner = &mut **inner;
+            inner.meter.take(&inner.rule, want.cost, caller, now)
+        })
+        .collect();
+    if let Some(place) = place {
+        place.leave_among(&mut guards);
+    }
+    Outcome::Admitted(taken)
+}

@@ -1,0 +1,65 @@
+//! What answers have taught: which organization a workspace belongs to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::state::LearnedRow;
+
+/// Lessons that are remembered. More than that is not one user's workspaces; later ones are not learned.
+const MOST: usize = 100_000;
+
+/// All lessons, by account, what they are about, and what was known.
+#[derive(Debug, Default)]
+pub(super) struct Learned(RwLock<HashMap<(Box<str>, Box<str>, Box<str>), Arc<str>>>);
+
+impl Learned {
+    pub(super) fn new(rows: Vec<LearnedRow>) -> Self {
+        let rows = rows.into_iter();
+        let lessons = rows.map(|row| {
+            let key = (row.account.into(), row.scope.into(), row.from.into());
+            (key, Arc::from(row.to))
+        });
+        Self(RwLock::new(lessons.take(MOST).collect()))
+    }
+
+    /// Whether it was new.
+    pub(super) fn add(
+        &self,
+        account: &str,
+        partition: &str,
+        from: &str,
+        value: &str,
+        learned: &str,
+    ) -> bool {
+        if self.get(account, partition, from, value).as_deref() == Some(learned) {
+            return false;
+        }
+        let mut lessons = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let key = (account.into(), scope(partition, from).into(), value.into());
+        if lessons.len() >= MOST && !lessons.contains_key(&key) {
+            return false;
+        }
+        lessons.insert(key, Arc::from(learned));
+        true
+    }
+
+    pub(super) fn get(
+        &self,
+        account: &str,
+        partition: &str,
+        from: &str,
+        value: &str,
+    ) -> Option<Arc<str>> {
+        let lessons = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if lessons.is_empty() {
+            return None;
+        }
+        let key = (account.into(), scope(partition, from).into(), value.into());
+        lessons.get(&key).cloned()
+    }
+}
+
+/// What a lesson is about.
+pub(super) fn scope(partition: &str, from: &str) -> String {
+    format!("{partition} of {from}")
+}

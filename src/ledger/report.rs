@@ -1,0 +1,225 @@
+//! The meters, for people and programs: `GET /-/quota`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Ledger;
+use super::cell::{Cell, Inner, Shared};
+use super::meter::Standing;
+use super::rule::{Motion, Rule};
+use super::tell;
+use super::ticket::State;
+use super::time::{Nanos, Now};
+use crate::quota::Mode;
+
+/// Meters that one report shows at the most.
+const MOST: usize = 10_000;
+
+/// Which meters a report shows. What is not named is not looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this connection.
+    pub connection: Option<String>,
+    /// Of which this consumer used something.
+    pub consumer: Option<String>,
+    /// Of this policy.
+    pub policy: Option<String>,
+}
+
+/// The meters.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// By connection, policy and partition.
+    pub meters: Vec<MeterReport>,
+    /// How many there are; more than are shown where there are very many.
+    pub total: usize,
+}
+
+/// One meter. Numbers that are not known are `null`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeterReport {
+    /// The connection.
+    pub connection: String,
+    /// The adapter's id.
+    pub provider: String,
+    /// The policy.
+    pub policy: String,
+    /// Whose budget it is; empty: the whole connection's.
+    pub partition: String,
+    /// What is counted.
+    pub unit: String,
+    /// The quota that holds.
+    pub limit: Option<u64>,
+    /// Used in this window, others included, as far as headroom knows.
+    pub used: u64,
+    /// What is left.
+    pub remaining: Option<u64>,
+    /// Seconds until quota comes back, rounded up.
+    pub reset: Option<u64>,
+    /// The window in seconds.
+    pub window: Option<u64>,
+    /// Who says so, as in `headroom-source`.
+    pub source: String,
+    /// What is done about it: `observe`, `enforce` or `wait`.
+    pub mode: String,
+    /// Seconds for which the provider wants no call; `null`: it is open.
+    pub suspended: Option<u64>,
+    /// What was let through and is not answered yet.
+    pub in_flight: u64,
+    /// Calls that wait for it.
+    pub waiting: usize,
+    /// Who used how much of it through headroom, the most first. Callers without a name are not among them.
+    pub consumers: Vec<ConsumerReport>,
+    /// Used outside headroom, as the provider's numbers show.
+    pub others: u64,
+    /// When it runs out at the pace of this window; `null`: not before its reset, or nobody knows.
+    pub forecast: Option<Forecast>,
+}
+
+/// What one consumer used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerReport {
+    /// Its name.
+    pub consumer: String,
+    /// What it used in this window.
+    pub used: u64,
+}
+
+/// When a quota runs out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Seconds from now, rounded down.
+    pub runs_out_in: u64,
+    /// The moment (RFC 3339).
+    pub runs_out_at: String,
+}
+
+impl Ledger {
+    /// The meters at this moment.
+    #[must_use]
+    pub fn report(&self, filter: &Filter, now: Now) -> Report {
+        let mut report = Report::default();
+        for (_, cell) in &self.cells {
+            let account = &cell.account;
+            let is = |wanted: &Option<String>, name: &str| {
+                wanted.as_deref().is_none_or(|wanted| wanted == name)
+            };
+            if !is(&filter.connection, &account.connection) {
+                continue;
+            }
+            let mut guard = cell.lock();
+            if !is(&filter.policy, &guard.rule.policy) {
+                continue;
+            }
+            let meter = self.meter_report(&cell, &mut guard, now);
+            drop(guard);
+            let consumers = &meter.consumers;
+            if let Some(wanted) = &filter.consumer
+                && !consumers.iter().any(|user| user.consumer == *wanted)
+            {
+                continue;
+            }
+            report.total += 1;
+            if report.meters.len() < MOST {
+                report.meters.push(meter);
+            }
+        }
+        report.meters.sort_by(|a, b| {
+            let key = |meter: &MeterReport| {
+                let MeterReport {
+                    connection,
+                    policy,
+                    partition,
+                    ..
+                } = meter;
+                (connection.clone(), policy.clone(), partition.clone())
+            };
+            key(a).cmp(&key(b))
+        });
+        report
+    }
+
+    fn meter_report(&self, cell: &Cell, inner: &mut Inner, now: Now) -> MeterReport {
+        let Inner { meter, rule, .. } = inner;
+        let standing = meter.standing(rule, now);
+        let mut consumers: Vec<ConsumerReport> = meter
+            .users()
+            .map(|user| ConsumerReport {
+                consumer: self.name_of(user.who),
+                used: user.used,
+            })
+            .collect();
+        consumers.sort_by(|a, b| (b.used, &a.consumer).cmp(&(a.used, &b.consumer)));
+        let in_flight = meter.in_flight();
+        let state = State {
+            policy: 0,
+            rule: std::sync::Arc::clone(rule),
+            standing,
+            counts: true,
+        };
+        let limit = tell::limit(&state, now);
+        MeterReport {
+            connection: cell.account.connection.to_string(),
+            provider: cell.account.provider.to_string(),
+            policy: rule.policy.to_string(),
+            partition: cell.label.to_string(),
+            unit: rule.unit.to_string(),
+            limit: limit.limit,
+            used: standing.used,
+            remaining: limit.remaining,
+            reset: limit.reset,
+            window: limit.window,
+            source: limit.source.as_str().to_owned(),
+            mode: mode(rule, &standing).to_owned(),
+            suspended: standing
+                .suspended
+                .map(|until| until.since(now.steady).ceil_secs()),
+            in_flight,
+            waiting: inner.queue.len(),
+            consumers,
+            others: standing.used.saturating_sub(standing.own),
+            forecast: forecast(&inner.rule, &standing, now),
+        }
+    }
+
+    fn name_of(&self, caller: u64) -> String {
+        let names = self
+            .names
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        names
+            .get(&caller)
+            .map_or_else(|| "(others)".to_owned(), |name| name.to_string())
+    }
+}
+
+const fn mode(rule: &Rule, standing: &Standing) -> &'static str {
+    match rule.mode {
+        Some(Mode::Observe) => "observe",
+        Some(Mode::Enforce) => "enforce",
+        Some(Mode::Wait) => "wait",
+        None if standing.cause.is_observed_by_default() => "observe",
+        None => "enforce",
+    }
+}
+
+/// At the pace of the window so far. A pace needs some time to be one.
+fn forecast(rule: &Rule, standing: &Standing, now: Now) -> Option<Forecast> {
+    let (remaining, reset) = (standing.remaining?, standing.reset?);
+    if !matches!(rule.motion, Motion::Fixed(_) | Motion::Aligned { .. }) || standing.used == 0 {
+        return None;
+    }
+    let left = reset.since(now.steady);
+    let whole = Nanos::from_secs(rule.window_secs?);
+    let gone = whole.0.checked_sub(left.0)?;
+    if gone < whole.0 / 100 {
+        return None;
+    }
+    let runs_out = u128::from(remaining) * u128::from(gone) / u128::from(standing.used);
+    let runs_out = u64::try_from(runs_out).ok().filter(|out| *out < left.0)?;
+    let at = now.wall_at(now.steady.after(Nanos(runs_out)));
+    let at = jiff::Timestamp::from_millisecond(at).ok()?;
+    Some(Forecast {
+        runs_out_in: runs_out / 1_000_000_000,
+        runs_out_at: at.round(jiff::Unit::Second).ok()?.to_string(),
+    })
+}

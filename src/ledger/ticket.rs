@@ -1,0 +1,213 @@
+//! What a call took, from its admission to the last byte of its answer. However the call ends, nothing is leaked.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Ledger;
+use super::account::Account;
+use super::cell::{Cell, Few, Inner, Shared};
+use super::meter::{Refusal, Standing, Taken, Told};
+use super::rule::Rule;
+use super::time::Now;
+use crate::adapter::Adapter;
+use crate::quota::ServiceLimit;
+use crate::translate::Translation;
+
+/// A call that was let through.
+pub struct Ticket {
+    ledger: Arc<Ledger>,
+    /// Whose account it uses.
+    pub account: Arc<Account>,
+    held: Few<Held>,
+    answered: bool,
+}
+
+/// What it took of one meter.
+struct Held {
+    policy: usize,
+    cell: Arc<Cell>,
+    taken: Taken,
+}
+
+/// The state of one policy after an answer, or at a refusal.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The policy, as an index into the adapter's.
+    pub policy: usize,
+    /// What its meter is held to.
+    pub rule: Arc<Rule>,
+    /// What it says.
+    pub standing: Standing,
+    /// A call's cost is known before its answer, so that counting means something.
+    pub counts: bool,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        ledger: &Arc<Ledger>,
+        account: &Arc<Account>,
+        items: impl Iterator<Item = ((usize, Arc<Cell>), Taken)>,
+    ) -> Self {
+        let held = items.map(|((policy, cell), taken)| Held {
+            policy,
+            cell,
+            taken,
+        });
+        let ticket = Self {
+            ledger: Arc::clone(ledger),
+            account: Arc::clone(account),
+            held: held.collect(),
+            answered: false,
+        };
+        for held in &ticket.held {
+            held.touch(&mut held.cell.lock(), ledger);
+        }
+        ticket
+    }
+
+    /// The call never reached the provider: it used nothing.
+    pub fn unsent(&mut self, now: Now) {
+        for held in &self.held {
+            held.with(&self.ledger, |inner| {
+                inner.meter.refund(&inner.rule, &held.taken, now);
+            });
+        }
+    }
+
+    /// The head of the answer is there: what it says corrects the meters, and they answer with their state.
+    pub fn answered(
+        &mut self,
+        adapter: &Adapter,
+        translation: &Translation,
+        random: u64,
+        now: Now,
+    ) -> Few<State> {
+        let refused = refused(adapter, translation, &self.held);
+        let mut states = Few::new();
+        for held in &self.held {
+            let told = told(translation, held.policy);
+            let refused = refused.contains(&held.policy);
+            let state = held.with(&self.ledger, |inner| {
+                let Inner { meter, rule, .. } = inner;
+                let (taken, mark) = (&held.taken, held.taken.mark);
+                if let Some(told) = &told {
+                    meter.observe(rule, told, taken.cost, mark, now);
+                }
+                if refused {
+                    let wait_secs = translation.told_wait.or_else(|| told?.reset_secs);
+                    meter.refused(rule, &Refusal { wait_secs, random }, now);
+                    if rule.rejected_counts == Some(false)
+                        && told.is_none_or(|told| told.remaining.is_none())
+                    {
+                        meter.refund(rule, taken, now);
+                    }
+                } else {
+                    meter.opened(taken.probe);
+                }
+                if !self.answered {
+                    meter.finish(taken.cost, taken.probe);
+                }
+                State {
+                    policy: held.policy,
+                    rule: Arc::clone(rule),
+                    standing: meter.standing(rule, now),
+                    counts: taken.cost > 0,
+                }
+            });
+            states.push(state);
+        }
+        self.answered = true;
+        states
+    }
+
+    /// The state of its meters, for an answer that is headroom's own.
+    #[must_use]
+    pub fn states(&self, now: Now) -> Few<State> {
+        let cells = self.held.iter().map(|held| (held.policy, &held.cell));
+        states(cells, now)
+    }
+}
+
+/// The state of these meters.
+pub fn states<'a>(cells: impl Iterator<Item = (usize, &'a Arc<Cell>)>, now: Now) -> Few<State> {
+    cells
+        .map(|(policy, cell)| {
+            let mut guard = cell.lock();
+            let Inner { meter, rule, .. } = &mut *guard;
+            State {
+                policy,
+                rule: Arc::clone(rule),
+                standing: meter.standing(rule, now),
+                counts: true,
+            }
+        })
+        .collect()
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        for held in &self.held {
+            held.with(&self.ledger, |inner| {
+                if !self.answered {
+                    inner.meter.finish(held.taken.cost, held.taken.probe);
+                }
+                inner.meter.release(&inner.rule, &held.taken);
+            });
+        }
+    }
+}
+
+impl Held {
+    /// Changes the meter, and wakes whoever waits for it.
+    fn with<T>(&self, ledger: &Ledger, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.cell.lock();
+        let result = change(&mut inner);
+        inner.queue.wake();
+        self.touch(&mut inner, ledger);
+        result
+    }
+
+    fn touch(&self, inner: &mut Inner, ledger: &Ledger) {
+        if inner.rule.kept && !inner.dirty {
+            inner.dirty = true;
+            ledger.store.touch(&self.cell);
+        }
+    }
+}
+
+/// What an answer tells of a policy of the adapter. Where it tells several things, the tightest.
+fn told(translation: &Translation, policy: usize) -> Option<Told> {
+    let limits = translation.limits.iter().zip(&translation.told);
+    let of_policy = limits.filter(|(_, told)| told.policy == Some(policy));
+    let tightest = of_policy.min_by_key(|(limit, _)| limit.remaining.unwrap_or(u64::MAX));
+    tightest.map(|(limit, told)| Told {
+        limit: limit.limit,
+        remaining: limit.remaining,
+        reset_secs: limit.reset.filter(|_| told.reset),
+        cost: translation.cost,
+    })
+}
+
+/// The policies that refused the call. Where the answer does not say which, the one with the narrowest partition: what it
+/// stops is the least.
+fn refused(adapter: &Adapter, translation: &Translation, held: &[Held]) -> SmallVec<[usize; 4]> {
+    if !translation.exhausted {
+        return SmallVec::new();
+    }
+    let limits = translation.limits.iter().zip(&translation.told);
+    let empty = limits.filter(|(limit, _)| ServiceLimit::is_exhausted(limit));
+    let named: SmallVec<[usize; 4]> = empty
+        .filter_map(|(_, told)| told.policy)
+        .filter(|policy| held.iter().any(|held| held.policy == *policy))
+        .collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let width = |policy: usize| {
+        let parts = adapter.policies.get(policy);
+        parts.map_or(0, |policy| policy.partition.len())
+    };
+    let narrowest = held.iter().rev().max_by_key(|held| width(held.policy));
+    narrowest.map(|held| held.policy).into_iter().collect()
+}
