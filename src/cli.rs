@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod files;
 mod healthcheck;
+mod key;
 mod log;
 mod mounts;
 mod new;
@@ -12,6 +13,7 @@ mod providers;
 mod schema;
 mod serve;
 mod simulate;
+mod state;
 mod translate;
 
 use std::io::{self, Write};
@@ -40,6 +42,8 @@ enum Command {
     Providers(providers::Arguments),
     /// Write a commented adapter file and a first case
     New(new::Arguments),
+    /// Keys of consumers
+    Key(key::Arguments),
     /// JSON Schema for editors
     Schema(schema::Arguments),
     /// Completions for a shell
@@ -102,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Translate(arguments) => translate::run(&arguments),
         Command::Providers(arguments) => providers::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
+        Command::Key(arguments) => key::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => assets::completions(&arguments),
         Command::Man => assets::man(),
@@ -112,8 +117,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // A closed stderr leaves nobody to tell.
-            let _ = writeln!(io::stderr(), "{}", failure.message.trim_end());
+            tell(failure.message.trim_end());
             ExitCode::from(failure.code)
         }
     }
@@ -127,6 +131,12 @@ fn print(text: &str) -> Result<(), Failure> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Tells people something beside the result.
+fn tell(text: &str) {
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Whether stderr takes colours.

@@ -2,7 +2,8 @@
 //! answer comes back with the standard headers on it.
 //!
 //! In reading order: [`connection`] is what a call can be for, `pipeline` the request path on one screen, and its
-//! phases `route`, `forward`, `upstream`, `links` and `body`; `error` maps every problem to its answer, `pages` is
+//! phases `route`, `forward`, `upstream`, `links` and `body`; [`preferences`] is what a caller asks of headroom itself,
+//! [`refusal`] what it gets where a quota has no room, `error` maps every other problem to its answer; `pages` is
 //! headroom's own `/-/`, [`server`] accepts and drains. No files, no environment; time only through [`crate::clock`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+mod accept;
 mod body;
 mod coding;
 pub mod connection;
@@ -22,6 +24,8 @@ mod greeting;
 mod links;
 mod pages;
 mod pipeline;
+pub mod preferences;
+pub mod refusal;
 mod rewritten;
 mod route;
 pub mod server;

@@ -5,10 +5,11 @@
 //! 0. [`quota`] and [`diagnostic`] are pure values: what a policy is, what an answer says of it, what is wrong in a file.
 //! 1. [`document`] reads TOML with spans against a shape; [`form`] knows every spelling of a number or a time, read and
 //!    written; [`adapter`] makes checked adapters of files that people write by hand.
-//! 2. [`translate`] makes limits of an answer, [`emit`] makes standard headers of limits, [`rewrite`] replaces an origin in
-//!    a streaming JSON body, [`recording`] reads one response as text. All pure: no clock, no I/O.
-//! 3. [`origin`] is where calls go, [`config`] what the user says, [`clock`] the only reader of the time, [`state`] what
-//!    survives a restart, [`gateway`] the request path.
+//! 2. [`translate`] makes limits of an answer, [`emit`] makes standard headers of limits, [`dress`] makes a refusal look like
+//!    the provider's, [`rewrite`] replaces an origin in a streaming JSON body, [`recording`] reads one response as text,
+//!    [`consumer`] knows a program by its key, [`mod@time`] is moments on two clocks. All pure: no clock, no I/O.
+//! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`config`] what the
+//!    user says, [`clock`] the only reader of the time, [`gateway`] the request path.
 //! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment
 //!    ([`state`] has a folder of its own).
 //!
@@ -44,8 +45,10 @@ pub mod adapter;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod consumer;
 pub mod diagnostic;
 pub mod document;
+pub mod dress;
 pub mod emit;
 pub mod form;
 pub mod gateway;

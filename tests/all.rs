@@ -9,6 +9,7 @@
 mod catalog;
 mod cli;
 mod clients;
+mod configuration;
 mod demo;
 mod exchange;
 mod layers;

@@ -37,6 +37,10 @@ pub(super) fn man() -> Result<(), Failure> {
         page.render_description_section(&mut text)
             .map_err(failure)?;
         page.render_options_section(&mut text).map_err(failure)?;
+        if subcommand.has_subcommands() {
+            page.render_subcommands_section(&mut text)
+                .map_err(failure)?;
+        }
     }
     print(&String::from_utf8_lossy(&text))
 }

@@ -91,6 +91,12 @@ impl Loaded {
         folders_of(&self.config, &self.base)
     }
 
+    /// The folder for the state that the configuration names.
+    pub(super) fn state_dir(&self) -> Option<PathBuf> {
+        let named = self.config.state_dir.as_ref();
+        named.map(|folder| self.base.join(folder))
+    }
+
     /// The certificate authorities of the flag and of the configuration.
     pub(super) fn extra_roots(
         &self,

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::mounts::{Loaded, Mounts};
+use super::state::StateArguments;
 use super::{AdapterFolders, Failure, log};
 use crate::gateway::{Gateway, Listener, Settings};
 
@@ -24,6 +25,8 @@ pub(super) struct Arguments {
     /// A PEM file with certificate authorities to trust beside the system's
     #[arg(long, value_name = "FILE", env = "HEADROOM_CA_FILE")]
     ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateArguments,
     #[command(flatten)]
     adapters: AdapterFolders,
 }
@@ -48,6 +51,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ..Settings::default()
     };
     log::start();
+    let state = arguments
+        .state
+        .place(loaded.state_dir(), |name| std::env::var_os(name));
+    tracing::debug!(?state, "This is the place of the state.");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -140,7 +147,7 @@ async fn asked() {
     }
 }
 
-/// What cannot change while the gateway runs: its sockets, its name, whom it trusts.
+/// What cannot change while the gateway runs: its sockets, its name, whom it trusts, where it keeps its state.
 fn fixed_at_start(loaded: &Loaded) -> String {
     let config = &loaded.config;
     let own: Vec<_> = config
@@ -149,8 +156,8 @@ fn fixed_at_start(loaded: &Loaded) -> String {
         .filter_map(|one| Some((&one.name, one.listen?)))
         .collect();
     format!(
-        "{:?} {:?} {:?} {own:?}",
-        config.listen, config.via, config.ca_file
+        "{:?} {:?} {:?} {:?} {own:?}",
+        config.listen, config.via, config.ca_file, config.state_dir
     )
 }
 
@@ -200,7 +207,7 @@ async fn watch(
                     if fixed != fixed_before {
                         fixed_before = fixed;
                         tracing::warn!(
-                            "A change of `listen`, `via` or `ca_file` takes effect after a restart."
+                            "A change of `listen`, `via`, `ca_file` or `state_dir` takes effect after a restart."
                         );
                     }
                 }

@@ -1,6 +1,7 @@
 //! The configuration as data: every key and what it means (contract, section 7).
 
-use crate::document::{Kind, Shape, key};
+use crate::document::{Kind, Shape, key, required};
+use crate::quota::Mode;
 
 /// The whole file.
 pub static CONFIG: Shape = Shape {
@@ -27,6 +28,26 @@ pub static CONFIG: Shape = Shape {
             "Headroom's name in `Via`; \"headroom\" if left out. Two gateways in a row need two names.",
         ),
         key(
+            "state_dir",
+            Kind::Text,
+            "Where counts and usage are kept; \"$XDG_STATE_HOME/headroom\" or \"~/.local/state/headroom\" if left out.",
+        ),
+        key(
+            "max_waiting",
+            Kind::Integer,
+            "How many calls may wait for quota at once, for each connection; 1000 if left out.",
+        ),
+        key(
+            "max_wait",
+            Kind::Text,
+            "The longest a call is held until there is quota; \"60s\" if left out.",
+        ),
+        key(
+            "count_block",
+            Kind::Integer,
+            "How many calls more a crash may make headroom believe were used, for each count; 64 if left out.",
+        ),
+        key(
             "headers",
             Kind::Table(&HEADERS),
             "How the standard headers are written.",
@@ -35,6 +56,11 @@ pub static CONFIG: Shape = Shape {
             "connections",
             Kind::Map(&Kind::Table(&CONNECTION)),
             "[connections.NAME]: one account at a provider, mounted at /NAME/.",
+        ),
+        key(
+            "consumers",
+            Kind::Map(&Kind::Table(&CONSUMER)),
+            "[consumers.NAME]: a program that calls headroom, known by its key.",
         ),
     ],
 };
@@ -87,6 +113,71 @@ static CONNECTION: Shape = Shape {
             "listen",
             Kind::Text,
             "An address of its own, for SDKs that cannot have a path before theirs.",
+        ),
+        key(
+            "mode",
+            Kind::Any(&[MODE, Kind::Map(&MODE)]),
+            "What happens to a call that a quota has no room for: it is sent and counted (\"observe\"), refused (\"enforce\") or held (\"wait\"); also by policy: { daily = \"wait\" }. If left out, a quota that the provider has said or that you have configured is enforced, and one that is only documented is observed.",
+        ),
+        key(
+            "pace",
+            Kind::Boolean,
+            "true: calls are spread over the window instead of sent as fast as they come.",
+        ),
+        key(
+            "max_waiting",
+            Kind::Integer,
+            "How many calls may wait at once; that of the whole file if left out.",
+        ),
+        key(
+            "max_wait",
+            Kind::Text,
+            "The longest a call is held; that of the whole file if left out.",
+        ),
+        key(
+            "reserve",
+            Kind::Table(&RESERVE),
+            "A part of every quota that only some may touch: { share = \"10%\", consumers = [\"billing\"] }.",
+        ),
+    ],
+};
+
+const MODE: Kind = Kind::Word(Mode::WORDS);
+
+static RESERVE: Shape = Shape {
+    title: "a reserve",
+    keys: &[
+        required("share", Kind::Text, "How much of each quota: \"10%\"."),
+        required(
+            "consumers",
+            Kind::List(&Kind::Text),
+            "Who may touch it; nobody ([]) leaves it to those who call the provider without headroom.",
+        ),
+    ],
+};
+
+static CONSUMER: Shape = Shape {
+    title: "a consumer",
+    keys: &[
+        required(
+            "key_hash",
+            Kind::Text,
+            "SHA-256 of its key in hex; `headroom key new NAME` prints both.",
+        ),
+        key(
+            "connections",
+            Kind::List(&Kind::Text),
+            "The connections that it may use; all if left out.",
+        ),
+        key(
+            "share",
+            Kind::Text,
+            "Its part of every quota of these connections: \"30%\". What others do not use of theirs is lent to it.",
+        ),
+        key(
+            "cap",
+            Kind::Map(&Kind::Integer),
+            "The most that it may use of a quota, by policy: { daily = 100 }.",
         ),
     ],
 };

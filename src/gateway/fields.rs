@@ -101,6 +101,23 @@ pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) ->
     tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 
+/// The parts of a value between separators, as they stand there. A separator inside a quoted string is none.
+pub(super) fn unquoted_parts(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut in_string, mut escaped) = (false, false);
+    value.split(move |&byte| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        match byte {
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ => return byte == separator && !in_string,
+        }
+        false
+    })
+}
+
 /// Adds headroom to the way that this message came.
 pub(super) fn append_via(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
     let version = match version {

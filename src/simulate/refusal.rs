@@ -14,6 +14,7 @@ use crate::adapter::condition::{Body, Matcher};
 use crate::adapter::reading::{Reading, Source};
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Answer, Exhaustion, Policy, Refusal};
+use crate::dress::{Dress, Words};
 use crate::form::Moment;
 use crate::translate::{Translation, translate};
 
@@ -153,12 +154,12 @@ impl Tailor<'_> {
         let worn =
             |refusal: &&Refusal| statuses.is_empty() || statuses.contains(&refusal.status.as_u16());
         let refusal = self.refusal.filter(worn);
-        let status = |refusal: Option<&Refusal>| {
+        let status = |dress: Option<&Dress>| {
             let first = statuses
                 .first()
                 .and_then(|code| StatusCode::from_u16(*code).ok());
-            refusal
-                .map(|refusal| refusal.status)
+            dress
+                .map(|dress| dress.status)
                 .or(first)
                 .unwrap_or(StatusCode::TOO_MANY_REQUESTS)
         };
@@ -172,11 +173,11 @@ impl Tailor<'_> {
         let worded = words.map(|words| format!("{words}. {}", self.detail()));
         for detail in [Some(self.detail()), worded].into_iter().flatten() {
             if let Some(refusal) = refusal {
-                let body = self.refusal_body(refusal, &detail);
-                frames.push((Some(refusal), body.clone()));
-                frames.extend(
-                    with_members(&body, rule, &self.policy.name).map(|body| (Some(refusal), body)),
-                );
+                let dress = self.worn(refusal, &detail);
+                let body = payload(&dress);
+                let more = with_members(&body, rule, &self.policy.name);
+                frames.push((Some(dress.clone()), body));
+                frames.extend(more.map(|body| (Some(dress), body)));
             }
             let plain = if rule.when.body.is_empty() && rule.when.body_pattern.is_none() {
                 self.plain_body()
@@ -192,15 +193,16 @@ impl Tailor<'_> {
         }
         frames
             .into_iter()
-            .map(|(refusal, body)| self.frame(status(refusal), refusal, body, Some(rule)))
+            .map(|(dress, body)| self.frame(status(dress.as_ref()), dress, body, Some(rule)))
             .collect()
     }
 
     /// As `[refusal]` says, or with nothing but a 429.
     fn plain(&self) -> Vec<Frame> {
         let refusal = self.refusal.map(|refusal| {
-            let body = self.refusal_body(refusal, &self.detail());
-            self.frame(refusal.status, Some(refusal), body, None)
+            let dress = self.worn(refusal, &self.detail());
+            let body = payload(&dress);
+            self.frame(dress.status, Some(dress), body, None)
         });
         let bare = self.frame(StatusCode::TOO_MANY_REQUESTS, None, self.plain_body(), None);
         refusal.into_iter().chain([bare]).collect()
@@ -209,24 +211,17 @@ impl Tailor<'_> {
     fn frame(
         &self,
         status: StatusCode,
-        refusal: Option<&Refusal>,
+        dress: Option<Dress>,
         body: Payload,
         rule: Option<&Exhaustion>,
     ) -> Frame {
-        let (mut headers, mut defaults) = (HeaderMap::new(), HeaderMap::new());
+        let mut headers = HeaderMap::new();
         let mut without = Vec::new();
-        let content_type = match (refusal, &body) {
-            (Some(refusal), _) => refusal.content_type.clone(),
-            (None, Payload::Json(_)) => Some(HeaderValue::from_static("application/json")),
-            (None, Payload::Text(_)) => Some(HeaderValue::from_static("text/plain")),
-            (None, Payload::Empty) => None,
+        let (content_type, defaults) = match (dress, &body) {
+            (Some(dress), _) => (dress.content_type, dress.headers),
+            (None, body) => (plain_type(body), HeaderMap::new()),
         };
         headers.extend(content_type.map(|value| (CONTENT_TYPE, value)));
-        for (name, value) in refusal.into_iter().flat_map(|refusal| &refusal.headers) {
-            if let Ok(value) = HeaderValue::from_str(&self.filled(value, &self.detail())) {
-                defaults.insert(name.clone(), value);
-            }
-        }
         let mut tells_wait = defaults.contains_key(RETRY_AFTER);
         for (name, matcher) in rule.into_iter().flat_map(|rule| &rule.when.headers) {
             match matcher {
@@ -258,34 +253,22 @@ impl Tailor<'_> {
         }
     }
 
-    fn refusal_body(&self, refusal: &Refusal, detail: &str) -> Payload {
-        if refusal.body.is_empty() {
-            return Payload::Empty;
-        }
-        let text = self.filled(&refusal.body, detail);
-        serde_json::from_str(&text).map_or(Payload::Text(text), Payload::Json)
-    }
-
-    /// A template with its placeholders filled in.
-    fn filled(&self, template: &str, detail: &str) -> String {
-        let limit = self
-            .limit
-            .map_or_else(String::new, |limit| limit.to_string());
+    fn worn(&self, refusal: &Refusal, detail: &str) -> Dress {
         let wait = self.wait_secs();
-        let reset = i64::try_from(wait).map_or(0, |wait| self.scene.now.as_second() + wait);
-        template
-            .replace("{detail}", detail)
-            .replace("{policy}", &self.policy.name)
-            .replace("{limit}", &limit)
-            .replace("{retry_after}", &wait.to_string())
-            .replace("{reset_epoch}", &reset.to_string())
+        let words = Words {
+            detail,
+            policy: &self.policy.name,
+            limit: self.limit,
+            retry_after: wait,
+            reset_epoch: i64::try_from(wait).map_or(0, |wait| self.scene.now.as_second() + wait),
+        };
+        Dress::new(refusal, &words)
     }
 
     fn plain_body(&self) -> Payload {
         Payload::Json(json!({ "simulated": true, "message": self.detail() }))
     }
 
-    /// Without characters that would have to be escaped.
     fn detail(&self) -> String {
         let quota = self
             .limit
@@ -305,6 +288,23 @@ impl Tailor<'_> {
             .wait
             .map_or(1, |wait| Moment::At(wait).seconds_from(self.scene.now));
         u64::try_from(secs).unwrap_or(0).max(1)
+    }
+}
+
+fn payload(dress: &Dress) -> Payload {
+    if dress.body.is_empty() {
+        return Payload::Empty;
+    }
+    serde_json::from_str(&dress.body)
+        .map_or_else(|_| Payload::Text(dress.body.clone()), Payload::Json)
+}
+
+/// The media type of a body that wears no dress.
+const fn plain_type(body: &Payload) -> Option<HeaderValue> {
+    match body {
+        Payload::Json(_) => Some(HeaderValue::from_static("application/json")),
+        Payload::Text(_) => Some(HeaderValue::from_static("text/plain")),
+        Payload::Empty => None,
     }
 }
 

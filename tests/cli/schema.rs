@@ -128,7 +128,8 @@ fn the_committed_schema_is_what_the_code_says() {
     );
     let config = run(&["schema", "config"], "");
     let config: Value = serde_json::from_str(&config.stdout).unwrap();
-    let sample = "listen = \"127.0.0.1:8080\"\n[connections.crm]\nprovider = \"hubspot\"\nquotas = { daily = 500 }\n";
+    let sample = "listen = \"127.0.0.1:8080\"\n[connections.crm]\nprovider = \"hubspot\"\nquotas = { daily = 500 }\nmode = { daily = \"wait\" }\n\
+                  reserve = { share = \"10%\", consumers = [] }\n[connections.time]\nmode = \"observe\"\n";
     assert_eq!(
         check(&config, &config, &document(sample).unwrap(), ""),
         [""; 0]

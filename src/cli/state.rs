@@ -1,0 +1,104 @@
+//! Where the gateway keeps what it has counted.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+#[derive(Debug, Default, Args)]
+pub(super) struct StateArguments {
+    /// Where counts and usage are kept [default: $XDG_STATE_HOME/headroom, else ~/.local/state/headroom]
+    #[arg(long, value_name = "DIR", env = "HEADROOM_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Keep no state: a restart forgets what was counted. Goes before any folder
+    #[arg(long, env = "HEADROOM_NO_STATE", value_parser = FalseyValueParser::new())]
+    no_state: bool,
+}
+
+/// Where the state lives.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// In this folder.
+    Folder(PathBuf),
+    /// The user wants none.
+    Off,
+    /// Nobody has named a folder, and there is no home to have one in.
+    Homeless,
+}
+
+impl StateArguments {
+    /// The flag, else the configuration's folder, else the place that systems have for such data.
+    pub(super) fn place(
+        &self,
+        configured: Option<PathBuf>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> State {
+        if self.no_state {
+            return State::Off;
+        }
+        let folder = |name: &str| Some(PathBuf::from(variable(name)?));
+        // An empty variable is an unset one, and the XDG specification has relative paths ignored.
+        let named = self
+            .state_dir
+            .clone()
+            .filter(|path| !path.as_os_str().is_empty());
+        let default = || {
+            let xdg = folder("XDG_STATE_HOME").filter(|path| path.is_absolute());
+            let home = || folder("HOME").filter(|path| path.is_absolute());
+            let below = xdg.or_else(|| Some(home()?.join(".local/state")))?;
+            Some(below.join("headroom"))
+        };
+        named
+            .or(configured)
+            .or_else(default)
+            .map_or(State::Homeless, State::Folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_counts() {
+        let flag = |path: &str| StateArguments {
+            state_dir: Some(PathBuf::from(path)),
+            no_state: false,
+        };
+        let none = StateArguments::default;
+        let off = StateArguments {
+            no_state: true,
+            ..flag("/flag")
+        };
+        let folder = |path: &str| State::Folder(PathBuf::from(path));
+        for (arguments, configured, xdg, home, expected) in [
+            (off, Some("/file"), "/xdg", "/home/a", State::Off),
+            (flag("f"), Some("/file"), "/xdg", "/home/a", folder("f")),
+            (flag(""), Some("/file"), "/xdg", "/home/a", folder("/file")),
+            (none(), None, "/xdg", "/home/a", folder("/xdg/headroom")),
+            (
+                none(),
+                None,
+                "xdg",
+                "/home/a",
+                folder("/home/a/.local/state/headroom"),
+            ),
+            (
+                none(),
+                None,
+                "",
+                "/home/a",
+                folder("/home/a/.local/state/headroom"),
+            ),
+            (none(), None, "", "", State::Homeless),
+        ] {
+            let place = arguments.place(configured.map(PathBuf::from), |name| match name {
+                "XDG_STATE_HOME" => Some(xdg.into()),
+                "HOME" => Some(home.into()),
+                _ => None,
+            });
+            assert_eq!(place, expected, "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The root of the configuration, and the values that stand in several of its tables.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::references::{self, Outside};
+use super::{Config, Named, Waiting};
+use crate::adapter::parse::{closest_zone, read_seconds, read_zone};
+use crate::diagnostic::Mistakes;
+use crate::document::{Fields, Node};
+use crate::emit::{LimitStyle, Style};
+use crate::quota::Share;
+
+/// Reads the tree; what is wrong goes to the mistakes.
+pub(super) struct Reader<'a> {
+    outside: &'a dyn Outside,
+    pub(super) mistakes: &'a mut Mistakes,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) const fn new(outside: &'a dyn Outside, mistakes: &'a mut Mistakes) -> Self {
+        Self { outside, mistakes }
+    }
+
+    pub(super) fn config(&mut self, root: &Fields<'_>) -> Config {
+        let mut style = Style::default();
+        if let Some(headers) = root.get("headers").and_then(Node::table) {
+            style.limit = match headers.text("limit") {
+                Some("plain") => LimitStyle::Plain,
+                Some("list") => LimitStyle::List,
+                _ => LimitStyle::Windowed,
+            };
+            style.structured = headers.text("structured") != Some("off");
+        }
+        let defaults = Config::default();
+        let waiting = self.waiting(root, defaults.waiting);
+        let mut connections = Vec::new();
+        if let Some(table) = root.get("connections").and_then(Node::table) {
+            for (name, span, node) in table.entries() {
+                if let Some(fields) = node.table() {
+                    connections.extend(self.connection(name, span, &fields, waiting));
+                }
+            }
+        }
+        let consumers = root.get("consumers").and_then(Node::table);
+        Config {
+            listen: self.address(root),
+            providers: root.get("providers").map_or_else(Vec::new, |node| {
+                node.one_or_many()
+                    .into_iter()
+                    .filter_map(|node| self.text(node))
+                    .collect()
+            }),
+            ca_file: root.get("ca_file").and_then(|node| self.text(node)),
+            via: root.get("via").and_then(|node| self.pseudonym(node)),
+            state_dir: root.get("state_dir").and_then(|node| self.state_dir(node)),
+            count_block: root
+                .get("count_block")
+                .and_then(|node| self.count_block(node))
+                .unwrap_or(defaults.count_block),
+            waiting,
+            style,
+            connections,
+            consumers: consumers.map_or_else(Vec::new, |table| self.consumers(&table)),
+        }
+    }
+
+    /// A string with its references resolved.
+    pub(super) fn text(&mut self, node: Node<'_>) -> Option<String> {
+        match references::resolve(node.text()?, self.outside) {
+            Ok(text) => Some(text),
+            Err((problem, help)) => {
+                self.mistakes
+                    .push("unresolved-reference", node.span(), problem, help);
+                None
+            }
+        }
+    }
+
+    pub(super) fn address(&mut self, fields: &Fields<'_>) -> Option<SocketAddr> {
+        let node = fields.get("listen")?;
+        let text = self.text(node)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            self.mistakes.push(
+                "bad-address",
+                node.span(),
+                format!("\"{text}\" is not an address to listen on"),
+                "write address and port, as in \"127.0.0.1:8080\" or \"[::1]:8080\"",
+            );
+        }
+        address
+    }
+
+    fn pseudonym(&mut self, node: Node<'_>) -> Option<String> {
+        let text = self.text(node)?;
+        let fits = !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if !fits {
+            self.mistakes.push(
+                "bad-pseudonym",
+                node.span(),
+                format!("\"{text}\" cannot be a name in `Via`"),
+                "write letters, digits, `-`, `.` and `_`: via = \"headroom-eu\"",
+            );
+        }
+        Some(text)
+    }
+
+    pub(super) fn base_url(&mut self, node: Node<'_>) -> Option<String> {
+        let text = self.text(node)?;
+        if let Err(problem) = crate::origin::Origin::parse(&text) {
+            self.mistakes.push(
+                "bad-url",
+                node.span(),
+                problem,
+                "write scheme and host, as in \"https://api.example.com\"",
+            );
+        }
+        Some(text)
+    }
+
+    pub(super) fn zone(&mut self, node: Node<'_>) -> Option<TimeZone> {
+        let text = self.text(node)?;
+        let zone = read_zone(&text);
+        if zone.is_none() {
+            self.mistakes.push(
+                "bad-time-zone",
+                node.span(),
+                format!("\"{text}\" is not a time zone"),
+                closest_zone(&text).map_or_else(
+                    || "write a name such as \"Europe/Oslo\" or \"UTC\"".to_owned(),
+                    |near| format!("did you mean \"{near}\"?"),
+                ),
+            );
+        }
+        zone
+    }
+
+    /// `max_waiting` and `max_wait`.
+    pub(super) fn waiting(&mut self, fields: &Fields<'_>, default: Waiting) -> Waiting {
+        let number = fields.get("max_waiting").and_then(Node::integer);
+        let longest = fields
+            .get("max_wait")
+            .and_then(|node| self.duration(node))
+            .map(Duration::from_secs);
+        Waiting {
+            // A number that does not fit is more than can wait in any memory.
+            max_waiting: number.map_or(default.max_waiting, |number| {
+                usize::try_from(number).unwrap_or(usize::MAX)
+            }),
+            max_wait: longest.unwrap_or(default.max_wait),
+        }
+    }
+
+    fn duration(&mut self, node: Node<'_>) -> Option<u64> {
+        let text = self.text(node)?;
+        let seconds = read_seconds(&text);
+        if seconds.is_none() {
+            self.mistakes.push(
+                "bad-duration",
+                node.span(),
+                format!("\"{text}\" is not a length of time"),
+                "write a number and its unit: \"10s\", \"15m\", \"1h\", \"7d\" (at most 366 days)",
+            );
+        }
+        seconds
+    }
+
+    /// A part of a quota.
+    pub(super) fn share(&mut self, node: Node<'_>) -> Option<Share> {
+        let text = self.text(node)?;
+        let share = Share::from_percent(&text);
+        if share.is_none() {
+            self.mistakes.push(
+                "bad-share",
+                node.span(),
+                format!("\"{text}\" is not a part of a quota"),
+                "write more than 0% and at most 100%, with at most four decimals: \"30%\", \"12.5%\"",
+            );
+        }
+        share
+    }
+
+    /// A list of names, each with its place.
+    pub(super) fn names(&mut self, node: Node<'_>) -> Named {
+        node.one_or_many()
+            .into_iter()
+            .filter_map(|node| Some((self.text(node)?, node.span())))
+            .collect()
+    }
+
+    fn count_block(&mut self, node: Node<'_>) -> Option<u64> {
+        let number = node.integer()?;
+        if number == 0 {
+            self.mistakes.push(
+                "number-out-of-range",
+                node.span(),
+                "`count_block` is out of range",
+                "write at least 1: then each call is written down before it is sent",
+            );
+        }
+        Some(number)
+    }
+
+    fn state_dir(&mut self, node: Node<'_>) -> Option<String> {
+        let text = self.text(node)?;
+        if text.is_empty() {
+            self.mistakes.push(
+                "no-state-dir",
+                node.span(),
+                "`state_dir` names no folder",
+                "name a folder, or leave it out; to keep no state: headroom serve --no-state",
+            );
+        }
+        Some(text)
+    }
+}

@@ -1,0 +1,125 @@
+//! Consumers: a program that calls headroom is known by its key, and headroom knows only the key's hash. Pure: whoever makes
+//! a key brings the randomness.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// What every key begins with, so that people and scanners for secrets know one when they see it.
+pub const KEY_PREFIX: &str = "hr_";
+
+/// The longest name of a consumer.
+const LONGEST_NAME: usize = 63;
+
+/// Whether a consumer can have this name: it stands in reports, headers of metrics, and tables of TOML.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    name.len() <= LONGEST_NAME
+        && name.bytes().all(inner)
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A key of 32 random bytes: [`KEY_PREFIX`] and 43 characters of base64url.
+#[must_use]
+pub fn key_of(random: &[u8; 32]) -> String {
+    format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random))
+}
+
+/// SHA-256 of a key. Keys are 256 bits of chance, so nothing slower is needed to keep them from being guessed.
+#[must_use]
+pub fn hash_key(key: &str) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
+    let mut hash = [0; 32];
+    // SHA-256 has 32 bytes.
+    for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    hash
+}
+
+/// A hash as 64 hex digits.
+#[must_use]
+pub fn to_hex(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The hash that 64 hex digits stand for, in either case.
+#[must_use]
+pub fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (index, byte) in hash.iter_mut().enumerate() {
+        let digit = |offset: usize| {
+            let byte = text.as_bytes().get(2 * index + offset)?;
+            char::from(*byte).to_digit(16)
+        };
+        *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
+    }
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_url_safe_and_of_one_length() {
+        assert_eq!(
+            key_of(&[0xff; 32]),
+            "hr___________________________________________8"
+        );
+        assert_eq!(
+            key_of(&[0; 32]),
+            "hr_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        );
+        assert_eq!(key_of(&[7; 32]).len(), 3 + 43);
+    }
+
+    #[test]
+    fn the_hash_is_sha_256() {
+        // FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(to_hex(&hash_key("abc")), abc);
+        assert_eq!(from_hex(abc), Some(hash_key("abc")));
+        assert_eq!(from_hex(&abc.to_uppercase()), Some(hash_key("abc")));
+    }
+
+    #[test]
+    fn what_is_no_hash_is_refused() {
+        let short = "a".repeat(63);
+        for text in [
+            "",
+            &short,
+            &format!("{short}aa"),
+            &format!("{short}g"),
+            &format!("{short}+"),
+            &"é".repeat(32),
+        ] {
+            assert_eq!(from_hex(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_stand_in_reports() {
+        for (name, fits) in [
+            ("reports", true),
+            ("Reports-2_b", true),
+            ("2nd", true),
+            ("", false),
+            ("-a", false),
+            ("_a", false),
+            ("a b", false),
+            ("a.b", false),
+            ("ä", false),
+            (&"a".repeat(63), true),
+            (&"a".repeat(64), false),
+        ] {
+            assert_eq!(is_name(name), fits, "{name}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What a configuration becomes: modes, waiting, reserves and consumers, with their defaults.
+
+use std::time::Duration;
+
+use headroom::adapter::catalog::Catalog;
+use headroom::config::{self, Config, Outside, Reserve, Waiting};
+use headroom::consumer::{hash_key, to_hex};
+use headroom::quota::{Mode, Share};
+
+/// An environment with one variable and one file.
+struct Environment;
+
+impl Outside for Environment {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "REPORTS_HASH").then(|| to_hex(&hash_key("reports")))
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        (path == "billing.hash")
+            .then(|| format!("{}\n", to_hex(&hash_key("billing"))))
+            .ok_or_else(|| "there is no such file".to_owned())
+    }
+}
+
+fn read(source: &str) -> Config {
+    let (config, mut mistakes) = config::parse(source, &Environment);
+    mistakes.append(config.check(&Catalog::default()));
+    assert!(
+        mistakes.is_empty(),
+        "{}",
+        mistakes.render("headroom.toml", source, false)
+    );
+    config
+}
+
+#[test]
+fn everything_has_a_default() {
+    let config = read("[connections.toggl]\n");
+    assert_eq!(config.state_dir, None);
+    assert_eq!(config.count_block, 64);
+    let waiting = Waiting {
+        max_waiting: 1_000,
+        max_wait: Duration::from_secs(60),
+    };
+    assert_eq!(config.waiting, waiting);
+    assert!(config.consumers.is_empty());
+    let [toggl] = config.connections.as_slice() else {
+        panic!("{config:?}");
+    };
+    assert_eq!((toggl.modes.of("burst"), toggl.pace), (None, false));
+    assert_eq!(toggl.waiting, waiting);
+    assert_eq!(toggl.reserve, None);
+    // Nothing written at all is the same.
+    let empty = (Config::default(), read(""));
+    assert_eq!(empty.0.count_block, empty.1.count_block);
+    assert_eq!(empty.0.waiting, empty.1.waiting);
+}
+
+#[test]
+fn a_connection_goes_before_the_whole_file() {
+    let config = read(
+        r#"
+        state_dir = "${HEADROOM_STATE:-state}"
+        max_waiting = 50
+        max_wait = "2m"
+        count_block = 1
+
+        [connections.crm]
+        provider = "hubspot"
+        mode = "wait"
+        pace = true
+        max_waiting = 0
+
+        [connections.time]
+        provider = "toggl"
+        mode = { organization = "wait", burst = "observe" }
+        max_wait = "10s"
+        "#,
+    );
+    assert_eq!(config.state_dir.as_deref(), Some("state"));
+    assert_eq!(config.count_block, 1);
+    let [crm, time] = config.connections.as_slice() else {
+        panic!("{config:?}");
+    };
+    assert_eq!(crm.modes.of("daily"), Some(Mode::Wait));
+    assert!(crm.pace && !time.pace);
+    assert_eq!(
+        (crm.waiting.max_waiting, crm.waiting.max_wait.as_secs()),
+        (0, 120)
+    );
+    assert_eq!(
+        (time.waiting.max_waiting, time.waiting.max_wait.as_secs()),
+        (50, 10)
+    );
+    assert_eq!(time.modes.of("organization"), Some(Mode::Wait));
+    assert_eq!(time.modes.of("burst"), Some(Mode::Observe));
+    assert_eq!(time.modes.of("user"), None);
+}
+
+#[test]
+fn consumers_have_keys_shares_and_caps() {
+    let config = read(
+        r#"
+        [connections.crm]
+        provider = "hubspot"
+        reserve = { share = "10%", consumers = ["billing"] }
+
+        [consumers.reports]
+        key_hash = "${REPORTS_HASH}"
+        connections = ["crm", "toggl"]
+        share = "30%"
+        cap = { daily = 100, organization = 0 }
+
+        [consumers.billing]
+        key_hash = "file:billing.hash"
+        share = "60%"
+        "#,
+    );
+    let tenth = Share::from_percent("10%").unwrap();
+    let reserve = Reserve {
+        share: tenth,
+        consumers: vec!["billing".to_owned()],
+    };
+    assert_eq!(config.connections[0].reserve, Some(reserve));
+    let [reports, billing] = config.consumers.as_slice() else {
+        panic!("{config:?}");
+    };
+    assert_eq!(reports.key_hash, hash_key("reports"));
+    assert_eq!(billing.key_hash, hash_key("billing"));
+    assert_eq!(reports.share.map(Share::millionths), Some(300_000));
+    assert_eq!(
+        reports.cap.iter().collect::<Vec<_>>(),
+        [
+            (&"daily".to_owned(), &100),
+            (&"organization".to_owned(), &0)
+        ]
+    );
+    for (consumer, connection, may) in [
+        (reports, "crm", true),
+        (reports, "toggl", true),
+        (reports, "github", false),
+        (billing, "github", true),
+    ] {
+        assert_eq!(consumer.may_use(connection), may, "{connection}");
+    }
+}
+
+/// Consumers that do not meet share nothing.
+#[test]
+fn shares_add_up_by_connection() {
+    let key = |text: &str| to_hex(&hash_key(text));
+    let source = |third: &str| {
+        format!(
+            "[consumers.a]\nkey_hash = \"{}\"\nconnections = [\"toggl\"]\nshare = \"100%\"\n\
+             [consumers.b]\nkey_hash = \"{}\"\nconnections = [\"github\"]\nshare = \"99.9999%\"\n\
+             [consumers.c]\nkey_hash = \"{}\"\nconnections = [{third}]\nshare = \"0.0001%\"\n",
+            key("a"),
+            key("b"),
+            key("c")
+        )
+    };
+    read(&source("\"github\""));
+    let (config, mut mistakes) = config::parse(&source("\"github\", \"toggl\""), &Environment);
+    mistakes.append(config.check(&Catalog::default()));
+    let codes: Vec<&str> = mistakes.sorted().iter().map(|one| one.code).collect();
+    assert_eq!(codes, ["shares-exceed-whole"]);
+}
