@@ -24,6 +24,9 @@ use crate::quota::Unit;
 /// Bytes of a body that are looked at, at the most. A longer one is passed on unread.
 pub const BODY_LIMIT: usize = 256 * 1024;
 
+/// Bytes of a request's body that conditions look at. What lies behind them is not known.
+pub const REQUEST_BODY_LIMIT: usize = 64 * 1024;
+
 /// A provider, described by one file.
 #[derive(Debug)]
 pub struct Adapter {
@@ -363,6 +366,8 @@ pub struct Call<'a> {
     pub path: Option<&'a str>,
     /// The request's headers.
     pub headers: Option<&'a HeaderMap>,
+    /// The beginning of the request's body, up to [`REQUEST_BODY_LIMIT`]. Asked for only where a weight depends on it.
+    pub body: Option<&'a [u8]>,
 }
 
 /// An answer of the provider.

@@ -12,6 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("form", &[]),
     ("adapter", &["quota", "diagnostic", "document", "form"]),
     ("translate", &["quota", "form", "adapter"]),
+    ("charge", &["quota", "adapter", "translate"]),
     ("emit", &["quota", "translate"]),
     ("rewrite", &[]),
     ("recording", &[]),

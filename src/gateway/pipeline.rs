@@ -175,5 +175,6 @@ fn call<'a>(head: &'a Parts, route: &'a Route<'_>) -> Call<'a> {
         method: &head.method,
         path: Some(route.path()),
         headers: Some(&head.headers),
+        body: None,
     }
 }

@@ -174,6 +174,7 @@ async fn answer(State(house): State<Arc<House>>, request: Request<Body>) -> Resp
             method: &head.method,
             path: Some(path),
             headers: Some(&head.headers),
+            body: None,
         },
         query: head.uri.query(),
         runs_secs: delay.as_secs(),

@@ -150,6 +150,7 @@ fn account_of(provider: &Provider, path: &str) -> String {
         method: &method,
         path: Some(path),
         headers: None,
+        body: None,
     };
     let documented: Vec<String> = provider
         .enforced()
