@@ -121,6 +121,7 @@ impl Bench {
             method: &Method::GET,
             path: Some("/api/v9/workspaces/1234567/projects"),
             headers: None,
+            body: None,
         }
     }
 

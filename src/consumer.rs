@@ -1,8 +1,64 @@
 //! Consumers: a program that calls headroom is known by its key, and headroom knows only the key's hash. Pure: whoever makes
 //! a key brings the randomness.
 
+use std::collections::HashMap;
+use std::hash::Hasher;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use siphasher::sip::SipHasher13;
+
+/// A program that may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumer {
+    /// Its name in reports.
+    pub name: Arc<str>,
+    /// The connections that it may use; `None`: all.
+    pub connections: Option<Vec<String>>,
+}
+
+impl Consumer {
+    /// Whether it may use a connection.
+    #[must_use]
+    pub fn may_use(&self, connection: &str) -> bool {
+        let listed = |names: &Vec<String>| names.iter().any(|name| name == connection);
+        self.connections.as_ref().is_none_or(listed)
+    }
+}
+
+/// The number that stands for a consumer in meters: the same after a restart, and never 0.
+#[must_use]
+pub fn number(name: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(name.as_bytes());
+    hasher.finish().clamp(1, u64::MAX - 1)
+}
+
+/// The programs that may call, by the hash of their key. Hashes are looked up, never keys, so the time that it takes says
+/// nothing about any key.
+#[derive(Debug, Clone, Default)]
+pub struct Consumers(HashMap<[u8; 32], Consumer>);
+
+impl Consumers {
+    /// The consumer with this key.
+    #[must_use]
+    pub fn by_key(&self, key: &str) -> Option<&Consumer> {
+        self.0.get(&hash_key(key))
+    }
+
+    /// Nobody is known, so everybody may call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<([u8; 32], Consumer)> for Consumers {
+    fn from_iter<I: IntoIterator<Item = ([u8; 32], Consumer)>>(consumers: I) -> Self {
+        Self(consumers.into_iter().collect())
+    }
+}
 
 /// What every key begins with, so that people and scanners for secrets know one when they see it.
 pub const KEY_PREFIX: &str = "hr_";

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use crate::ledger::Ledger;
+
 mod accept;
+mod admission;
 mod body;
 mod coding;
 pub mod connection;
@@ -56,6 +59,8 @@ pub struct Settings {
     pub pseudonym: String,
     /// Certificate authorities to trust beside the system's.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// What credentials are hashed with; the same as long as the store is.
+    pub secret: (u64, u64),
 }
 
 impl Default for Settings {
@@ -69,6 +74,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(30),
             pseudonym: "headroom".to_owned(),
             extra_roots: Vec::new(),
+            secret: (0, 0),
         }
     }
 }
@@ -89,6 +95,7 @@ impl std::error::Error for SetupError {}
 pub struct Gateway {
     settings: Settings,
     house: Arc<House>,
+    ledger: Arc<Ledger>,
     upstream: upstream::Upstream,
     pages: pages::Pages,
 }
@@ -99,7 +106,11 @@ impl Gateway {
     /// # Errors
     ///
     /// When the settings do not fit (a pseudonym that is no token) or the client side cannot be set up.
-    pub fn new(catalogue: Arc<dyn Catalogue>, settings: Settings) -> Result<Self, SetupError> {
+    pub fn new(
+        catalogue: Arc<dyn Catalogue>,
+        ledger: Arc<Ledger>,
+        settings: Settings,
+    ) -> Result<Self, SetupError> {
         let token = !settings.pseudonym.is_empty()
             && settings
                 .pseudonym
@@ -114,8 +125,10 @@ impl Gateway {
         let house = Arc::new(House {
             catalogue: RwLock::new(catalogue),
             draining: AtomicBool::new(false),
+            ledger: Arc::clone(&ledger),
         });
         Ok(Self {
+            ledger,
             upstream: upstream::Upstream::new(&settings).map_err(SetupError)?,
             pages: pages::Pages::new(Arc::clone(&house)),
             settings,
@@ -138,6 +151,7 @@ struct House {
     /// Held for the length of a clone, never across an await.
     catalogue: RwLock<Arc<dyn Catalogue>>,
     draining: AtomicBool,
+    ledger: Arc<Ledger>,
 }
 
 impl House {

@@ -37,6 +37,7 @@ use queue::{Order, Place};
 use ticket::Ticket;
 use time::Now;
 
+use crate::charge::Lesson;
 use crate::state::State;
 
 /// Meters, by key.
@@ -302,22 +303,10 @@ impl Ledger {
         }
     }
 
-    /// What an answer has taught: `value` of `from` belongs to `learned` of `partition`.
-    pub fn learn(
-        &self,
-        account: &Account,
-        partition: &str,
-        from: &str,
-        value: &str,
-        learned: &str,
-        now: Now,
-    ) {
-        if self
-            .learned
-            .add(&account.identity, partition, from, value, learned)
-        {
-            self.store
-                .learn(&account.identity, partition, from, value, learned, now);
+    /// Remembers what an answer has taught.
+    pub fn learn(&self, account: &Account, lesson: &Lesson<'_>, now: Now) {
+        if self.learned.add(&account.identity, lesson) {
+            self.store.learn(&account.identity, lesson, now);
         }
     }
 

@@ -5,7 +5,8 @@
 //! 0. [`quota`] and [`diagnostic`] are pure values: what a policy is, what an answer says of it, what is wrong in a file.
 //! 1. [`document`] reads TOML with spans against a shape; [`form`] knows every spelling of a number or a time, read and
 //!    written; [`adapter`] makes checked adapters of files that people write by hand.
-//! 2. [`translate`] makes limits of an answer, [`emit`] makes standard headers of limits, [`dress`] makes a refusal look like
+//! 2. [`translate`] makes limits of an answer, [`charge`] says what a call uses and of whose budget, [`emit`] makes
+//!    standard headers of limits, [`dress`] makes a refusal look like
 //!    the provider's, [`rewrite`] replaces an origin in a streaming JSON body, [`recording`] reads one response as text,
 //!    [`consumer`] knows a program by its key, [`mod@time`] is moments on two clocks. All pure: no clock, no I/O.
 //! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`config`] what the
@@ -31,7 +32,7 @@
 //! let translation = translate(
 //!     &toggl,
 //!     &terms,
-//!     &Call { method: &Method::GET, path: Some("/api/v9/workspaces/1/projects"), headers: None },
+//!     &Call { method: &Method::GET, path: Some("/api/v9/workspaces/1/projects"), headers: None, body: None },
 //!     &Answer { status: StatusCode::PAYMENT_REQUIRED, headers: &headers, body: None },
 //!     "2026-11-21T12:00:00Z".parse()?,
 //! );
@@ -42,6 +43,7 @@
 //! ```
 
 pub mod adapter;
+pub mod charge;
 pub mod cli;
 pub mod clock;
 pub mod config;

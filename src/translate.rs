@@ -221,14 +221,14 @@ pub(crate) fn applies(adapter: &Adapter, index: usize, call: &Call<'_>) -> bool 
 }
 
 /// Which policies of an adapter count a call.
-struct Matches<'a> {
+pub(crate) struct Matches<'a> {
     adapter: &'a Adapter,
     /// For each policy, whether its own condition holds: `Some(true)` where it has none.
     holds: SmallVec<[Option<bool>; 8]>,
 }
 
 impl<'a> Matches<'a> {
-    fn new(adapter: &'a Adapter, call: &Call<'_>) -> Self {
+    pub(crate) fn new(adapter: &'a Adapter, call: &Call<'_>) -> Self {
         let holds = adapter.policies.iter().map(|policy| match &policy.applies {
             Applies::When(conditions) => any_holds(conditions, call),
             Applies::Always | Applies::Otherwise => Some(true),
@@ -264,7 +264,7 @@ impl<'a> Matches<'a> {
 
     /// Whether a policy counts the call. Where what is known of the call does not tell, the order of the file decides
     /// between a policy with a condition and one for all others: the main one comes first.
-    fn counts(&self, index: usize) -> bool {
+    pub(crate) fn counts(&self, index: usize) -> bool {
         let policies = &self.adapter.policies;
         let Some(policy) = policies.get(index) else {
             return false;

@@ -187,6 +187,7 @@ fn a_head_without_native_headers_yields_nothing() {
             method: &Method::GET,
             path: Some("/"),
             headers: None,
+            body: None,
         };
         let answer = Answer {
             status: StatusCode::OK,

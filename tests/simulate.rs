@@ -155,6 +155,7 @@ fn there_and_back(
         method: &method,
         path: Some(&path),
         headers: Some(&headers),
+        body: None,
     };
     let scene = Scene {
         adapter,
@@ -325,6 +326,7 @@ fn exchange(
         method,
         path: Some(path),
         headers: Some(&headers),
+        body: None,
     };
     let request = Request {
         call,

@@ -12,9 +12,12 @@ use super::{Failure, colour, files};
 use crate::adapter::Adapter;
 use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
-use crate::config::{self, Config, ConnectionConfig, Outside};
+use crate::config::{self, Config, ConnectionConfig, ConsumerConfig, Outside, Reserve, Waiting};
+use crate::consumer::{Consumer, Consumers, number};
 use crate::emit::Style;
 use crate::gateway::{Catalogue, Connection, Lookup};
+use crate::ledger::account::Account;
+use crate::ledger::rule::{Shares, Wishes};
 use crate::origin::Origin;
 
 /// Everything that was read.
@@ -167,19 +170,25 @@ pub(super) struct Mounts {
     catalogued: BTreeMap<String, OnceLock<Result<Arc<Connection>, String>>>,
     catalog: Arc<Catalog>,
     style: Style,
+    consumers: Consumers,
+    /// Of connections that are not configured.
+    block: u64,
+    waiting: Waiting,
+    /// What consumers have of every connection that they may use.
+    parts: Vec<ConsumerConfig>,
 }
 
 impl Mounts {
     pub(super) fn new(loaded: &Loaded) -> Self {
-        let style = loaded.config.style;
-        let configured = loaded
-            .config
+        let config = &loaded.config;
+        let style = config.style;
+        let configured = config
             .connections
             .iter()
             .filter_map(|connection| {
                 // `Config::check` has refused what could fail here.
                 let adapter = loaded.catalog.get(&connection.provider)?;
-                let made = configured(connection, adapter, style).ok()?;
+                let made = configured(connection, adapter, config).ok()?;
                 Some((connection.name.clone(), Arc::new(made)))
             })
             .collect();
@@ -194,6 +203,10 @@ impl Mounts {
             catalogued,
             catalog: Arc::clone(&loaded.catalog),
             style,
+            consumers: config.consumers.iter().map(consumer).collect(),
+            block: config.count_block,
+            waiting: config.waiting,
+            parts: config.consumers.clone(),
         }
     }
 }
@@ -211,7 +224,7 @@ impl Catalogue for Mounts {
                 .catalog
                 .get(name)
                 .ok_or_else(|| format!("the adapter `{name}` has mistakes"))?;
-            catalogued(adapter, self.style).map(Arc::new)
+            self.catalogued(adapter).map(Arc::new)
         });
         match made {
             Ok(connection) => Lookup::Found(Arc::clone(connection)),
@@ -230,12 +243,46 @@ impl Catalogue for Mounts {
         names.dedup();
         names
     }
+
+    fn consumers(&self) -> &Consumers {
+        &self.consumers
+    }
+}
+
+fn consumer(config: &ConsumerConfig) -> ([u8; 32], Consumer) {
+    let consumer = Consumer {
+        name: Arc::from(config.name.as_str()),
+        connections: config.connections.clone(),
+    };
+    (config.key_hash, consumer)
+}
+
+/// Who may have how much of a policy of a connection.
+fn shares(
+    consumers: &[ConsumerConfig],
+    reserve: Option<&Reserve>,
+    connection: &str,
+    policy: &str,
+) -> Shares {
+    let users = || consumers.iter().filter(|one| one.may_use(connection));
+    Shares {
+        sure: users()
+            .filter_map(|one| Some((number(&one.name), u64::from(one.share?.millionths()))))
+            .collect(),
+        reserve: reserve.map_or(0, |reserve| u64::from(reserve.share.millionths())),
+        reserved_for: reserve.map_or_else(Vec::new, |reserve| {
+            reserve.consumers.iter().map(|name| number(name)).collect()
+        }),
+        caps: users()
+            .filter_map(|one| Some((number(&one.name), *one.cap.get(policy)?)))
+            .collect(),
+    }
 }
 
 fn configured(
     connection: &ConnectionConfig,
     adapter: Arc<Adapter>,
-    style: Style,
+    config: &Config,
 ) -> Result<Connection, String> {
     let base_url = connection
         .base_url
@@ -248,31 +295,74 @@ fn configured(
         connection.time_zone.as_ref(),
         &connection.quotas,
     )?;
+    let origin = Origin::parse(&base_url)?;
+    let wishes = |policy: &str| Wishes {
+        mode: connection.modes.of(policy),
+        pace: connection.pace,
+        block: config.count_block,
+        shares: Arc::new(shares(
+            &config.consumers,
+            connection.reserve.as_ref(),
+            &connection.name,
+            policy,
+        )),
+    };
+    let account = Account::new(
+        &connection.name,
+        &origin.base_url(),
+        &adapter,
+        &terms,
+        &wishes,
+        connection.waiting.max_waiting,
+    );
     Ok(Connection {
         name: connection.name.clone(),
-        origin: Origin::parse(&base_url)?,
+        origin,
         adapter,
         terms,
-        style,
+        style: config.style,
+        account: Arc::new(account),
+        configured: true,
+        max_wait: connection.waiting.max_wait,
     })
 }
 
-fn catalogued(adapter: Arc<Adapter>, style: Style) -> Result<Connection, String> {
-    let url = adapter
-        .base_url
-        .as_deref()
-        .filter(|_| !adapter.base_url_is_template);
-    let Some(url) = url else {
-        return Err(format!(
-            "every account of {} has a host of its own: write [connections.{}] with your base_url into headroom.toml",
-            adapter.name, adapter.id
-        ));
-    };
-    Ok(Connection {
-        name: adapter.id.clone(),
-        origin: Origin::parse(url)?,
-        terms: Terms::new(&adapter, None, None, &BTreeMap::new())?,
-        adapter,
-        style,
-    })
+impl Mounts {
+    fn catalogued(&self, adapter: Arc<Adapter>) -> Result<Connection, String> {
+        let url = adapter
+            .base_url
+            .as_deref()
+            .filter(|_| !adapter.base_url_is_template);
+        let Some(url) = url else {
+            return Err(format!(
+                "every account of {} has a host of its own: write [connections.{}] with your base_url into headroom.toml",
+                adapter.name, adapter.id
+            ));
+        };
+        let origin = Origin::parse(url)?;
+        let terms = Terms::new(&adapter, None, None, &BTreeMap::new())?;
+        let wishes = |policy: &str| Wishes {
+            block: self.block,
+            shares: Arc::new(shares(&self.parts, None, &adapter.id, policy)),
+            ..Wishes::default()
+        };
+        let account = Account::new(
+            &adapter.id,
+            &origin.base_url(),
+            &adapter,
+            &terms,
+            &wishes,
+            self.waiting.max_waiting,
+        );
+        Ok(Connection {
+            name: adapter.id.clone(),
+            origin,
+            terms,
+            account: Arc::new(account),
+            adapter,
+            style: self.style,
+            configured: false,
+            max_wait: self.waiting.max_wait,
+        })
+    }
 }

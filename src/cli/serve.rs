@@ -10,9 +10,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::mounts::{Loaded, Mounts};
-use super::state::StateArguments;
+use super::state::{State as Place, StateArguments};
 use super::{AdapterFolders, Failure, log};
+use crate::clock;
 use crate::gateway::{Gateway, Listener, Settings};
+use crate::ledger::{self, Ledger};
+use crate::state::{self, State};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -54,15 +57,62 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let state = arguments
         .state
         .place(loaded.state_dir(), |name| std::env::var_os(name));
-    tracing::debug!(?state, "This is the place of the state.");
+    let kept = open(state);
+    let secret = kept.as_ref().map_or_else(
+        // Without a store nothing is compared with what an earlier process hashed.
+        || (clock::random(), clock::random()),
+        |(_, loaded)| secret(loaded.salt),
+    );
+    let settings = Settings { secret, ..settings };
+    let ledger = Arc::new(Ledger::new(ledger::Settings::default(), kept));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
-    runtime.block_on(serve(arguments, loaded, settings))
+    let outcome = runtime.block_on(serve(arguments, loaded, &ledger, settings));
+    ledger.close(clock::moment());
+    outcome
 }
 
-async fn serve(arguments: &Arguments, loaded: Loaded, settings: Settings) -> Result<(), Failure> {
+/// Opens the store. Without one headroom counts as well, until it is restarted: no traffic stops for it.
+fn open(place: Place) -> Option<(State, state::Loaded)> {
+    let folder = match place {
+        Place::Folder(folder) => folder,
+        Place::Off => return None,
+        Place::Homeless => {
+            tracing::warn!(
+                "There is no home to keep counts in, so a restart forgets them: name a folder with --state-dir."
+            );
+            return None;
+        }
+    };
+    match State::open(&folder, clock::now().as_millisecond()) {
+        Ok((state, loaded)) => {
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            Some((state, loaded))
+        }
+        Err(error) => {
+            tracing::error!("Counts are not kept, and a restart forgets them: {error}");
+            None
+        }
+    }
+}
+
+/// The store's salt as the keys of a hash.
+fn secret(salt: [u8; 16]) -> (u64, u64) {
+    let both = u128::from_le_bytes(salt);
+    let half = |shift: u32| u64::try_from((both >> shift) & u128::from(u64::MAX)).unwrap_or(0);
+    (half(0), half(64))
+}
+
+async fn serve(
+    arguments: &Arguments,
+    loaded: Loaded,
+    ledger: &Arc<Ledger>,
+    settings: Settings,
+) -> Result<(), Failure> {
     let address = arguments
         .listen
         .or(loaded.config.listen)
@@ -89,7 +139,8 @@ async fn serve(arguments: &Arguments, loaded: Loaded, settings: Settings) -> Res
         }
     }
     let seen = loaded.fingerprint();
-    let gateway = Gateway::new(Arc::new(Mounts::new(&loaded)), settings)
+    let mounts = Arc::new(Mounts::new(&loaded));
+    let gateway = Gateway::new(mounts, Arc::clone(ledger), settings)
         .map_err(|error| Failure::unreadable(format!("headroom: {error}")))?;
     let gateway = Arc::new(gateway);
     let watcher = tokio::spawn(watch(

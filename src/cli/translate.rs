@@ -131,6 +131,7 @@ fn translated(
         method: &method,
         path,
         headers: None,
+        body: None,
     };
     Ok((
         translate(&adapter, &terms, &call, &answer, now),

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 use super::rewritten::RewrittenBody;
 use super::upstream::UpstreamBody;
 use crate::clock;
+use crate::ledger::ticket::Ticket;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -27,6 +28,8 @@ pub(super) struct AnswerBody {
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
     ended: bool,
+    /// What the call took of its quotas, given back when the answer has ended or nobody wants it any more.
+    ticket: Option<Box<Ticket>>,
 }
 
 impl AnswerBody {
@@ -38,6 +41,14 @@ impl AnswerBody {
             timer: None,
             waiting: false,
             ended: false,
+            ticket: None,
+        }
+    }
+
+    /// Keeps the call's ticket until the end.
+    pub(super) fn hold(&mut self, ticket: Ticket) {
+        if !self.ended {
+            self.ticket = Some(Box::new(ticket));
         }
     }
 
@@ -90,6 +101,9 @@ impl AnswerBody {
             self.waiting = false;
             // An error is the end too: what follows it would be taken for the rest.
             self.ended = !matches!(frame, Some(Ok(_)));
+            if self.ended || self.inner.is_end_stream() {
+                self.ticket = None;
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let deadline = clock::monotonic() + self.idle_timeout;
@@ -102,6 +116,7 @@ impl AnswerBody {
         }
         ready!(timer.as_mut().poll(cx));
         self.ended = true;
+        self.ticket = None;
         Poll::Ready(Some(Err("the provider sent nothing for too long".into())))
     }
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::adapter::Adapter;
 use crate::adapter::terms::Terms;
+use crate::consumer::Consumers;
 use crate::emit::Style;
+use crate::ledger::account::Account;
 use crate::origin::Origin;
 
 /// One account at a provider, mounted at `/<name>/`.
@@ -20,6 +23,12 @@ pub struct Connection {
     pub terms: Terms,
     /// How its standard headers are written.
     pub style: Style,
+    /// What its meters are held to.
+    pub account: Arc<Account>,
+    /// The user has described it: it is one account. A mount of the catalogue serves whoever comes with a credential.
+    pub configured: bool,
+    /// The longest that a call is held.
+    pub max_wait: Duration,
 }
 
 /// What a name stands for.
@@ -38,11 +47,13 @@ pub trait Catalogue: Send + Sync {
     fn connection(&self, name: &str) -> Lookup;
     /// All names, in the order to show them.
     fn names(&self) -> Vec<String>;
+    /// The programs that may call; empty: everybody may.
+    fn consumers(&self) -> &Consumers;
 }
 
 /// A catalogue of connections that are all made already.
 #[derive(Default)]
-pub struct Connections(BTreeMap<String, Arc<Connection>>);
+pub struct Connections(BTreeMap<String, Arc<Connection>>, Consumers);
 
 impl FromIterator<Connection> for Connections {
     fn from_iter<I: IntoIterator<Item = Connection>>(connections: I) -> Self {
@@ -51,6 +62,7 @@ impl FromIterator<Connection> for Connections {
                 .into_iter()
                 .map(|one| (one.name.clone(), Arc::new(one)))
                 .collect(),
+            Consumers::default(),
         )
     }
 }
@@ -64,5 +76,9 @@ impl Catalogue for Connections {
 
     fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
+    }
+
+    fn consumers(&self) -> &Consumers {
+        &self.1
     }
 }

@@ -1,6 +1,6 @@
 //! Every way in which headroom itself ends a call, and the one place that maps them to HTTP.
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -44,6 +44,14 @@ pub(super) enum Problem {
     RequestBody,
     /// The caller stopped sending in the middle of its body.
     SlowRequest,
+    /// There are consumers, and the caller does not say which it is.
+    NoKey,
+    /// No consumer has this key.
+    UnknownKey,
+    /// The consumer may not use this connection.
+    ForbiddenConnection { name: String },
+    /// As many budgets are being counted as there may be.
+    HouseFull,
     /// The provider could not be reached or made no sense.
     Upstream(Failure),
 }
@@ -63,6 +71,15 @@ struct Details<'a> {
 }
 
 impl Problem {
+    /// The provider never saw the call.
+    pub(super) const fn is_before_provider(&self) -> bool {
+        match self {
+            Self::Upstream(failure) => failure.is_before_provider(),
+            Self::RequestBody | Self::SlowRequest => false,
+            _ => true,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Host(_)
@@ -74,6 +91,9 @@ impl Problem {
             Self::Method | Self::PageMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::NoKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
+            Self::ForbiddenConnection { .. } => StatusCode::FORBIDDEN,
+            Self::HouseFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownConnection { .. } | Self::NoPage => StatusCode::NOT_FOUND,
             Self::BrokenConnection { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(failure) => failure.status(),
@@ -91,6 +111,10 @@ impl Problem {
             Self::Upgrade => "upgrade-not-supported",
             Self::TransferCoding => "transfer-coding-not-supported",
             Self::Loop => "loop-detected",
+            Self::NoKey => "no-key",
+            Self::UnknownKey => "unknown-key",
+            Self::ForbiddenConnection { .. } => "forbidden-connection",
+            Self::HouseFull => "too-many-budgets",
             Self::UnknownConnection { .. } => "unknown-connection",
             Self::BrokenConnection { .. } => "broken-connection",
             Self::NoPage => "not-found",
@@ -106,6 +130,16 @@ impl Problem {
             Self::TargetForm => "The request target must be a path.".to_owned(),
             Self::DotSegment => {
                 "The path has a `.` or `..` segment. Headroom sends paths as they are and resolves none.".to_owned()
+            }
+            Self::NoKey => {
+                "Say who calls: headroom-key: hr_… (made with `headroom key new NAME`).".to_owned()
+            }
+            Self::UnknownKey => "No consumer has this key. It may have been replaced.".to_owned(),
+            Self::ForbiddenConnection { name } => {
+                format!("This consumer may not use the connection `{name}`.")
+            }
+            Self::HouseFull => {
+                "Headroom counts as many budgets as it may, and forgets none that is in use. Try again later.".to_owned()
             }
             Self::Target => "The path cannot be sent to the provider without changing it.".to_owned(),
             Self::Method => "TRACE and CONNECT are not passed on.".to_owned(),
@@ -131,6 +165,9 @@ impl Problem {
         match self {
             Self::Method => Some((ALLOW, METHODS)),
             Self::PageMethod => Some((ALLOW, "GET, HEAD")),
+            // Budgets are forgotten when their windows are over; most are minutes long.
+            Self::HouseFull => Some((RETRY_AFTER, "60")),
+            Self::NoKey | Self::UnknownKey => Some((WWW_AUTHENTICATE, "Bearer realm=\"headroom\"")),
             _ => None,
         }
     }

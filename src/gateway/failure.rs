@@ -122,6 +122,21 @@ impl Failure {
         })
     }
 
+    /// The provider never saw the call, so it cannot have counted it.
+    pub(super) const fn is_before_provider(self) -> bool {
+        matches!(
+            self,
+            Self::Dns
+                | Self::ConnectionTimeout
+                | Self::ConnectionRefused
+                | Self::Unroutable
+                | Self::TlsCertificate
+                | Self::TlsAlert
+                | Self::TlsProtocol
+                | Self::NotProcessed
+        )
+    }
+
     pub(super) const fn token(self) -> &'static str {
         match self {
             Self::Dns => "dns_error",

@@ -12,10 +12,10 @@ use super::body::Body;
 use super::coding::{self, Coding};
 use super::error::Problem;
 use super::failure::Failure;
-use super::fields;
 use super::route::Route;
 use super::upload::RequestBody;
 use super::upstream::{Freshness, Outgoing, UpstreamBody};
+use super::{admission, fields, preferences};
 use crate::adapter::Answer;
 
 /// The request for the provider. Without a body it can be made again from the same head.
@@ -38,6 +38,10 @@ pub(super) fn outgoing(
     // The client writes the provider's own; `100-continue` was for headroom, which asks for the body when it needs it.
     headers.remove(HOST);
     headers.remove(EXPECT);
+    admission::strip_key(&mut headers);
+    if preferences::wait(&headers, u64::MAX).is_some() {
+        preferences::strip_wait(&mut headers);
+    }
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         if origin.is_plain() {

@@ -6,9 +6,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
@@ -16,6 +18,8 @@ use super::House;
 use super::body::Body;
 use super::error::{METHODS, Problem};
 use super::fields;
+use crate::clock;
+use crate::ledger::report::Filter;
 
 /// The router of headroom's own pages. Calls to providers never pass it.
 pub(super) struct Pages {
@@ -30,6 +34,7 @@ impl Pages {
             .route("/-/", get(overview))
             .route("/-/healthz", get(async || "ok\n"))
             .route("/-/readyz", get(readiness))
+            .route("/-/quota", get(quota))
             .fallback(async || StatusCode::NOT_FOUND)
             .with_state(house);
         Self {
@@ -66,6 +71,35 @@ async fn readiness(State(house): State<Arc<House>>) -> impl IntoResponse {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     } else {
         (StatusCode::OK, "ready\n")
+    }
+}
+
+/// The meters, as JSON: `?connection=`, `?consumer=` and `?policy=` choose among them.
+async fn quota(State(house): State<Arc<House>>, uri: Uri) -> impl IntoResponse {
+    let mut filter = Filter::default();
+    for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        let value = Some(value.into_owned());
+        match &*name {
+            "connection" => filter.connection = value,
+            "consumer" => filter.consumer = value,
+            "policy" => filter.policy = value,
+            _ => {
+                let known = "`connection`, `consumer` and `policy` choose among the meters";
+                let text = format!("There is no parameter `{name}`: {known}.\n");
+                return (StatusCode::BAD_REQUEST, text).into_response();
+            }
+        }
+    }
+    let report = house.ledger.report(&filter, clock::moment());
+    match serde_json::to_string(&report) {
+        Ok(json) => {
+            let headers = [
+                (CONTENT_TYPE, "application/json"),
+                (CACHE_CONTROL, "no-store"),
+            ];
+            (headers, json).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 

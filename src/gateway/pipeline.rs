@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use super::admission::{Admitted, Visitor};
 use super::body::{AnswerBody, Body};
 use super::coding::Coding;
 use super::error::Problem;
@@ -12,11 +13,14 @@ use super::failure::Failure;
 use super::forward::{self, Received};
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
-use super::{Gateway, links};
+use super::{Gateway, links, preferences};
 use crate::adapter::{Answer, BODY_LIMIT, Call};
+use crate::consumer::Consumers;
+use crate::ledger::tell;
+use crate::ledger::time::Now;
 use crate::rewrite::Rewriter;
 use crate::translate::{documented, translate};
-use crate::{clock, emit};
+use crate::{charge, clock, emit};
 
 impl Gateway {
     /// Answers one request.
@@ -32,29 +36,44 @@ impl Gateway {
             Ok(Destination::Provider(route)) => route,
             Err(problem) => return self.refuse(&head, None, &problem),
         };
-        match self.proxy(&head, body, &route).await {
+        match self.proxy(&head, body, &route, catalogue.consumers()).await {
             Ok(response) => response,
             Err(problem) => self.refuse(&head, Some(&route), &problem),
         }
     }
 
-    /// One call to a provider: check → forward → translate → emit → stream.
+    /// One call to a provider: check → admit → forward → translate → observe → emit → stream.
     async fn proxy(
         &self,
         head: &Parts,
         body: Incoming,
         route: &Route<'_>,
+        consumers: &Consumers,
     ) -> Result<Response<Body>, Problem> {
         let connection = &*route.connection;
         route::check(head, route, &self.settings.pseudonym)?;
-        let mut received = self.forward(head, body, route).await?;
-        // The clock is read here, where the provider's numbers are new, and nowhere else.
-        let now = clock::now();
+        let call = call(head, route);
+        let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
+        let Admitted { mut ticket, wait } = match self.admit(head, route, &call, &visitor).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Ok(*refusal),
+        };
+        let mut received = match self.forward(head, body, route).await {
+            Ok(received) => received,
+            Err(problem) => {
+                if problem.is_before_provider() {
+                    ticket.unsent(clock::moment());
+                }
+                return Err(problem);
+            }
+        };
+        // The clock is read here, where the provider's numbers are new.
+        let moment = clock::moment();
+        let now = moment.wall();
         let mut body = received
             .body
             .take()
             .map(|body| AnswerBody::new(body, self.settings.idle_timeout));
-        let call = call(head, route);
         let read = self
             .read_ahead(route, &call, &received, body.as_mut())
             .await?;
@@ -62,7 +81,17 @@ impl Gateway {
             body: read.as_deref(),
             ..received.answer()
         };
-        let translation = translate(&connection.adapter, &connection.terms, &call, &answer, now);
+        let adapter = &*connection.adapter;
+        let mut translation = translate(adapter, &connection.terms, &call, &answer, now);
+        if let Some(read) = answer.body {
+            self.learn(route, &call, received.status, read, moment);
+        }
+        let states = ticket.answered(adapter, &translation, clock::random(), moment);
+        tell::complete(&mut translation, adapter, &states, moment);
+        // What it took is given back with the last byte of the answer.
+        if let Some(body) = &mut body {
+            body.hold(ticket);
+        }
         let body = stream(route, &mut received, body);
         // Links come before the standard headers: a native field that these move away is kept as it was.
         links::rewrite(&mut received.headers, &connection.origin, || route.mount());
@@ -79,7 +108,21 @@ impl Gateway {
             notes = ?translation.notes,
             "A call was answered."
         );
+        if let Some(wait) = wait {
+            preferences::announce_wait(&mut received.headers, wait);
+        }
         Ok(received.into_response(translation.status, body))
+    }
+
+    /// Remembers what an answer teaches of partitions.
+    fn learn(&self, route: &Route<'_>, call: &Call<'_>, status: StatusCode, body: &[u8], now: Now) {
+        let (adapter, account) = (&route.connection.adapter, &route.connection.account);
+        if !charge::may_teach(adapter, call, status) {
+            return;
+        }
+        for lesson in charge::lessons(adapter, call, body) {
+            self.ledger.learn(account, &lesson, now);
+        }
     }
 
     /// Sends the call. What is safe to repeat is repeated once when the connection that it went out on turned out to be
@@ -114,9 +157,9 @@ impl Gateway {
     ) -> Result<Option<Bytes>, Problem> {
         let adapter = &route.connection.adapter;
         let coding = received.coding();
-        let Some(body) = body
-            .filter(|_| coding != Coding::Other && adapter.reads_body(call, &received.answer()))
-        else {
+        let wanted = adapter.reads_body(call, &received.answer())
+            || charge::may_teach(adapter, call, received.status);
+        let Some(body) = body.filter(|_| wanted && coding != Coding::Other) else {
             return Ok(None);
         };
         let deadline = clock::monotonic() + self.settings.read_ahead_timeout;
@@ -175,5 +218,6 @@ fn call<'a>(head: &'a Parts, route: &'a Route<'_>) -> Call<'a> {
         method: &head.method,
         path: Some(route.path()),
         headers: Some(&head.headers),
+        body: None,
     }
 }

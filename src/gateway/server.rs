@@ -18,6 +18,7 @@ use super::Gateway;
 use super::greeting::Greeting;
 use super::route::Entrance;
 use super::upstream::HEAD_FIELDS;
+use crate::clock;
 
 /// A socket to accept on.
 pub struct Listener {
@@ -45,11 +46,13 @@ impl Gateway {
         for listener in listeners {
             doors.spawn(Arc::clone(&self).accept(listener, stopped.clone()));
         }
+        let keeper = tokio::spawn(keep_house(Arc::clone(&self)));
         shutdown.await;
         self.house.draining.store(true, Ordering::Relaxed);
         // Nobody listens any more when there was no listener.
         let _ = stop.send(true);
         while doors.join_next().await.is_some() {}
+        keeper.abort();
     }
 
     async fn accept(self: Arc<Self>, listener: Listener, mut stopped: watch::Receiver<bool>) {
@@ -138,4 +141,25 @@ fn is_callers_fault(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
+}
+
+/// What a crash may forget of the provider's words is a second's worth.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// Flushes between two sweeps of the meters.
+const SWEEP_EVERY: u32 = 30;
+
+/// Writes what changed, and forgets what is over.
+async fn keep_house(gateway: Arc<Gateway>) {
+    for round in 1_u32.. {
+        tokio::time::sleep(FLUSH_EVERY).await;
+        gateway.ledger.flush(clock::moment()).await;
+        if round % SWEEP_EVERY == 0 {
+            let ledger = Arc::clone(&gateway.ledger);
+            // A million meters take a moment, and callers do not wait for it.
+            let swept = tokio::task::spawn_blocking(move || ledger.sweep(clock::moment()));
+            if let Err(error) = swept.await {
+                tracing::error!(error = %error, "The meters could not be swept.");
+            }
+        }
+    }
 }

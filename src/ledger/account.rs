@@ -1,6 +1,9 @@
 //! What a connection is, for its meters.
 
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::queue::{Order, Turns};
 use super::rule::{Rule, Wishes};
@@ -18,6 +21,8 @@ pub struct Account {
     pub identity: Arc<str>,
     /// For each policy of the adapter, what its meters are held to.
     pub rules: Vec<Arc<Rule>>,
+    /// For each rule, what tells the keys of its meters from those of others.
+    seeds: Vec<u128>,
     /// So many calls may wait at once.
     pub max_waiting: usize,
     turns: Mutex<Turns>,
@@ -34,11 +39,15 @@ impl Account {
         wishes: &dyn Fn(&str) -> Wishes,
         max_waiting: usize,
     ) -> Self {
+        let identity = format!("{connection} at {origin}");
+        let seeds = adapter.policies.iter();
+        let seeds = seeds.map(|policy| seed(&identity, &policy.name)).collect();
         let rules = adapter.policies.iter().enumerate();
         Self {
+            seeds,
             connection: Arc::from(connection),
             provider: Arc::from(adapter.id.as_str()),
-            identity: Arc::from(format!("{connection} at {origin}")),
+            identity: Arc::from(identity),
             rules: rules
                 .map(|(index, policy)| {
                     Arc::new(Rule::new(policy, index, terms, &wishes(&policy.name)))
@@ -47,6 +56,12 @@ impl Account {
             max_waiting,
             turns: Mutex::default(),
         }
+    }
+
+    /// The key of a policy's meter for a partition with this key.
+    #[must_use]
+    pub fn key(&self, policy: usize, partition: u128) -> u128 {
+        partition ^ self.seeds.get(policy).copied().unwrap_or_default()
     }
 
     /// A turn for a call that begins to wait; `None`: too many wait already.
@@ -77,4 +92,12 @@ impl Account {
     fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keys of partitions are secret hashes; this only has to differ between policies.
+fn seed(identity: &str, policy: &str) -> u128 {
+    let mut hasher = SipHasher13::new();
+    identity.hash(&mut hasher);
+    policy.hash(&mut hasher);
+    hasher.finish128().as_u128()
 }

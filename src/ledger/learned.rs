@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::charge::Lesson;
 use crate::state::LearnedRow;
 
 /// Lessons that are remembered. More than that is not one user's workspaces; later ones are not learned.
@@ -23,23 +24,21 @@ impl Learned {
     }
 
     /// Whether it was new.
-    pub(super) fn add(
-        &self,
-        account: &str,
-        partition: &str,
-        from: &str,
-        value: &str,
-        learned: &str,
-    ) -> bool {
-        if self.get(account, partition, from, value).as_deref() == Some(learned) {
+    pub(super) fn add(&self, account: &str, lesson: &Lesson<'_>) -> bool {
+        let (partition, from, value) = (lesson.partition, lesson.from, &lesson.value);
+        if self.get(account, partition, from, value).as_deref() == Some(&lesson.learned) {
             return false;
         }
         let mut lessons = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let key = (account.into(), scope(partition, from).into(), value.into());
+        let key = (
+            account.into(),
+            scope(partition, from).into(),
+            value.as_str().into(),
+        );
         if lessons.len() >= MOST && !lessons.contains_key(&key) {
             return false;
         }
-        lessons.insert(key, Arc::from(learned));
+        lessons.insert(key, Arc::from(lesson.learned.as_str()));
         true
     }
 

@@ -12,6 +12,7 @@ use super::learned::scope;
 use super::meter::{Meter, Snapshot};
 use super::rule::{Motion, Rule};
 use super::time::Now;
+use crate::charge::Lesson;
 use crate::state::{LearnedRow, Loaded, MeterKey, MeterRow, State};
 
 /// The store, if there is one, and what it still has for meters that nobody asked for yet.
@@ -133,21 +134,13 @@ impl Store {
         }
     }
 
-    pub(super) fn learn(
-        &self,
-        account: &str,
-        partition: &str,
-        from: &str,
-        value: &str,
-        learned: &str,
-        now: Now,
-    ) {
+    pub(super) fn learn(&self, account: &str, lesson: &Lesson<'_>, now: Now) {
         if let Some(state) = &self.state {
             let row = LearnedRow {
                 account: account.to_owned(),
-                scope: scope(partition, from),
-                from: value.to_owned(),
-                to: learned.to_owned(),
+                scope: scope(lesson.partition, lesson.from),
+                from: lesson.value.clone(),
+                to: lesson.learned.clone(),
                 learned_ms: now.wall_ms,
             };
             // Nobody waits for it: what is lost is learned again.

@@ -52,6 +52,7 @@ fn reset(adapter: &Adapter, account: Option<&TimeZone>, now: Timestamp) -> (u64,
         method: &Method::GET,
         path: None,
         headers: None,
+        body: None,
     };
     let answer = Answer {
         status: StatusCode::OK,

@@ -69,6 +69,7 @@ impl Sent {
             method: &self.method,
             path: self.path.as_deref(),
             headers: None,
+            body: None,
         };
         let answer = Answer {
             status: self.status,

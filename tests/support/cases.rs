@@ -83,6 +83,7 @@ impl Case {
             method: &method,
             path,
             headers: None,
+            body: None,
         };
         let body = self.recording.body.as_slice();
         let mut answer = Answer {

@@ -8,6 +8,9 @@ use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
 use headroom::emit::Style;
 use headroom::gateway::{Connection, Connections, Gateway, Listener, Settings};
+use headroom::ledger::Ledger;
+use headroom::ledger::account::Account;
+use headroom::ledger::rule::Wishes;
 use headroom::origin::Origin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,10 +44,15 @@ pub(crate) fn connections(base_url: &str) -> Connections {
         .into_iter()
         .map(|(name, rewrite_urls)| {
             let adapter = parse(name, &adapter(rewrite_urls)).unwrap();
+            let terms = Terms::new(&adapter, None, None, &Default::default()).unwrap();
+            let wishes = |_: &str| Wishes::default();
             Connection {
                 name: name.to_owned(),
                 origin: Origin::parse(base_url).unwrap(),
-                terms: Terms::new(&adapter, None, None, &Default::default()).unwrap(),
+                account: Arc::new(Account::new(name, base_url, &adapter, &terms, &wishes, 100)),
+                configured: true,
+                max_wait: Duration::from_secs(60),
+                terms,
                 adapter: Arc::new(adapter),
                 style: Style::default(),
             }
@@ -79,7 +87,9 @@ impl Harness {
     }
 
     pub(crate) async fn with(base_url: &str, settings: Settings) -> Self {
-        let gateway = Arc::new(Gateway::new(Arc::new(connections(base_url)), settings).unwrap());
+        let ledger = Arc::new(Ledger::new(Default::default(), None));
+        let gateway =
+            Arc::new(Gateway::new(Arc::new(connections(base_url)), ledger, settings).unwrap());
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, own_address) = (socket.local_addr().unwrap(), own.local_addr().unwrap());

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -12,6 +13,9 @@ use crate::cli::Failure;
 use crate::clock;
 use crate::emit::Style;
 use crate::gateway::{Connection, Connections, Gateway, Listener, Settings};
+use crate::ledger::Ledger;
+use crate::ledger::account::Account as Counted;
+use crate::ledger::rule::Wishes;
 use crate::origin::Origin;
 use crate::simulate::provider::{Account, Provider};
 use crate::simulate::server::{self, House};
@@ -83,9 +87,14 @@ impl Stage {
             let zone = jiff::tz::TimeZone::UTC;
             let terms = Terms::new(&adapter, provider.plan(), Some(&zone), &Default::default())
                 .map_err(wrong)?;
+            let base = format!("http://{origin}/{id}");
+            let wishes = |_: &str| Wishes::default();
             connections.push(Connection {
                 name: id.to_owned(),
-                origin: Origin::parse(&format!("http://{origin}/{id}")).map_err(wrong)?,
+                origin: Origin::parse(&base).map_err(wrong)?,
+                account: Arc::new(Counted::new(id, &base, &adapter, &terms, &wishes, 1_000)),
+                configured: true,
+                max_wait: Duration::from_secs(60),
                 adapter: Arc::clone(&adapter),
                 terms,
                 style: Style::default(),
@@ -108,7 +117,8 @@ impl Stage {
             std::future::pending(),
         ));
         let connections: Connections = connections.into_iter().collect();
-        let gateway = Gateway::new(Arc::new(connections), Settings::default())
+        let ledger = Arc::new(Ledger::new(Default::default(), None));
+        let gateway = Gateway::new(Arc::new(connections), ledger, Settings::default())
             .map_err(|error| wrong(error.to_string()))?;
         let (socket, taken) = match TcpListener::bind(GATEWAY).await {
             Ok(socket) => (socket, None),
@@ -150,6 +160,7 @@ fn account_of(provider: &Provider, path: &str) -> String {
         method: &method,
         path: Some(path),
         headers: None,
+        body: None,
     };
     let documented: Vec<String> = provider
         .enforced()

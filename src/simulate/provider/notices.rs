@@ -71,6 +71,7 @@ impl Provider {
             method: &method,
             path: Some("/"),
             headers: Some(&headers),
+            body: None,
         };
         let scene = self.scene(&call, now);
         let states: Vec<State> = self

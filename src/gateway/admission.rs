@@ -1,0 +1,303 @@
+//! Whether a call may go: who calls, what it uses of whose budget, and a ticket from the ledger.
+
+use std::borrow::Cow;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Response, StatusCode};
+use siphasher::sip::SipHasher13;
+
+use super::Gateway;
+use super::body::Body;
+use super::connection::Connection;
+use super::error::Problem;
+use super::preferences;
+use super::refusal::{Reason, Refused as Dressed, queue_full, used_up};
+use super::route::Route;
+use crate::adapter::{Call, CredentialPlace};
+use crate::charge::{self, Charge};
+use crate::clock;
+use crate::consumer::{self, Consumer, Consumers, KEY_PREFIX};
+use crate::emit;
+use crate::ledger::meter::{Caller, Cause, Until};
+use crate::ledger::ticket::{State, Ticket, states};
+use crate::ledger::time::Now;
+use crate::ledger::{Demand, Item, Refused, tell};
+use crate::quota::Origin;
+use crate::translate::Translation;
+
+/// Where a caller says who it is, if not in the place of the provider's credential.
+pub(super) const HEADROOM_KEY: HeaderName = HeaderName::from_static("headroom-key");
+
+/// Who calls.
+pub(super) struct Visitor<'a> {
+    consumer: Option<&'a Consumer>,
+    /// A keyed hash of the credential that the provider gets, in hexadecimal digits; empty without one.
+    credential: String,
+    caller: Caller,
+}
+
+impl<'a> Visitor<'a> {
+    /// Finds out who calls.
+    pub(super) fn new(
+        head: &Parts,
+        route: &Route<'_>,
+        consumers: &'a Consumers,
+        secret: (u64, u64),
+    ) -> Result<Self, Problem> {
+        let connection = &route.connection;
+        let key = key(&head.headers);
+        let consumer = match key {
+            _ if consumers.is_empty() => None,
+            None => return Err(Problem::NoKey),
+            Some(key) => Some(consumers.by_key(key).ok_or(Problem::UnknownKey)?),
+        };
+        if consumer.is_some_and(|consumer| !consumer.may_use(&connection.name)) {
+            return Err(Problem::ForbiddenConnection {
+                name: connection.name.clone(),
+            });
+        }
+        let hash = credential(head, route).map(|credential| {
+            let mut hasher = SipHasher13::new_with_keys(secret.0, secret.1);
+            hasher.write(&credential);
+            hasher.finish()
+        });
+        let caller = match consumer {
+            Some(consumer) => Caller {
+                id: consumer::number(&consumer.name),
+                is_named: true,
+            },
+            None => Caller {
+                id: hash.unwrap_or(1).clamp(1, u64::MAX - 1),
+                is_named: false,
+            },
+        };
+        Ok(Self {
+            consumer,
+            credential: hash.map_or_else(String::new, |hash| format!("{hash:016x}")),
+            caller,
+        })
+    }
+
+    fn account<'b>(&'b self, connection: &Connection, secret: (u64, u64)) -> charge::Account<'b> {
+        charge::Account {
+            credential: &self.credential,
+            configured: connection.configured,
+            secret,
+        }
+    }
+}
+
+/// The key of a consumer, in a header of its own or in the place of a token.
+fn key(headers: &HeaderMap) -> Option<&str> {
+    let own = headers
+        .get(HEADROOM_KEY)
+        .and_then(|value| value.to_str().ok());
+    own.or_else(|| bearer(headers).filter(|token| token.starts_with(KEY_PREFIX)))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_start())
+}
+
+/// Takes headroom's own key out of what the provider gets.
+pub(super) fn strip_key(headers: &mut HeaderMap) {
+    headers.remove(HEADROOM_KEY);
+    if bearer(headers).is_some_and(|token| token.starts_with(KEY_PREFIX)) {
+        headers.remove(AUTHORIZATION);
+    }
+}
+
+/// The credential that the provider gets, as far as it has one.
+fn credential<'a>(head: &'a Parts, route: &'a Route<'_>) -> Option<Cow<'a, [u8]>> {
+    let header = |name: &HeaderName| {
+        let value = head.headers.get(name)?;
+        Some(Cow::Borrowed(value.as_bytes()))
+    };
+    let own = match &route.connection.adapter.credential {
+        CredentialPlace::Header { name, .. } => header(name),
+        CredentialPlace::Query(name) => route.target.split_once('?').and_then(|(_, query)| {
+            query.split('&').find_map(|pair| {
+                let (key, value) = pair.split_once('=')?;
+                (key == name).then(|| Cow::Borrowed(value.as_bytes()))
+            })
+        }),
+        CredentialPlace::Bearer | CredentialPlace::Basic => None,
+    };
+    // A key of headroom's is none of the provider's.
+    let is_key = bearer(&head.headers).is_some_and(|token| token.starts_with(KEY_PREFIX));
+    own.or_else(|| header(&AUTHORIZATION).filter(|_| !is_key))
+}
+
+/// A call that may go.
+pub(super) struct Admitted {
+    pub(super) ticket: Ticket,
+    /// The seconds that the caller said it would wait.
+    pub(super) wait: Option<u64>,
+}
+
+impl Gateway {
+    /// Asks the ledger for a ticket, and waits for it as long as the caller and the configuration allow.
+    pub(super) async fn admit(
+        &self,
+        head: &Parts,
+        route: &Route<'_>,
+        call: &Call<'_>,
+        visitor: &Visitor<'_>,
+    ) -> Result<Admitted, Box<Response<Body>>> {
+        let connection = &*route.connection;
+        let account = &connection.account;
+        let who = visitor.account(connection, self.settings.secret);
+        let learned = |partition: &str, from: &str, value: &str| {
+            self.ledger.learned(account, partition, from, value)
+        };
+        let charges = charge::charges(&connection.adapter, call, &who, &learned);
+        let wait = preferences::wait(&head.headers, connection.max_wait.as_secs());
+        if let Some(consumer) = visitor.consumer {
+            self.ledger
+                .name(visitor.caller.id, || Arc::clone(&consumer.name));
+        }
+        let label = |index: usize| {
+            let policy = charges
+                .get(index)
+                .map_or(usize::MAX, |charge| charge.policy);
+            charge::label(&connection.adapter, policy, call, &who, &learned)
+        };
+        let demand = Demand {
+            account,
+            items: charges
+                .iter()
+                .map(|charge| item(connection, charge))
+                .collect(),
+            label: &label,
+            caller: visitor.caller,
+            is_resident: visitor.consumer.is_some() || connection.configured,
+            urgency: preferences::Priority::of(&head.headers).urgency,
+            patience: wait.map(Duration::from_secs),
+            mode_patience: connection.max_wait,
+        };
+        match self.ledger.admit(&demand, clock::moment).await {
+            Ok(ticket) => Ok(Admitted { ticket, wait }),
+            Err(refused) => Err(Box::new(self.turn_away(route, call, &refused))),
+        }
+    }
+
+    /// The answer to a call that may not go.
+    fn turn_away(&self, route: &Route<'_>, call: &Call<'_>, refused: &Refused) -> Response<Body> {
+        let connection = &*route.connection;
+        let Some(policy) = refused.policy else {
+            let problem = Problem::HouseFull;
+            return problem.response(Some(&connection.name), &self.settings.pseudonym, |_, _| {});
+        };
+        let now = clock::moment();
+        let states = states(
+            refused.cells.iter().map(|(policy, cell)| (*policy, cell)),
+            now,
+        );
+        let mut known = Translation::default();
+        tell::complete(&mut known, &connection.adapter, &states, now);
+        let blocked = states.iter().find(|state| state.policy == policy);
+        let name = blocked.map_or("", |state| &*state.rule.policy);
+        let limit = blocked.and_then(|state| state.standing.limit);
+        let retry_after = retry_after(refused, blocked, now);
+        exhaust(&mut known, name, retry_after);
+        let whose = whose(refused.obstacle.cause);
+        let detail = if refused.queue_is_full {
+            let waiting = connection.account.waiting() as u64;
+            queue_full(name, waiting, retry_after)
+        } else {
+            used_up(name, limit, whose, retry_after)
+        };
+        tracing::debug!(
+            connection = connection.name,
+            policy = name,
+            cause = ?refused.obstacle.cause,
+            "A call was refused."
+        );
+        let dressed = Dressed {
+            connection: &connection.name,
+            adapter: &connection.adapter,
+            terms: &connection.terms,
+            call,
+            reason: if refused.queue_is_full {
+                Reason::QueueFull
+            } else {
+                Reason::QuotaExceeded
+            },
+            policies: &[name],
+            limit,
+            whose,
+            detail: &detail,
+            retry_after,
+            reset: known
+                .binding_limit()
+                .and_then(|limit| limit.reset)
+                .and_then(|secs| i64::try_from(secs).ok())
+                .and_then(|secs| {
+                    now.wall()
+                        .checked_add(jiff::SignedDuration::from_secs(secs))
+                        .ok()
+                }),
+            now: now.wall(),
+        };
+        let standard = |headers: &mut HeaderMap, status: StatusCode| {
+            emit::write_headers(headers, &known, status, &connection.style);
+        };
+        dressed
+            .response(&self.settings.pseudonym, standard)
+            .map(Body::full)
+    }
+}
+
+fn item(connection: &Connection, charge: &Charge) -> Item {
+    let account = &connection.account;
+    Item {
+        policy: charge.policy,
+        key: account.key(charge.policy, charge.partition.key),
+        shared: account.key(charge.policy, charge.partition.shared),
+        cost: charge.cost.before_answer(),
+    }
+}
+
+/// Seconds until it is worth trying again, at least 1.
+fn retry_after(refused: &Refused, blocked: Option<&State>, now: Now) -> u64 {
+    let secs = match refused.obstacle.until {
+        Until::At(moment) => moment.since(now.steady).ceil_secs(),
+        // Nobody knows when another call ends.
+        Until::Released => 1,
+        // It will never fit. When the window turns, somebody may have changed the quota.
+        Until::Never => blocked
+            .and_then(|state| state.standing.reset)
+            .map_or(1, |reset| reset.since(now.steady).ceil_secs()),
+    };
+    secs.max(1)
+}
+
+/// For this caller nothing is left, whatever others may have.
+fn exhaust(known: &mut Translation, policy: &str, retry_after: u64) {
+    if let Some(limit) = known
+        .limits
+        .iter_mut()
+        .find(|limit| *limit.policy == *policy)
+        && limit.remaining != Some(0)
+    {
+        limit.remaining = Some(0);
+        limit.reset = Some(retry_after);
+    }
+    known.binding = crate::quota::binding(&known.limits);
+}
+
+const fn whose(cause: Cause) -> Origin {
+    match cause {
+        Cause::Suspended | Cause::Probing | Cause::Told | Cause::Documented | Cause::Plan => {
+            Origin::Provider
+        }
+        Cause::Configured | Cause::Share | Cause::Paced | Cause::Queued => Origin::Own,
+    }
+}
