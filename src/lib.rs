@@ -7,9 +7,10 @@
 //!    written; [`adapter`] makes checked adapters of files that people write by hand.
 //! 2. [`translate`] makes limits of an answer, [`emit`] makes standard headers of limits, [`rewrite`] replaces an origin in
 //!    a streaming JSON body, [`recording`] reads one response as text. All pure: no clock, no I/O.
-//! 3. [`origin`] is where calls go, [`config`] what the user says, [`clock`] the only reader of the time, [`gateway`] the
-//!    request path.
-//! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment.
+//! 3. [`origin`] is where calls go, [`config`] what the user says, [`clock`] the only reader of the time, [`state`] what
+//!    survives a restart, [`gateway`] the request path.
+//! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment
+//!    ([`state`] has a folder of its own).
 //!
 //! The heart of it, without any network:
 //!
@@ -53,4 +54,5 @@ pub mod quota;
 pub mod recording;
 pub mod rewrite;
 pub mod simulate;
+pub mod state;
 pub mod translate;

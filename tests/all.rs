@@ -16,5 +16,6 @@ mod properties;
 mod readme;
 mod rejected;
 mod simulate;
+mod state;
 mod support;
 mod translation;

@@ -1,0 +1,248 @@
+//! What must survive a restart and `kill -9`: one SQLite file in a folder of its own.
+//!
+//! Knows nothing of meters: rows are plain values. Callers hand rows over and wait until they are committed; one thread
+//! writes, and commits everything that waits in one transaction, so a thousand callers cost one commit. No clock: times
+//! are arguments, in Unix milliseconds.
+//!
+//! `headroom.lock` beside the file keeps a second headroom out; anybody may read the file while headroom runs.
+
+mod batch;
+mod error;
+mod folder;
+mod store;
+mod writer;
+
+use std::fmt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle};
+
+use rustls::crypto::GetRandomFailed;
+use tokio::sync::oneshot;
+
+pub use error::{OpenError, WriteError};
+
+use batch::{Changes, Waiter};
+use store::Store;
+use writer::Shared;
+
+/// What a meter of one account's policy says. A later row of the same account, policy and partition takes its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeterRow {
+    /// Whose quota it is.
+    pub account: String,
+    /// Which policy counts.
+    pub policy: String,
+    /// Which part of the policy, where it has parts.
+    pub partition: String,
+    /// What is set aside for calls that are on their way.
+    pub reserved: u64,
+    /// When nothing of it matters any more.
+    pub ends_ms: i64,
+    /// The meter itself, opaque here.
+    pub data: Vec<u8>,
+}
+
+/// What an answer taught. A later row of the same account, scope and origin (`from`) takes its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnedRow {
+    /// Whose answer it was.
+    pub account: String,
+    /// What it is about.
+    pub scope: String,
+    /// What was known.
+    pub from: String,
+    /// What it stands for.
+    pub to: String,
+    /// When it was learned.
+    pub learned_ms: i64,
+}
+
+/// Which meter: what identifies a [`MeterRow`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MeterKey {
+    /// Whose quota it is.
+    pub account: String,
+    /// Which policy counts.
+    pub policy: String,
+    /// Which part of the policy.
+    pub partition: String,
+}
+
+/// Which lesson: what identifies a [`LearnedRow`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LearnedKey {
+    /// Whose answer it was.
+    pub account: String,
+    /// What it is about.
+    pub scope: String,
+    /// What was known.
+    pub from: String,
+}
+
+/// What an earlier headroom left.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Every meter that had not ended a day before, by its key.
+    pub meters: Vec<MeterRow>,
+    /// Every lesson, oldest first.
+    pub learned: Vec<LearnedRow>,
+    /// Random, made with the file and kept for as long as the file is.
+    pub salt: [u8; SALT],
+    /// What people should know: a broken file that was moved aside, a file system without write-ahead log.
+    pub warnings: Vec<String>,
+}
+
+/// The salt's length, in bytes.
+const SALT: usize = 16;
+
+/// How long a meter is kept after it ended: a clock that was set wrong is seldom wrong by more.
+const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The open store. Cheap to clone; when the last clone goes, what was handed over is still written.
+#[derive(Clone)]
+pub struct State {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl State {
+    /// Opens the store in `folder` and makes both where there are none. Blocks: reads what is there, and writes once to
+    /// prove that writing works.
+    ///
+    /// A file that is broken is moved aside and a new one begun; [`Loaded::warnings`] tells of it.
+    ///
+    /// # Errors
+    ///
+    /// The folder is another headroom's, cannot be written, its disk is full, or a newer headroom made the file.
+    pub fn open(folder: &Path, now_ms: i64) -> Result<(Self, Loaded), OpenError> {
+        let (store, loaded) = Store::open(folder, random()?, now_ms)?;
+        Ok((Self::start(store)?, loaded))
+    }
+
+    fn start(store: Store) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared::default());
+        let work = Arc::clone(&shared);
+        let writer = thread::Builder::new()
+            .name("headroom-state".to_owned())
+            .spawn(move || writer::run(store, &work))
+            .map_err(OpenError::Thread)?;
+        let writer = Mutex::new(Some(writer));
+        Ok(Self {
+            handle: Arc::new(Handle { shared, writer }),
+        })
+    }
+
+    /// Hands rows over, in the order of the calls, without waiting. What is returned is ready once they are committed,
+    /// together with everything that was handed over before; dropping it takes nothing back. Without any row it is a
+    /// mere barrier.
+    pub fn write(&self, meters: Vec<MeterRow>, learned: Vec<LearnedRow>) -> Written {
+        self.later(Changes::put(meters, learned))
+    }
+
+    /// The same, and blocks until it is done: for the end of the program, where no runtime is left.
+    ///
+    /// # Errors
+    ///
+    /// The rows are not stored.
+    pub fn write_blocking(
+        &self,
+        meters: Vec<MeterRow>,
+        learned: Vec<LearnedRow>,
+    ) -> Result<(), WriteError> {
+        let (waiter, answer) = mpsc::channel();
+        let changes = Changes::put(meters, learned);
+        self.handle.shared.push(changes, Waiter::Thread(waiter));
+        answer.recv().unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Takes rows out, in order with the writes.
+    pub fn remove(&self, meters: Vec<MeterKey>, learned: Vec<LearnedKey>) -> Written {
+        self.later(Changes::remove(meters, learned))
+    }
+
+    /// Takes out the meters that ended more than a day before `now_ms`. [`State::open`] does the same; whoever runs for
+    /// long calls this now and then.
+    pub fn prune(&self, now_ms: i64) -> Written {
+        self.later(Changes::prune(now_ms))
+    }
+
+    fn later(&self, changes: Changes) -> Written {
+        let (waiter, answer) = oneshot::channel();
+        self.handle.shared.push(changes, Waiter::Task(waiter));
+        Written(answer)
+    }
+
+    /// Why the last write failed; `None` when it worked.
+    #[must_use]
+    pub fn health(&self) -> Option<String> {
+        self.handle.shared.health()
+    }
+
+    /// Writes what waits, moves it into the main file and gives the folder free. Blocks. The other clones' writes fail
+    /// from here on.
+    ///
+    /// # Errors
+    ///
+    /// The last write failed.
+    pub fn close(self) -> Result<(), WriteError> {
+        self.handle.shared.close();
+        // Held while joining: a second closer waits for the same end.
+        let mut writer = self
+            .handle
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = writer.take()
+            && writer.join().is_err()
+        {
+            return Err(WriteError::Closed);
+        }
+        match self.health() {
+            None => Ok(()),
+            Some(failure) => Err(WriteError::Failed(failure.into())),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
+/// Ready once a write is committed: from then on `kill -9` does not lose it.
+#[derive(Debug)]
+pub struct Written(oneshot::Receiver<Result<(), WriteError>>);
+
+impl Future for Written {
+    type Output = Result<(), WriteError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|answer| answer.unwrap_or(Err(WriteError::Closed)))
+    }
+}
+
+/// From the randomness that TLS stands on already: no crate for sixteen bytes.
+fn random() -> Result<[u8; SALT], OpenError> {
+    let mut salt = [0; SALT];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut salt)
+        .map_err(|GetRandomFailed| OpenError::NoRandomness)?;
+    Ok(salt)
+}

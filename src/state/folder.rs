@@ -1,0 +1,116 @@
+//! The folder that is the state's own: its lock, the file before SQLite opens it, and where a broken one goes.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::OpenError;
+
+/// The database.
+const NAME: &str = "headroom.db";
+
+/// What SQLite keeps beside it while it is open: the log of what is committed, and the index of that.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
+
+/// The folder, locked for as long as this lives.
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder where there is none, and locks it.
+    pub(super) fn lock(path: &Path) -> Result<Self, OpenError> {
+        make_folder(path).map_err(|error| cannot_use(path, error))?;
+        // Absolute: SQLite would take a path that begins with `file:` for a URI.
+        let path = &fs::canonicalize(path).map_err(|error| cannot_use(path, error))?;
+        let lock_path = path.join("headroom.lock");
+        let lock = open_private(&lock_path).map_err(|error| cannot_use(&lock_path, error))?;
+        // The operating system takes the lock back however the process ends.
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.clone(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+                folder: path.clone(),
+            }),
+            Err(TryLockError::Error(error)) => Err(cannot_use(&lock_path, error)),
+        }
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join(NAME)
+    }
+
+    /// Makes an empty database file where there is none; SQLite gives what it makes beside it the same permissions. No
+    /// connection may be open: closing a file takes this process's locks on it away.
+    pub(super) fn make_database(&self) -> Result<(), OpenError> {
+        let path = self.database();
+        match open_private(&path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(cannot_use(&path, error)),
+        }
+    }
+
+    /// Which file the database is: another one, or none, after somebody took it away.
+    #[cfg(unix)]
+    pub(super) fn identity(&self) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+
+        let found = fs::metadata(self.database()).ok()?;
+        Some((found.dev(), found.ino()))
+    }
+
+    /// An open file cannot be taken away here.
+    #[cfg(not(unix))]
+    pub(super) fn identity(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Renames a broken database and what is beside it; gives its new name. Nothing is deleted or overwritten.
+    pub(super) fn move_aside(&self, now_ms: i64) -> Result<PathBuf, OpenError> {
+        let name = |ms: i64| format!("{NAME}.broken-{ms}");
+        let free = |ms: &i64| fs::symlink_metadata(self.path.join(name(*ms))).is_err();
+        let name = name((now_ms..i64::MAX).find(free).unwrap_or(i64::MAX));
+        let rename = |from: &Path, to: PathBuf| match fs::rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(|error| cannot_use(from, error)),
+        };
+        // The file itself last: SQLite would delete what stands beside no file.
+        for suffix in BESIDE {
+            let from = self.path.join(format!("{NAME}{suffix}"));
+            rename(&from, self.path.join(format!("{name}{suffix}")))?;
+        }
+        rename(&self.database(), self.path.join(&name))?;
+        Ok(self.path.join(name))
+    }
+}
+
+fn cannot_use(path: &Path, error: io::Error) -> OpenError {
+    OpenError::Folder {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+/// Nobody else reads it: what accounts do is their users' own.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// Opens for writing, makes the file where there is none, and leaves what is in it.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+}

@@ -1,0 +1,418 @@
+//! The database: its tables, what is read at opening, and one transaction for a batch.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, Row, Statement, Transaction, TransactionBehavior, params,
+};
+
+use super::batch::Batch;
+use super::folder::Folder;
+use super::{KEPT_MS, LearnedRow, Loaded, MeterRow, OpenError, SALT};
+
+/// From each version of the file to the next; `user_version` says how many were done. Steps are only ever added.
+const STEPS: &[&str] = &["
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
+    CREATE TABLE meters (
+        account TEXT NOT NULL,
+        policy TEXT NOT NULL,
+        partition TEXT NOT NULL,
+        reserved INTEGER NOT NULL,
+        ends_ms INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (account, policy, partition)
+    ) STRICT;
+    CREATE TABLE learned (
+        account TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        source TEXT NOT NULL,
+        target TEXT NOT NULL,
+        learned_ms INTEGER NOT NULL,
+        PRIMARY KEY (account, scope, source)
+    ) STRICT;
+"];
+
+/// The tables that are read whole at opening, so they are also checked whole. The history will be too long for that.
+const CHECKED: [&str; 3] = ["meta", "meters", "learned"];
+
+/// How long to wait for somebody who writes by hand; callers wait as long.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The log's size is cut back to this after somebody who read for long let it grow.
+const LOG_BYTES: i64 = 8 << 20;
+
+const PUT_METER: &str = "
+    INSERT INTO meters (account, policy, partition, reserved, ends_ms, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT DO UPDATE SET reserved = excluded.reserved, ends_ms = excluded.ends_ms, data = excluded.data";
+const REMOVE_METER: &str =
+    "DELETE FROM meters WHERE account = ?1 AND policy = ?2 AND partition = ?3";
+const PUT_LESSON: &str = "
+    INSERT INTO learned (account, scope, source, target, learned_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT DO UPDATE SET target = excluded.target, learned_ms = excluded.learned_ms";
+const REMOVE_LESSON: &str = "DELETE FROM learned WHERE account = ?1 AND scope = ?2 AND source = ?3";
+const PRUNE: &str = "DELETE FROM meters WHERE ends_ms < ?1";
+
+/// The database in its locked folder.
+pub(super) struct Store {
+    /// Taken away when it may be at fault; the next batch opens another. Before the folder: closed before the lock goes.
+    connection: Option<Connection>,
+    /// The file that the connection has open.
+    file: Option<(u64, u64)>,
+    salt: [u8; SALT],
+    folder: Folder,
+}
+
+impl Store {
+    /// Opens or makes the database; `salt` is that of a new one.
+    pub(super) fn open(
+        path: &Path,
+        salt: [u8; SALT],
+        now_ms: i64,
+    ) -> Result<(Self, Loaded), OpenError> {
+        let folder = Folder::lock(path)?;
+        let fail = |trouble: Trouble| trouble.into_error(&folder);
+        let mut warning = None;
+        let mut opened = open(&folder, salt, Some(now_ms));
+        if let Err(Trouble::Broken(reason)) = opened {
+            let aside = folder.move_aside(now_ms)?;
+            warning = Some(format!(
+                "`{}` was broken ({reason}) and is now `{}`; a new one is begun",
+                folder.database().display(),
+                aside.display()
+            ));
+            opened = open(&folder, salt, Some(now_ms));
+        }
+        let (connection, mut loaded) = opened.map_err(fail)?;
+        loaded.warnings.splice(0..0, warning);
+        let store = Self {
+            connection: Some(connection),
+            file: folder.identity(),
+            salt: loaded.salt,
+            folder,
+        };
+        Ok((store, loaded))
+    }
+
+    /// Writes a batch in one transaction.
+    ///
+    /// With `synchronous=NORMAL` and a write-ahead log the commit is a write to the log without an fsync: the process may
+    /// be killed at once and nothing is lost, because the bytes are the operating system's. Only a crash of the whole
+    /// machine can take the last commits back, and even that leaves a sound file.
+    pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), String> {
+        self.try_commit(batch)
+            .map_err(|trouble| trouble.into_error(&self.folder).to_string())
+    }
+
+    fn try_commit(&mut self, batch: &Batch) -> Result<(), Trouble> {
+        if self.file != self.folder.identity() {
+            // Somebody took the file away: what is written to it now would be gone with the process. Its log must be
+            // empty before another file is opened, which would take it for its own.
+            if let Some(connection) = &self.connection {
+                empty_log(connection)?;
+            }
+            self.connection = None;
+        }
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => {
+                let (connection, loaded) = open(&self.folder, self.salt, None)?;
+                if loaded.salt != self.salt {
+                    // Rows of this run would not fit to those of that file.
+                    let reason = "another file took its place; start headroom again".to_owned();
+                    return Err(Trouble::Failed(reason));
+                }
+                self.file = self.folder.identity();
+                none.insert(connection)
+            }
+        };
+        let result = write(connection, batch);
+        if let Err(error) = &result
+            && !is_passing(error)
+        {
+            self.connection = None;
+        }
+        Ok(result?)
+    }
+
+    /// Moves the log into the main file and closes.
+    pub(super) fn close(self) {
+        if let Some(connection) = self.connection {
+            // Closing does this too, but only where nobody else reads. The log itself is as good a place.
+            let _in_the_log =
+                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            let _closed = connection.close();
+        }
+    }
+}
+
+/// Why a database cannot be used.
+enum Trouble {
+    /// It is no database, or damaged.
+    Broken(String),
+    Newer(i64),
+    Failed(String),
+    Other(OpenError),
+}
+
+impl Trouble {
+    fn into_error(self, folder: &Folder) -> OpenError {
+        let path = folder.database();
+        match self {
+            Self::Newer(found) => OpenError::Newer {
+                path,
+                found,
+                known: version(),
+            },
+            Self::Broken(reason) | Self::Failed(reason) => OpenError::Database { path, reason },
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error;
+
+        let text = error.to_string();
+        match (error.sqlite_error_code(), error) {
+            (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _)
+            // The tables are strict: only damage makes a value of another type.
+            | (
+                _,
+                Error::FromSqlConversionFailure(..)
+                | Error::InvalidColumnType(..)
+                | Error::Utf8Error(..),
+            ) => Self::Broken(text),
+            _ => Self::Failed(text),
+        }
+    }
+}
+
+impl From<OpenError> for Trouble {
+    fn from(error: OpenError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Whether the connection is as good as before.
+fn is_passing(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::TooBig
+                | ErrorCode::ConstraintViolation
+        )
+    )
+}
+
+/// Moves the whole log into the file that the connection has open, wherever that is now.
+fn empty_log(connection: &Connection) -> Result<(), Trouble> {
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let held_up: bool = connection.query_row(checkpoint, [], |row| row.get(0))?;
+    if held_up {
+        let reason = "it was taken away while somebody reads it".to_owned();
+        return Err(Trouble::Failed(reason));
+    }
+    Ok(())
+}
+
+/// The version of a file after all steps.
+fn version() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+/// Opens the file and brings it up to date. `now_ms` at the first opening only: then everything is read, too.
+fn open(
+    folder: &Folder,
+    salt: [u8; SALT],
+    now_ms: Option<i64>,
+) -> Result<(Connection, Loaded), Trouble> {
+    folder.make_database()?;
+    // No mutex: one thread has the connection.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(folder.database(), flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    // Until it is known that the file is sound and ours, closing it must not alter it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = match usize::try_from(found) {
+        Ok(done) if done <= STEPS.len() => done,
+        _ => return Err(Trouble::Newer(found)),
+    };
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // A container's root may be read-only, with no place for temporary files.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if done < STEPS.len() {
+        for step in &STEPS[done..] {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "user_version", version())?;
+    }
+    transaction.execute(
+        "INSERT INTO meta (name, value) VALUES ('salt', ?1) ON CONFLICT DO NOTHING",
+        params![salt],
+    )?;
+    let salt = "SELECT value FROM meta WHERE name = 'salt'";
+    let mut loaded = Loaded {
+        meters: Vec::new(),
+        learned: Vec::new(),
+        salt: transaction.query_row(salt, [], |row| row.get(0))?,
+        warnings: Vec::new(),
+    };
+    if let Some(now_ms) = now_ms {
+        load(&transaction, now_ms, &mut loaded)?;
+    }
+    transaction.commit()?;
+
+    // Only now: this alters the file for good.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        loaded.warnings.push(format!(
+            "the file system of `{}` cannot share memory: each write takes longer, and who reads holds it up",
+            folder.database().display()
+        ));
+    }
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+    Ok((connection, loaded))
+}
+
+/// Checks and reads what is there.
+fn load(transaction: &Transaction<'_>, now_ms: i64, loaded: &mut Loaded) -> Result<(), Trouble> {
+    for table in CHECKED {
+        let check = format!("PRAGMA quick_check('{table}')");
+        let found: String = transaction.query_row(&check, [], |row| row.get(0))?;
+        if found != "ok" {
+            return Err(Trouble::Broken(found));
+        }
+    }
+    // Always written, so that a full disk shows now and not at the first call.
+    transaction.execute(
+        "INSERT INTO meta (name, value) VALUES ('opened_ms', ?1)
+         ON CONFLICT DO UPDATE SET value = excluded.value",
+        [now_ms],
+    )?;
+    transaction.execute(PRUNE, [now_ms.saturating_sub(KEPT_MS)])?;
+    loaded.salt =
+        transaction.query_row("SELECT value FROM meta WHERE name = 'salt'", [], |row| {
+            row.get(0)
+        })?;
+    loaded.meters = all(
+        transaction,
+        "SELECT account, policy, partition, reserved, ends_ms, data FROM meters
+         ORDER BY account, policy, partition",
+        |row| {
+            Ok(MeterRow {
+                account: row.get(0)?,
+                policy: row.get(1)?,
+                partition: row.get(2)?,
+                reserved: row.get::<_, i64>(3)?.cast_unsigned(),
+                ends_ms: row.get(4)?,
+                data: row.get(5)?,
+            })
+        },
+    )?;
+    loaded.learned = all(
+        transaction,
+        "SELECT account, scope, source, target, learned_ms FROM learned
+         ORDER BY learned_ms, account, scope, source",
+        |row| {
+            Ok(LearnedRow {
+                account: row.get(0)?,
+                scope: row.get(1)?,
+                from: row.get(2)?,
+                to: row.get(3)?,
+                learned_ms: row.get(4)?,
+            })
+        },
+    )?;
+    Ok(())
+}
+
+fn all<T>(
+    transaction: &Transaction<'_>,
+    query: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    transaction.prepare(query)?.query_map([], read)?.collect()
+}
+
+fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
+    // The write lock at once: one that begins as a reader could find itself outdated and fail without waiting.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let put = batch
+        .meters
+        .iter()
+        .filter_map(|(key, meter)| Some((key, meter.as_ref()?)));
+    each(&transaction, PUT_METER, put, |statement, (key, meter)| {
+        statement.execute(params![
+            key.account,
+            key.policy,
+            key.partition,
+            // Bit for bit: SQLite has no unsigned numbers.
+            meter.reserved.cast_signed(),
+            meter.ends_ms,
+            meter.data
+        ])
+    })?;
+    let removed = batch.meters.iter().filter(|(_, meter)| meter.is_none());
+    each(
+        &transaction,
+        REMOVE_METER,
+        removed,
+        |statement, (key, _)| statement.execute(params![key.account, key.policy, key.partition]),
+    )?;
+    let put = batch
+        .learned
+        .iter()
+        .filter_map(|(key, lesson)| Some((key, lesson.as_ref()?)));
+    each(&transaction, PUT_LESSON, put, |statement, (key, lesson)| {
+        statement.execute(params![
+            key.account,
+            key.scope,
+            key.from,
+            lesson.to,
+            lesson.learned_ms
+        ])
+    })?;
+    let removed = batch.learned.iter().filter(|(_, lesson)| lesson.is_none());
+    each(
+        &transaction,
+        REMOVE_LESSON,
+        removed,
+        |statement, (key, _)| statement.execute(params![key.account, key.scope, key.from]),
+    )?;
+    each(&transaction, PRUNE, batch.ended, |statement, ended| {
+        statement.execute([ended])
+    })?;
+    transaction.commit()
+}
+
+/// Runs a statement for each row; prepares it only where there is one.
+fn each<T>(
+    transaction: &Transaction<'_>,
+    query: &str,
+    rows: impl IntoIterator<Item = T>,
+    mut run: impl FnMut(&mut Statement<'_>, T) -> rusqlite::Result<usize>,
+) -> rusqlite::Result<()> {
+    let mut rows = rows.into_iter().peekable();
+    if rows.peek().is_none() {
+        return Ok(());
+    }
+    let mut statement = transaction.prepare(query)?;
+    for row in rows {
+        run(&mut statement, row)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! What a full disk does. The largest number of pages stands in for the disk.
+
+use super::*;
+use crate::state::{MeterKey, State, WriteError};
+
+fn row(partition: usize) -> MeterRow {
+    MeterRow {
+        account: "account".to_owned(),
+        policy: "policy".to_owned(),
+        partition: partition.to_string(),
+        reserved: 1,
+        ends_ms: 1_000,
+        data: vec![7; 1_000],
+    }
+}
+
+fn key(partition: usize) -> MeterKey {
+    let MeterRow {
+        account,
+        policy,
+        partition,
+        ..
+    } = row(partition);
+    MeterKey {
+        account,
+        policy,
+        partition,
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path(), [1; SALT], 0).unwrap();
+    let connection = store.connection.as_ref().unwrap();
+    connection
+        .pragma_update(None, "max_page_count", 40)
+        .unwrap();
+    let state = State::start(store).unwrap();
+
+    let mut written = 0;
+    let error = loop {
+        match state.write(vec![row(written)], Vec::new()).await {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(written > 10, "{written}");
+    let WriteError::Failed(reason) = error else {
+        panic!("{error}");
+    };
+    assert!(
+        reason.ends_with("headroom.db` cannot be used: database or disk is full"),
+        "{reason}"
+    );
+    assert_eq!(state.health().as_deref(), Some(&*reason));
+    // Still full, and nothing worse.
+    let again = state.write(vec![row(written)], Vec::new()).await;
+    assert_eq!(again, Err(WriteError::Failed(reason)));
+
+    let removed: Vec<_> = (0..10).map(key).collect();
+    state.remove(removed, Vec::new()).await.unwrap();
+    assert_eq!(state.health(), None);
+    state.write(vec![row(written)], Vec::new()).await.unwrap();
+    state.close().unwrap();
+
+    let (_state, loaded) = State::open(folder.path(), 0).unwrap();
+    assert_eq!(loaded.meters.len(), written + 1 - 10);
+    assert!(loaded.warnings.is_empty());
+}
