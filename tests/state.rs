@@ -218,6 +218,20 @@ async fn the_last_change_of_a_row_counts() {
 }
 
 #[tokio::test]
+async fn the_log_does_not_grow_for_ever() {
+    let folder = folder();
+    let (state, _) = open(folder.path());
+    let large = "some bytes ".repeat(20_000);
+    for _ in 0..100 {
+        let write = state.write(vec![meter("a", &large)], Vec::new());
+        write.await.unwrap();
+    }
+    // 22 MB were written.
+    let log = fs::metadata(folder.path().join("headroom.db-wal")).unwrap();
+    assert!(log.len() < 6 << 20, "{} bytes", log.len());
+}
+
+#[tokio::test]
 async fn others_read_while_it_is_written() {
     let folder = folder();
     let (state, _) = open(folder.path());
