@@ -15,6 +15,7 @@ mod exchange;
 mod layers;
 mod properties;
 mod readme;
+mod refusal;
 mod rejected;
 mod simulate;
 mod state;

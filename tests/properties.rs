@@ -2,5 +2,6 @@
 
 mod documents;
 mod headers;
+mod preferences;
 mod translation;
 mod windows;
