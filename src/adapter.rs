@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use condition::{RequestCondition, ResponseCondition};
+use condition::{PathTemplate, RequestCondition, ResponseCondition};
+use pointer::Pointer;
 use reading::{Reading, Source};
 
 use crate::quota::Unit;
@@ -60,6 +61,8 @@ pub struct Adapter {
     pub refusals: Vec<Refusal>,
     /// The statuses of answers whose bodies some rule looks at.
     pub(crate) body_statuses: Vec<u16>,
+    /// What some request costs, or which policy counts it, depends on its body.
+    pub(crate) looks_at_request_bodies: bool,
     /// No answer of this provider tells anything: what it documents is all there is.
     pub silent: bool,
 }
@@ -204,6 +207,19 @@ pub struct Policy {
     pub sent_when: Vec<ResponseCondition>,
 }
 
+impl Policy {
+    /// The conditions on requests that say whether a call counts and what it costs.
+    pub fn request_conditions(&self) -> impl Iterator<Item = &RequestCondition> {
+        let applies: &[RequestCondition] = match &self.applies {
+            Applies::When(conditions) => conditions,
+            Applies::Always | Applies::Otherwise => &[],
+        };
+        applies
+            .iter()
+            .chain(self.weights.iter().map(|(condition, _)| condition))
+    }
+}
+
 /// A documented quota.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Quota {
@@ -303,19 +319,25 @@ pub enum PartitionPart {
     Capture(String),
     /// A header of the request.
     Header(HeaderName),
+    /// A header of the request that may be a secret by its name: it is never shown.
+    SecretHeader(HeaderName),
 }
 
 /// How a partition is learned from another answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Learn {
     /// The partition to learn.
-    pub partition: String,
+    pub partition: Arc<str>,
     /// What the path has instead.
-    pub from: String,
+    pub from: Arc<str>,
     /// Whose answer tells it.
-    pub path: String,
-    /// The JSON pointer into that answer.
-    pub json: String,
+    pub path: PathTemplate,
+    /// The elements of the answer that tell it; the answer itself if left out.
+    pub each: Option<Pointer>,
+    /// Where an element names what the path of a call has instead; left out where `path` captures it.
+    pub key: Option<Pointer>,
+    /// The JSON pointer into the answer, or into an element of it.
+    pub json: Pointer,
 }
 
 /// The requests that a policy counts.

@@ -74,14 +74,14 @@ pub fn charges(
         charges.push(Charge {
             policy: index,
             cost,
-            partition: partition::find(policy, call, who, learned),
+            partition: partition::find(adapter, policy, call, who, learned),
         });
     }
     charges
 }
 
 /// What a call costs. Where it depends on what is not known of the call, the dearest of what may fit.
-fn cost(policy: &Policy, call: &Call<'_>) -> Cost {
+pub(crate) fn cost(policy: &Policy, call: &Call<'_>) -> Cost {
     if policy.weights.is_empty() {
         return if counts_calls(&policy.unit) {
             Cost::Known(1)
@@ -111,10 +111,21 @@ fn counts_calls(unit: &Unit) -> bool {
     }
 }
 
-/// Whether what this call uses depends on its body: then the body's beginning has to be read before the call is charged.
+/// Whether what this call uses depends on its body: then the body's beginning, up to
+/// [`crate::adapter::REQUEST_BODY_LIMIT`] bytes, is to be read before the call is charged.
 #[must_use]
 pub fn needs_request_body(adapter: &Adapter, call: &Call<'_>) -> bool {
-    let _: fn(&RequestCondition, &Call<'_>) -> Option<bool> = RequestCondition::holds;
-    let _ = (adapter, call);
-    false
+    let looks = |condition: &RequestCondition| {
+        condition.needs_body() && condition.holds_before_body(call) != Some(false)
+    };
+    adapter.looks_at_request_bodies
+        && (adapter.uncounted.iter().any(looks)
+            || adapter
+                .policies
+                .iter()
+                .flat_map(Policy::request_conditions)
+                .any(looks))
 }
+
+#[cfg(test)]
+mod tests;

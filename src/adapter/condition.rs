@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 use serde_json::Value;
 
 use super::pointer::{Pointer, scalar_text};
-use super::{Answer, Call};
+use super::{Answer, Call, REQUEST_BODY_LIMIT};
 
 /// A condition on a request.
 #[derive(Debug, Default)]
@@ -20,12 +20,65 @@ pub struct RequestCondition {
     pub not_paths: Vec<PathTemplate>,
     /// All of these headers.
     pub headers: Vec<(HeaderName, Matcher)>,
+    /// All of these members of the body.
+    pub body: Vec<(Pointer, Matcher)>,
+    /// A pattern over the body.
+    pub body_pattern: Option<Regex>,
 }
 
 impl RequestCondition {
     /// Whether the call fits; `None` when what is known of the call does not tell.
     #[must_use]
     pub fn holds(&self, call: &Call<'_>) -> Option<bool> {
+        let before = self.holds_before_body(call);
+        if before == Some(false) || !self.needs_body() {
+            return before;
+        }
+        match self.body_holds(call) {
+            Some(true) => before,
+            other => other,
+        }
+    }
+
+    /// It looks at the request's body.
+    #[must_use]
+    pub const fn needs_body(&self) -> bool {
+        !self.body.is_empty() || self.body_pattern.is_some()
+    }
+
+    /// Only the beginning of a body is known: what is not found in it may stand behind it, and one that is compressed was
+    /// not read at all. Both are unknown, and not "no".
+    fn body_holds(&self, call: &Call<'_>) -> Option<bool> {
+        let bytes = call.body?;
+        let coded = |headers: &HeaderMap| {
+            let codings = headers.get_all(http::header::CONTENT_ENCODING);
+            let plain =
+                |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+            codings.iter().any(|value| !plain(value))
+        };
+        if call.headers.is_some_and(coded) {
+            return None;
+        }
+        let known = bytes.get(..REQUEST_BODY_LIMIT).unwrap_or(bytes);
+        let cut = bytes.len() >= REQUEST_BODY_LIMIT;
+        let misses = |pattern: &Regex| !pattern.is_match(known);
+        if self.body_pattern.as_ref().is_some_and(misses) {
+            return if cut { None } else { Some(false) };
+        }
+        if self.body.is_empty() {
+            return Some(true);
+        }
+        let body = Body::new(Some(known));
+        if cut && body.json().is_none() {
+            return None;
+        }
+        let fits = |(pointer, matcher): &(Pointer, Matcher)| matcher.fits_body(pointer, &body);
+        Some(self.body.iter().all(fits))
+    }
+
+    /// Whether the call fits as far as it can be told without its body.
+    #[must_use]
+    pub fn holds_before_body(&self, call: &Call<'_>) -> Option<bool> {
         if !self.methods.is_empty() && !self.methods.contains(call.method) {
             return Some(false);
         }
@@ -305,6 +358,24 @@ impl PathTemplate {
         let mut captured = Vec::new();
         self.walk(path, |name, value| captured.push((name, value)))
             .then_some(captured)
+    }
+
+    /// What one placeholder captures, if the path fits.
+    #[must_use]
+    pub fn capture<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        let mut found = None;
+        self.walk(path, |known, value| {
+            if known == name {
+                found.get_or_insert(value);
+            }
+        })
+        .then_some(found)?
+    }
+
+    /// The template names whole paths, not all below one.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        !self.segments.contains(&Segment::Rest)
     }
 
     fn walk<'s, 'p>(&'s self, path: &'p str, mut capture: impl FnMut(&'s str, &'p str)) -> bool {

@@ -172,7 +172,7 @@ pub static POLICY: Shape = Shape {
         key(
             "weights",
             Kind::List(&Kind::Table(&WEIGHT)),
-            "What a request costs, if not 1. The first that fits counts.",
+            "What a request costs. The first that fits counts; a request that none fits costs 1.",
         ),
         key(
             "rejected",
@@ -412,6 +412,16 @@ pub static LEARN: Shape = Shape {
             Kind::Text,
             "Whose answer tells it: \"/workspaces/{workspace}\".",
         ),
-        required("json", Kind::Text, "The JSON pointer into that answer."),
+        key(
+            "each",
+            Kind::Text,
+            "For an answer that is a list: the pointer to the elements in which `key` and `json` are pointers.",
+        ),
+        key(
+            "key",
+            Kind::Text,
+            "The pointer to `from`, where `path` does not capture it: \"/id\".",
+        ),
+        required("json", Kind::Text, "The JSON pointer to the partition."),
     ],
 };

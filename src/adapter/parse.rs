@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::condition::ResponseCondition;
+use super::condition::{RequestCondition, ResponseCondition};
 use super::reading::Source;
 use super::{Adapter, CredentialPlace, Exhaustion, Policy, Refusal};
 use crate::diagnostic::Mistakes;
@@ -113,6 +113,11 @@ fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {
     }
     body_statuses.sort_unstable();
     body_statuses.dedup();
+    let looks_at_request_bodies = policies
+        .iter()
+        .flat_map(Policy::request_conditions)
+        .chain(&uncounted)
+        .any(RequestCondition::needs_body);
     let silent = structured_fields.is_none()
         && retry_after.is_empty()
         && policies.iter().all(|policy| policy.readings.is_empty());
@@ -150,6 +155,7 @@ fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {
         exhausted,
         uncounted,
         body_statuses,
+        looks_at_request_bodies,
         silent,
     }
 }

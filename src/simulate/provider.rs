@@ -11,17 +11,18 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::json;
 use super::meter::{Decision, Meter, Motion, Rule, Standing};
 use super::native::{Frame, Native, Payload, Scene, State, write};
 use super::refusal::{self, Refused};
-use crate::adapter::WindowLength;
-use crate::adapter::condition::PathTemplate;
 use crate::adapter::pointer::Pointer;
 use crate::adapter::terms::Terms;
-use crate::adapter::{Adapter, Applies, Call, CredentialPlace, PartitionPart, Policy, Quota};
+use crate::adapter::{
+    Adapter, Applies, Call, CredentialPlace, Learn, Policy, Quota, WindowKind, WindowLength,
+};
+use crate::charge::{self, Cost};
 use crate::form::Moment;
 use crate::translate::{applies, window};
 
@@ -80,7 +81,7 @@ pub struct Request<'a> {
 
 /// The budgets of one simulated provider.
 #[derive(Debug, Default)]
-pub struct Budgets(HashMap<(usize, String), Meter>);
+pub struct Budgets(HashMap<(usize, u128), Meter>);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ pub struct Verdict {
     /// The policy that refused (an index), and when there is room again.
     pub refused: Option<(usize, Option<Timestamp>)>,
     /// What has to be given back when the request ends.
-    permits: Vec<(usize, String, u64)>,
+    permits: Vec<(usize, u128, u64)>,
 }
 
 /// An answer in the provider's own words.
@@ -191,12 +192,23 @@ impl Provider {
             if !applies(&self.adapter, index, call) {
                 continue;
             }
-            let cost = cost(policy, request);
-            if cost == Some(0) {
+            let cost = match charge::cost(policy, call) {
                 // It counts against another policy, and that is what its answer speaks of.
-                continue;
-            }
-            let cost = cost.filter(|_| !free).unwrap_or(0);
+                Cost::Known(0) => continue,
+                // It is counted by what it does, and simulated calls do next to nothing.
+                Cost::Told => 1,
+                Cost::Known(cost) => cost,
+            };
+            let in_flight = policy.kind == Some(WindowKind::Concurrent);
+            let too_quick = policy
+                .slower_than_secs
+                .is_some_and(|secs| request.runs_secs < secs);
+            // This policy does not count it at all, but its state can be told.
+            let cost = if too_quick || (free && !in_flight) {
+                0
+            } else {
+                cost
+            };
             let key = (index, self.partition(policy, request));
             let meter = budgets.0.get(&key).cloned().unwrap_or_default();
             let (meter, decision) = rule.take(meter, cost, now);
@@ -219,7 +231,7 @@ impl Provider {
             let (meter, standing) = match (refused, decision) {
                 (None, Decision::Admitted(standing)) => {
                     if matches!(rule.motion, Motion::InFlight) && cost > 0 {
-                        verdict.permits.push((key.0, key.1.clone(), cost));
+                        verdict.permits.push((key.0, key.1, cost));
                     }
                     (taken, standing)
                 }
@@ -260,7 +272,7 @@ impl Provider {
             let Some(Some((rule, _))) = self.rules.get(*index) else {
                 continue;
             };
-            let key = (*index, partition.clone());
+            let key = (*index, *partition);
             if let Some(meter) = budgets.0.get_mut(&key) {
                 *meter = rule.give_back(std::mem::take(meter), *cost);
             }
@@ -301,9 +313,8 @@ impl Provider {
             .iter()
             .flat_map(|policy| &policy.learn)
         {
-            let tells = PathTemplate::new(&learn.path).is_ok_and(|template| template.fits(path));
-            if let (true, Ok(pointer)) = (tells, Pointer::new(&learn.json)) {
-                json::overwrite(&mut body, &pointer, json::scalar(ONLY_ID));
+            if learn.path.fits(path) {
+                teach(&mut body, learn);
             }
         }
         let mut headers = HeaderMap::new();
@@ -356,38 +367,35 @@ impl Provider {
     }
 
     /// Whose budget a request counts against.
-    fn partition(&self, policy: &Policy, request: &Request<'_>) -> String {
-        let call = &request.call;
+    fn partition(&self, policy: &Policy, request: &Request<'_>) -> u128 {
         let header = |name: &http::HeaderName| {
-            let value = call.headers.and_then(|headers| headers.get(name));
-            String::from_utf8_lossy(value.map_or(b"", HeaderValue::as_bytes)).into_owned()
+            let value = request.call.headers.and_then(|headers| headers.get(name));
+            String::from_utf8_lossy(value.map_or(b"", HeaderValue::as_bytes))
         };
-        let path = call.path.unwrap_or("/");
-        let parts = policy.partition.iter().map(|part| match part {
-            PartitionPart::Credential => match &self.adapter.credential {
-                CredentialPlace::Bearer | CredentialPlace::Basic => header(&AUTHORIZATION),
-                CredentialPlace::Header { name, .. } => header(name),
-                CredentialPlace::Query(name) => parameter(request.query, name),
-            },
-            // There is one account, and one machine that calls.
-            PartitionPart::Account | PartitionPart::Address | PartitionPart::Host => String::new(),
-            PartitionPart::Endpoint => format!("{} {path}", call.method),
-            PartitionPart::Method => call.method.to_string(),
-            PartitionPart::Header(name) => header(name),
-            PartitionPart::Capture(name) => captured(policy, path, name),
-        });
-        parts.collect::<Vec<_>>().join("\n")
+        let credential = match &self.adapter.credential {
+            CredentialPlace::Bearer | CredentialPlace::Basic => header(&AUTHORIZATION),
+            CredentialPlace::Header { name, .. } => header(name),
+            CredentialPlace::Query(name) => parameter(request.query, name).into(),
+        };
+        // There is one account, and one machine that calls. Nobody sees the labels.
+        let who = charge::Account {
+            credential: &credential,
+            configured: true,
+            secret: (0, 0),
+        };
+        let only = |_: &str, _: &str, _: &str| Some(Arc::from(ONLY_ID));
+        charge::partition::find(&self.adapter, policy, &request.call, &who, &only).key
     }
 
     /// Remembers a budget. A full house forgets what is idle, and strangers then share one budget.
-    fn keep(&self, budgets: &mut Budgets, key: (usize, String), meter: Meter, now: Timestamp) {
+    fn keep(&self, budgets: &mut Budgets, key: (usize, u128), meter: Meter, now: Timestamp) {
         if budgets.0.len() >= MOST_BUDGETS && !budgets.0.contains_key(&key) {
             budgets.0.retain(|(index, _), meter| {
                 let rule = self.rules.get(*index).and_then(Option::as_ref);
                 rule.is_some_and(|(rule, _)| !meter.is_idle(rule, now))
             });
             if budgets.0.len() >= MOST_BUDGETS {
-                budgets.0.insert((key.0, String::new()), meter);
+                budgets.0.insert((key.0, 0), meter);
                 return;
             }
         }
@@ -395,41 +403,26 @@ impl Provider {
     }
 }
 
-/// What a request costs; `None`: this policy does not count it at all, but its state can be told.
-fn cost(policy: &Policy, request: &Request<'_>) -> Option<u64> {
-    if policy
-        .slower_than_secs
-        .is_some_and(|secs| request.runs_secs < secs)
-    {
-        return None;
+/// Writes into an answer what is learned from it: a list becomes one of the only element.
+fn teach(body: &mut Value, learn: &Learn) {
+    let each = learn.each.as_ref().map_or("", Pointer::as_str);
+    if !each.is_empty() {
+        *body = Value::Null;
     }
-    let weight = policy
-        .weights
-        .iter()
-        .find(|(condition, _)| condition.holds(&request.call) == Some(true));
-    Some(weight.map_or(1, |(_, cost)| *cost))
-}
-
-fn captured(policy: &Policy, path: &str, name: &str) -> String {
-    let Applies::When(conditions) = &policy.applies else {
-        return ONLY_ID.to_owned();
-    };
-    conditions
-        .iter()
-        .flat_map(|condition| &condition.paths)
-        .filter_map(|template| template.captures(path))
-        .flatten()
-        .find(|(known, _)| *known == name)
-        .map_or_else(|| ONLY_ID.to_owned(), |(_, value)| value.to_owned())
+    for told in learn.key.iter().chain([&learn.json]) {
+        if let Ok(pointer) = Pointer::new(&format!("{each}{}", told.as_str())) {
+            json::overwrite(body, &pointer, json::scalar(ONLY_ID));
+        }
+    }
 }
 
 /// The value of a query parameter, as it was sent.
-fn parameter(query: Option<&str>, name: &str) -> String {
+fn parameter<'q>(query: Option<&'q str>, name: &str) -> &'q str {
     let pairs = query.unwrap_or("").split('&');
     pairs
         .filter_map(|pair| pair.split_once('='))
         .find(|(key, _)| *key == name)
-        .map_or_else(String::new, |(_, value)| value.to_owned())
+        .map_or("", |(_, value)| value)
 }
 
 /// The plan with the least of the first quota that depends on the plan.

@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::provider::{self, Budgets, Provider, Reply, Verdict};
-use crate::adapter::Call;
+use crate::adapter::{Call, REQUEST_BODY_LIMIT};
 use crate::clock;
 use crate::diagnostic::closest;
 
@@ -159,8 +159,14 @@ pub async fn serve(
 
 async fn answer(State(house): State<Arc<House>>, request: Request<Body>) -> Response<Body> {
     let (head, mut body) = request.into_parts();
-    // A body that is not read would cost the caller its connection.
-    while let Some(Ok(_)) = body.frame().await {}
+    // A body that is not read would cost the caller its connection. Conditions look at its beginning.
+    let mut beginning = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        let room = REQUEST_BODY_LIMIT.saturating_sub(beginning.len());
+        if let Ok(data) = frame.into_data() {
+            beginning.extend(data.into_iter().take(room));
+        }
+    }
     let host = head.uri.host().or_else(|| {
         let host = head.headers.get(HOST)?;
         host.to_str().ok()
@@ -174,7 +180,7 @@ async fn answer(State(house): State<Arc<House>>, request: Request<Body>) -> Resp
             method: &head.method,
             path: Some(path),
             headers: Some(&head.headers),
-            body: None,
+            body: Some(&beginning),
         },
         query: head.uri.query(),
         runs_secs: delay.as_secs(),

@@ -19,6 +19,16 @@ const REQUEST_HEADER: Key = key(
     Kind::Map(&MATCHER),
     "Headers of the request.",
 );
+const REQUEST_BODY: Key = key(
+    "request_body",
+    Kind::Map(&MATCHER),
+    "JSON pointers into the request's body. Needs `path`.",
+);
+const REQUEST_BODY_PATTERN: Key = key(
+    "request_body_pattern",
+    Kind::Text,
+    "A regular expression over the first 64 KiB of the request's body. Needs `path`.",
+);
 const STATUS: Key = key(
     "status",
     Kind::Any(&[Kind::Integer, Kind::List(&Kind::Integer)]),
@@ -65,7 +75,14 @@ static MATCH: Shape = Shape {
 /// A condition on the request.
 pub static REQUEST: Shape = Shape {
     title: "a request condition",
-    keys: &[METHOD, PATH, NOT_PATH, REQUEST_HEADER],
+    keys: &[
+        METHOD,
+        PATH,
+        NOT_PATH,
+        REQUEST_HEADER,
+        REQUEST_BODY,
+        REQUEST_BODY_PATTERN,
+    ],
 };
 
 /// A weight: a condition on the request and what such a request costs.
@@ -76,6 +93,8 @@ pub static WEIGHT: Shape = Shape {
         PATH,
         NOT_PATH,
         REQUEST_HEADER,
+        REQUEST_BODY,
+        REQUEST_BODY_PATTERN,
         required("cost", Kind::Integer, "What such a request costs."),
     ],
 };

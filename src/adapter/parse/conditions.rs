@@ -30,6 +30,20 @@ pub(super) fn request(fields: &Fields<'_>, mistakes: &mut Mistakes) -> RequestCo
     condition.paths = paths(fields, "path", mistakes);
     condition.not_paths = paths(fields, "not_path", mistakes);
     condition.headers = headers(fields, "request_header", mistakes);
+    condition.body = members(fields, "request_body", mistakes);
+    if let Some(node) = fields.get("request_body_pattern") {
+        condition.body_pattern = bytes_pattern(node, mistakes);
+    }
+    for key in ["request_body", "request_body_pattern"] {
+        if fields.get(key).is_some() && fields.get("path").is_none() {
+            mistakes.push(
+                "body-without-path",
+                fields.key_span(key),
+                "the condition would look at the body of every request",
+                "name the `path` of the requests whose bodies it needs; other bodies stream through unread",
+            );
+        }
+    }
     if fields.entries().all(|(name, ..)| name == "cost") {
         mistakes.push(
             "no-condition",
@@ -56,23 +70,7 @@ pub(super) fn response(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Response
     }
     condition.headers = headers(fields, "header", mistakes);
     condition.content_types = texts(fields.get("content_type"));
-    if let Some(table) = fields.get("body").and_then(Node::table) {
-        for (name, span, value) in table.entries() {
-            match Pointer::new(name) {
-                Ok(pointer) => {
-                    if let Some(matcher) = matcher(value, mistakes) {
-                        condition.body.push((pointer, matcher));
-                    }
-                }
-                Err(help) => mistakes.push(
-                    "bad-pointer",
-                    span,
-                    format!("\"{name}\" is not a JSON pointer"),
-                    help,
-                ),
-            }
-        }
-    }
+    condition.body = members(fields, "body", mistakes);
     if let Some(node) = fields.get("body_pattern") {
         condition.body_pattern = bytes_pattern(node, mistakes);
     }
@@ -126,6 +124,27 @@ fn headers(fields: &Fields<'_>, key: &str, mistakes: &mut Mistakes) -> Vec<(Head
         }
     }
     headers
+}
+
+/// Members of a JSON body, each with what it is compared with.
+fn members(fields: &Fields<'_>, key: &str, mistakes: &mut Mistakes) -> Vec<(Pointer, Matcher)> {
+    let mut members = Vec::new();
+    if let Some(table) = fields.get(key).and_then(Node::table) {
+        for (name, span, value) in table.entries() {
+            match Pointer::new(name) {
+                Ok(pointer) => {
+                    members.extend(matcher(value, mistakes).map(|matcher| (pointer, matcher)));
+                }
+                Err(help) => mistakes.push(
+                    "bad-pointer",
+                    span,
+                    format!("\"{name}\" is not a JSON pointer"),
+                    help,
+                ),
+            }
+        }
+    }
+    members
 }
 
 fn matcher(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Matcher> {

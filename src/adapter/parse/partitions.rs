@@ -38,6 +38,7 @@ pub(super) fn partition(
                     (Some(name), _) if captured.contains(name) => {
                         PartitionPart::Capture(name.to_owned())
                     }
+                    (None, Some(name)) if is_secret(&name) => PartitionPart::SecretHeader(name),
                     (None, Some(name)) => PartitionPart::Header(name),
                     (Some(_), _) => {
                         not_captured(node, captured, mistakes);
@@ -67,6 +68,24 @@ pub(super) fn partition(
         });
     }
     parts
+}
+
+/// Whether a header's name sounds like a secret. Partitions are shown to people, and what is shown once cannot be taken
+/// back, so it is better to hide too much.
+fn is_secret(name: &HeaderName) -> bool {
+    [
+        "auth",
+        "cookie",
+        "credential",
+        "key",
+        "pass",
+        "secret",
+        "session",
+        "signature",
+        "token",
+    ]
+    .iter()
+    .any(|word| name.as_str().contains(word))
 }
 
 /// The partitions that have no name of their own.
@@ -105,55 +124,100 @@ pub(super) fn learn(
     };
     let mut rules = Vec::new();
     for fields in node.one_or_many().into_iter().filter_map(Node::table) {
-        let mut names = ["partition", "from"].into_iter().filter_map(|key| {
-            let node = fields.get(key)?;
-            let text = node.text()?;
-            let name = text
-                .strip_prefix('{')
-                .and_then(|text| text.strip_suffix('}'));
-            match name.filter(|name| captured.contains(*name)) {
-                Some(name) => Some(name.to_owned()),
-                None => {
-                    not_captured(node, captured, mistakes);
-                    None
-                }
-            }
-        });
-        let (partition, from) = (names.next(), names.next());
-        drop(names);
-        let path = fields.get("path").and_then(|node| {
-            let text = node.text()?;
-            if let Err(help) = PathTemplate::new(text) {
+        rules.extend(rule(&fields, captured, mistakes));
+    }
+    rules
+}
+
+fn rule(
+    fields: &Fields<'_>,
+    captured: &BTreeSet<String>,
+    mistakes: &mut Mistakes,
+) -> Option<Learn> {
+    let partition = braced(fields.get("partition"), captured, mistakes);
+    let from = braced(fields.get("from"), captured, mistakes);
+    let path = fields.get("path").and_then(|node| {
+        let text = node.text()?;
+        match PathTemplate::new(text) {
+            Ok(path) => Some(path),
+            Err(help) => {
                 mistakes.push(
                     "bad-path",
                     node.span(),
                     format!("\"{text}\" is not a path template"),
                     help,
                 );
+                None
             }
-            Some(text.to_owned())
-        });
-        let json = fields.get("json").and_then(|node| {
-            let text = node.text()?;
-            if let Err(help) = Pointer::new(text) {
-                mistakes.push(
-                    "bad-pointer",
-                    node.span(),
-                    format!("\"{text}\" is not a JSON pointer"),
-                    help,
-                );
-            }
-            Some(text.to_owned())
-        });
-        if let (Some(partition), Some(from), Some(path), Some(json)) = (partition, from, path, json)
-        {
-            rules.push(Learn {
-                partition,
-                from,
-                path,
-                json,
-            });
+        }
+    });
+    let each = pointer(fields.get("each"), mistakes);
+    let key = pointer(fields.get("key"), mistakes);
+    let json = pointer(fields.get("json"), mistakes);
+    let (from, path) = (from?, path?);
+    let in_path = path.names().any(|name| name == from);
+    match (in_path, fields.get("key"), fields.get("each")) {
+        (true, Some(key), _) => mistakes.push(
+            "two-sources",
+            key.span(),
+            format!("both `path` and `key` tell {{{from}}}"),
+            format!("drop `key`, or write `*` for {{{from}}} in `path`"),
+        ),
+        (true, None, Some(each)) => mistakes.push(
+            "key-without-effect",
+            each.span(),
+            format!("`path` names one {{{from}}}, and every element would teach the same of it"),
+            format!("add a `key` that names the {{{from}}} of each element, and write `*` for it in `path`"),
+        ),
+        (false, None, _) => mistakes.push(
+            "no-source",
+            fields.key_span("path"),
+            format!("neither `path` nor `key` tells {{{from}}}"),
+            "capture it in `path`, or write where the answer names it: key = \"/id\"",
+        ),
+        _ => {}
+    }
+    Some(Learn {
+        partition: partition?.into(),
+        from: from.into(),
+        path,
+        each,
+        key,
+        json: json?,
+    })
+}
+
+/// The name of a captured segment, in braces.
+fn braced<'a>(
+    node: Option<Node<'a>>,
+    captured: &BTreeSet<String>,
+    mistakes: &mut Mistakes,
+) -> Option<&'a str> {
+    let node = node?;
+    let name = node
+        .text()?
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'))
+        .filter(|name| captured.contains(*name));
+    if name.is_none() {
+        not_captured(node, captured, mistakes);
+    }
+    name
+}
+
+fn pointer(node: Option<Node<'_>>, mistakes: &mut Mistakes) -> Option<Pointer> {
+    let node = node?;
+    let text = node.text()?;
+    match Pointer::new(text) {
+        Ok(pointer) => Some(pointer),
+        Err(help) => {
+            mistakes.push(
+                "bad-pointer",
+                node.span(),
+                format!("\"{text}\" is not a JSON pointer"),
+                help,
+            );
+            None
         }
     }
-    rules
 }
