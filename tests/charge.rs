@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::support::cases::{Case, all, snapshots};
 use headroom::adapter::Call;
 use headroom::adapter::catalog::Catalog;
-use headroom::charge::{Account, Cost, charges, label};
-use http::Method;
+use headroom::charge::{Account, Charge, Cost, Lesson, charges, label, lessons, may_teach};
+use http::{Method, StatusCode};
 
 /// Beside those of the cases: what no case calls.
 const MORE: &[(&str, Method, &str)] = &[
@@ -117,4 +117,64 @@ fn charges_of_shipped_adapters_are_as_reviewed() {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!("shipped", text));
+}
+
+/// Only the request's body tells a mutation, which costs five points, from a query.
+#[test]
+fn a_mutation_at_github_costs_five_points() {
+    let github = Catalog::default().get("github").unwrap();
+    let who = Account {
+        credential: "",
+        configured: true,
+        secret: (0, 0),
+    };
+    let cost = |body: &str| {
+        let call = Call {
+            method: &Method::POST,
+            path: Some("/graphql"),
+            headers: None,
+            body: Some(body.as_bytes()),
+        };
+        let charges = charges(&github, &call, &who, &|_, _, _| None);
+        let points = |name: &str| {
+            let of = |charge: &&Charge| &*github.policies[charge.policy].name == name;
+            charges.iter().find(of).map(|charge| charge.cost)
+        };
+        assert_eq!(points("graphql"), Some(Cost::Told));
+        points("secondary-graphql-points")
+    };
+    let query = r#"{"query":"query { viewer { login } }"}"#;
+    assert_eq!(cost(query), Some(Cost::Known(1)));
+    let mutation = r#"{"query":"\nmutation($id: ID!) { addStar(input: {starrableId: $id}) { clientMutationId } }"}"#;
+    assert_eq!(cost(mutation), Some(Cost::Known(5)));
+}
+
+/// What Toggl's own answers teach. The adapter's pointers are read by nothing else.
+#[test]
+fn toggl_teaches_the_organizations_of_workspaces() {
+    let toggl = Catalog::default().get("toggl").unwrap();
+    for (path, body) in [
+        ("/api/v9/workspaces/7", r#"{"id":7,"organization_id":9}"#),
+        ("/api/v9/workspaces", r#"[{"id":7,"organization_id":9}]"#),
+        ("/api/v9/me/workspaces", r#"[{"id":7,"organization_id":9}]"#),
+    ] {
+        let call = Call {
+            method: &Method::GET,
+            path: Some(path),
+            headers: None,
+            body: None,
+        };
+        assert!(may_teach(&toggl, &call, StatusCode::OK), "{path}");
+        let expected = Lesson {
+            partition: "organization",
+            from: "workspace",
+            value: "7".to_owned(),
+            learned: "9".to_owned(),
+        };
+        assert_eq!(
+            lessons(&toggl, &call, body.as_bytes()),
+            [expected],
+            "{path}"
+        );
+    }
 }
