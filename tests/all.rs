@@ -7,6 +7,7 @@
 )]
 
 mod catalog;
+mod charge;
 mod cli;
 mod clients;
 mod configuration;

@@ -1,5 +1,6 @@
 //! What holds for every input, not only for the recorded ones.
 
+mod charge;
 mod documents;
 mod headers;
 mod preferences;

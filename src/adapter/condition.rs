@@ -61,10 +61,9 @@ impl RequestCondition {
         }
         let known = bytes.get(..REQUEST_BODY_LIMIT).unwrap_or(bytes);
         let cut = bytes.len() >= REQUEST_BODY_LIMIT;
-        if let Some(pattern) = &self.body_pattern {
-            if !pattern.is_match(known) {
-                return if cut { None } else { Some(false) };
-            }
+        let misses = |pattern: &Regex| !pattern.is_match(known);
+        if self.body_pattern.as_ref().is_some_and(misses) {
+            return if cut { None } else { Some(false) };
         }
         if self.body.is_empty() {
             return Some(true);
