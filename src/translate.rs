@@ -1,9 +1,9 @@
 //! What an answer says of its provider's quotas: (adapter, answer, now) → limits and notes. Pure: no clock, no I/O, and it
 //! cannot fail; odd headers are input, not errors.
 //!
-//! `lookup` goes through the readings, `reader` reads one of them, `facts` is what they tell. `states` makes limits of it,
-//! [`window`] derives what the provider leaves to the clock, `structured` reads the IETF's structured fields, [`generic`]
-//! does without an adapter.
+//! `lookup` goes through the readings, `reader` reads one of them (`text` its parts), `facts` is what they tell. `states`
+//! makes limits of it, [`window`] derives what the provider leaves to the clock, `structured` reads the IETF's structured
+//! fields, [`generic`] does without an adapter.
 
 mod facts;
 pub mod generic;
@@ -11,6 +11,7 @@ mod lookup;
 mod reader;
 mod states;
 mod structured;
+mod text;
 pub mod window;
 
 use std::cell::OnceCell;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::facts::{Facts, MAX_LINES, MAX_TEXT, Told, label, shown};
 use super::lookup::Lookup;
+use super::text::{cut, key_value};
 use crate::adapter::pointer::{Pointer, scalar_text};
 use crate::adapter::reading::{Extract, Narrow, Quantity, Reading, Source, Spelling};
 use crate::form::{Decimal, Moment, read_digits, read_number};
@@ -469,28 +470,4 @@ fn amount(quantity: Quantity, number: Decimal) -> Option<Told> {
 /// A header's text, if it is text.
 fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-/// The value of a key in `k=v; k=v` or `k=v, k=v`.
-fn key_value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
-    let mut rest = text;
-    while !rest.is_empty() {
-        let separator = |byte| byte == b';' || byte == b',';
-        let end = rest.bytes().position(separator).unwrap_or(rest.len());
-        let (part, after) = rest.split_at(end);
-        rest = after.get(1..).unwrap_or_default();
-        if part.len() > key.len()
-            && let Some((name, value)) = cut(part, b'=')
-            && name.trim_ascii().eq_ignore_ascii_case(key)
-        {
-            return Some(value.trim_ascii().trim_matches('"'));
-        }
-    }
-    None
-}
-
-/// What stands before and after the first such byte, an ASCII one. Patterns of characters cost several times as much.
-fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
-    let at = text.bytes().position(|byte| byte == separator)?;
-    Some((text.get(..at)?, text.get(at + 1..)?))
 }
