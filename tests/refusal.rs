@@ -29,6 +29,7 @@ fn refused(
             method: &method,
             path: Some(&path),
             headers: Some(&headers),
+            body: None,
         };
         let detail = used_up(&policy.name, Some(240), Origin::Own, 900);
         let refused = Refused {
