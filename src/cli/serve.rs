@@ -129,6 +129,8 @@ async fn serve(
             });
         }
     }
+    // Before anybody is told that headroom is there: who knows of it may stop it.
+    let (to_stop, to_cut) = (Orders::new(), Orders::new());
     for listener in &listeners {
         if let Ok(address) = listener.socket.local_addr() {
             tracing::info!(
@@ -152,8 +154,8 @@ async fn serve(
         fixed_at_start(&loaded),
     ));
     tokio::select! {
-        () = gateway.serve(listeners, stopped()) => {}
-        () = cut() => tracing::warn!("The calls in flight are cut."),
+        () = gateway.serve(listeners, stopped(to_stop)) => {}
+        () = cut(to_cut) => tracing::warn!("The calls in flight are cut."),
     }
     watcher.abort();
     tracing::info!("headroom has stopped");
@@ -169,21 +171,20 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// The order to stop.
-async fn stopped() {
-    Orders::new().next().await;
+async fn stopped(mut orders: Orders) {
+    orders.next().await;
     tracing::info!(
         "headroom finishes the calls in flight and stops; a second signal stops it at once"
     );
 }
 
 /// The order to stop, given again while calls in flight are being finished.
-async fn cut() {
-    let mut orders = Orders::new();
+async fn cut(mut orders: Orders) {
     orders.next().await;
     orders.next().await;
 }
 
-/// Ctrl-C, or the SIGTERM of a supervisor. Listened to without a gap: a signal that comes between two looks is not lost.
+/// Ctrl-C, or the SIGTERM of a supervisor. Listened to from when it is made: a signal between two looks is not lost.
 struct Orders {
     signals: [Option<Signal>; 2],
 }
