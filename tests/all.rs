@@ -14,6 +14,7 @@ mod configuration;
 mod demo;
 mod exchange;
 mod layers;
+mod ledger;
 mod properties;
 mod readme;
 mod refusal;

@@ -4,4 +4,5 @@ pub(crate) mod answers;
 pub(crate) mod cases;
 pub(crate) mod harness;
 pub(crate) mod sources;
+pub(crate) mod translations;
 pub(crate) mod upstream;

@@ -17,8 +17,8 @@ use super::{Gateway, links, preferences};
 use crate::adapter::{Answer, BODY_LIMIT, Call};
 use crate::consumer::Consumers;
 use crate::ledger::tell;
-use crate::time::Now;
 use crate::rewrite::Rewriter;
+use crate::time::Now;
 use crate::translate::{documented, translate};
 use crate::{charge, clock, emit};
 
