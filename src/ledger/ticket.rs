@@ -8,7 +8,7 @@ use super::Ledger;
 use super::account::Account;
 use super::cell::{Cell, Few, Inner, Shared};
 use super::meter::{Refusal, Standing, Taken, Told};
-use super::rule::Rule;
+use super::rule::{Motion, Rule};
 use super::time::Now;
 use crate::adapter::Adapter;
 use crate::quota::ServiceLimit;
@@ -148,6 +148,10 @@ pub fn states<'a>(cells: impl Iterator<Item = (usize, &'a Arc<Cell>)>, now: Now)
 impl Drop for Ticket {
     fn drop(&mut self) {
         for held in &self.held {
+            let has_permit = matches!(held.motion(&self.account), Some(Motion::InFlight(_)));
+            if self.answered && !has_permit {
+                continue;
+            }
             held.with(&self.ledger, |inner| {
                 if !self.answered {
                     inner.meter.finish(held.taken.cost, held.taken.probe);
@@ -159,6 +163,10 @@ impl Drop for Ticket {
 }
 
 impl Held {
+    fn motion<'a>(&self, account: &'a Account) -> Option<&'a Motion> {
+        account.rules.get(self.policy).map(|rule| &rule.motion)
+    }
+
     /// Changes the meter, and wakes whoever waits for it.
     fn with<T>(&self, ledger: &Ledger, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.cell.lock();
