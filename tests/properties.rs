@@ -2,5 +2,6 @@
 
 mod documents;
 mod headers;
+mod meters;
 mod translation;
 mod windows;
