@@ -3,6 +3,7 @@
 mod charge;
 mod documents;
 mod headers;
+mod meters;
 mod preferences;
 mod translation;
 mod windows;

@@ -123,18 +123,17 @@ impl Meter {
         let (limit, _) = self.quota(rule)?;
         let left = limit.saturating_sub(self.amount(rule, limit, now));
         let since = extra.map_or(0, |extra| extra.who_since);
-        let mut kept = 0_u64;
+        let (mut kept, mut mine) = (0_u64, 0_u64);
         for (holder, part) in &shares.sure {
             let (used, last) = who.of(*holder);
             let sure = part_of(limit, *part);
+            let unlent = self.still_kept(rule, sure, last.max(since), now);
+            let still = sure.saturating_sub(used).min(unlent);
             if *holder == caller {
-                if used.saturating_add(cost) <= sure && cost <= left {
-                    return None;
-                }
-                continue;
+                mine = still;
+            } else {
+                kept = kept.saturating_add(still);
             }
-            let lent_until = self.still_kept(rule, sure, last.max(since), now);
-            kept = kept.saturating_add(sure.saturating_sub(used).min(lent_until));
         }
         if !shares.reserved_for.contains(&caller) {
             let used: u64 = shares
@@ -146,6 +145,14 @@ impl Meter {
         }
         if left >= kept.saturating_add(cost) || left < cost {
             // What is simply used up is the quota's own obstacle.
+            return None;
+        }
+        // Others, who do not come through headroom, used what was somebody's: all have their part of what is left.
+        let all = kept.saturating_add(mine);
+        if left < all
+            && u128::from(cost) * u128::from(all)
+                < u128::from(left) * u128::from(mine) + u128::from(all)
+        {
             return None;
         }
         Some(self.next_lent(rule, limit, now))
