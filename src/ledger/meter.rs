@@ -532,11 +532,14 @@ impl Meter {
         }
         self.own = self.own.saturating_add(cost);
         if named {
+            let lent = self.lent(rule, caller.id, now);
             let extra = self.extra.get_or_insert_default();
             if extra.who_since == 0 {
                 extra.who_since = now.steady.0;
             }
-            extra.who.add(caller.id, cost, now.steady.0, &rule.shares);
+            extra
+                .who
+                .add(caller.id, cost, lent, now.steady.0, &rule.shares);
         }
         start
     }

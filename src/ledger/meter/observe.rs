@@ -32,6 +32,14 @@ pub struct Mark {
     pub(super) at: Steady,
 }
 
+impl Mark {
+    /// The call's number among all calls of its meter.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.call
+    }
+}
+
 /// What an answer tells of one policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Told {
@@ -181,11 +189,13 @@ impl Meter {
             return Some(false);
         };
         if first <= known.after(TOLERANCE) && known <= last.after(TOLERANCE) {
-            // The same window. The later end of the two: no call is too early. Of the calendar, the calendar's.
+            // The same window. At first the latest end that it can have: no call is too early. What comes later says it
+            // better. Of the calendar, the calendar's.
             if matches!(rule.motion, Motion::Fixed(_)) && is_newest {
-                let told_before = self.told;
-                let end = if told_before { known } else { last };
-                self.set_end(rule, end.max(last.min(known.after(TOLERANCE))), now);
+                let least = if self.told { first } else { last };
+                // Some providers round down.
+                let end = known.max(least).min(last.after(Nanos::from_secs(1)));
+                self.set_end(rule, end, now);
             }
             return Some(false);
         }
