@@ -176,7 +176,7 @@ impl Meter {
         };
         // The provider wrote this at some moment between the call and now.
         let (first, last) = (mark.at.after(length), now.steady.after(length));
-        if !same_window && first <= now.steady {
+        if !same_window && first <= now.steady.after(TOLERANCE) {
             return None;
         }
         let known = match &rule.motion {
@@ -208,7 +208,7 @@ impl Meter {
             return Some(is_newer);
         }
         // It ends before the meter thought: the provider's window began earlier, unless this answer is an old one.
-        if !same_window || (self.told && !is_newest) {
+        if self.told && !is_newest {
             return None;
         }
         self.set_end(rule, last, now);
