@@ -26,7 +26,7 @@ use crate::translate::window;
 const NONE: u64 = u64::MAX;
 
 /// The state of one budget. A new one has nothing used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Meter {
     /// Units used in the window, those of others included; requests in flight. Of a bucket: 0, see `ends`.
     used: u64,
@@ -35,30 +35,17 @@ pub struct Meter {
     /// When the window is over; 0: none is open. On the steady clock, for windows of the calendar in milliseconds since
     /// 1970. Of a bucket: when it is full again.
     ends: u64,
-    /// The limit that the provider told, or [`NONE`].
-    limit: u64,
-    /// How much may be used in this window by the provider's word, where it does not tell its limit, or [`NONE`].
-    cap: u64,
-    /// Until when `cap` is good, on the steady clock.
-    cap_ends: u64,
-    /// The provider has said that nothing goes until then; 0: it has not.
-    hold: u64,
     /// All that was ever let through, and all of that which was answered or given up.
     admitted: u64,
     answered: u64,
-    /// How many calls were let through, and which of them was the newest whose answer was taken over.
+    /// How many calls were let through.
     calls: u32,
-    newest: u32,
     /// Windows that are over.
     turns: u32,
     /// So much was counted ahead in the store.
     reserved: u64,
-    /// Refusals without a time, one after the other.
-    tries: u8,
-    /// One call is finding out whether the provider is open again.
-    probing: bool,
-    /// The provider told something in this window.
-    told: bool,
+    /// What the provider said, from its first word on.
+    word: Option<Box<Word>>,
     /// What only some meters need.
     extra: Option<Box<Extra>>,
 }
@@ -78,29 +65,38 @@ struct Extra {
     slot: u64,
 }
 
-impl Default for Meter {
-    fn default() -> Self {
-        Self {
-            used: 0,
-            own: 0,
-            ends: 0,
-            limit: NONE,
-            cap: NONE,
-            cap_ends: 0,
-            hold: 0,
-            admitted: 0,
-            answered: 0,
-            calls: 0,
-            newest: 0,
-            turns: 0,
-            reserved: 0,
-            tries: 0,
-            probing: false,
-            told: false,
-            extra: None,
-        }
-    }
+/// What the provider said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Word {
+    /// The limit that it told, or [`NONE`].
+    limit: u64,
+    /// How much may be used in this window, where it does not tell its limit, or [`NONE`].
+    cap: u64,
+    /// Until when `cap` is good, on the steady clock.
+    cap_ends: u64,
+    /// It has said that nothing goes until then; 0: it has not.
+    hold: u64,
+    /// Which call was the newest whose answer was taken over.
+    newest: u32,
+    /// Refusals without a time, one after the other.
+    tries: u8,
+    /// One call is finding out whether it is open again.
+    probing: bool,
+    /// It told something in this window.
+    told: bool,
 }
+
+/// The provider said nothing.
+static SILENCE: Word = Word {
+    limit: NONE,
+    cap: NONE,
+    cap_ends: 0,
+    hold: 0,
+    newest: 0,
+    tries: 0,
+    probing: false,
+    told: false,
+};
 
 /// Why a call cannot go now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,16 +210,16 @@ impl Meter {
                 worst = Some(Obstacle { cause, until });
             }
         };
-        let held = self.hold > now.steady.0;
+        let held = self.word().hold > now.steady.0;
         if held {
-            add(Cause::Suspended, Until::At(Steady(self.hold)));
-        } else if self.hold != 0 && self.probing {
+            add(Cause::Suspended, Until::At(Steady(self.word().hold)));
+        } else if self.word().hold != 0 && self.word().probing {
             add(Cause::Probing, Until::Released);
         }
         // What a call costs may only be known afterwards; something must be left for it.
         let ask = cost.max(1);
         // Who finds out whether the provider is open again goes against what it said before.
-        let is_open = self.hold == 0;
+        let is_open = self.word().hold == 0;
         if let Some((limit, cause)) = self.quota(rule)
             && (is_open || cause != Cause::Told)
             && (ask > limit || self.certain(rule, limit, cause, now).saturating_add(ask) > limit)
@@ -232,11 +228,11 @@ impl Meter {
             add(cause, self.fits_at(rule, ask, limit, now));
         }
         if is_open
-            && self.cap_ends > now.steady.0
+            && self.word().cap_ends > now.steady.0
             && !rule.soft
-            && self.used.saturating_add(ask) > self.cap
+            && self.used.saturating_add(ask) > self.word().cap
         {
-            add(Cause::Told, Until::At(Steady(self.cap_ends)));
+            add(Cause::Told, Until::At(Steady(self.word().cap_ends)));
         }
         if let Some(extra) = &self.extra
             && rule.pace
@@ -256,8 +252,11 @@ impl Meter {
     /// Takes so much, whether it fits or not: what is only observed can go beyond.
     pub fn take(&mut self, rule: &Rule, cost: u64, caller: Caller, now: Now) -> Taken {
         self.settle(rule, now);
-        let probe = self.hold != 0 && self.hold <= now.steady.0 && !self.probing;
-        self.probing |= probe;
+        let probe =
+            self.word().hold != 0 && self.word().hold <= now.steady.0 && !self.word().probing;
+        if probe {
+            self.word_mut().probing = true;
+        }
         if rule.pace {
             self.pace(rule, cost, now);
         }
@@ -323,15 +322,15 @@ impl Meter {
     }
 
     /// What is left was told by the answer to this very call.
-    const fn has_told(&self, mark: Mark) -> bool {
-        self.told && self.newest == mark.call
+    fn has_told(&self, mark: Mark) -> bool {
+        self.word().told && self.word().newest == mark.call
     }
 
     /// If the call that opened a fixed window never came to the provider, the provider's window began with a later one, now
     /// at the latest, or not yet.
     fn begin_later(&mut self, rule: &Rule, at: Steady, now: Now) {
         if let Motion::Fixed(Some(length)) = &rule.motion
-            && !self.told
+            && !self.word().told
         {
             if self.used == 0 {
                 self.ends = 0;
@@ -368,19 +367,19 @@ impl Meter {
         };
         let mut remaining = limit.map(|limit| limit.saturating_sub(used));
         let mut cause = quota.map_or(Cause::Told, |(_, cause)| cause);
-        if self.cap != NONE {
-            let left = self.cap.saturating_sub(self.used);
+        if self.word().cap != NONE {
+            let left = self.word().cap.saturating_sub(self.used);
             if remaining.is_none_or(|remaining| left <= remaining) {
                 remaining = Some(left);
                 cause = Cause::Told;
             }
         }
-        let held = self.hold > now.steady.0;
+        let held = self.word().hold > now.steady.0;
         let mut reset = self.reset(rule, limit, now);
         if remaining == Some(0) {
             // Not when the first bit of it comes back, but when there is enough for a call.
-            if self.cap_ends > now.steady.0 && self.cap <= self.used {
-                reset = reset.max(Some(Steady(self.cap_ends)));
+            if self.word().cap_ends > now.steady.0 && self.word().cap <= self.used {
+                reset = reset.max(Some(Steady(self.word().cap_ends)));
             }
             if let Some(limit) = limit
                 && let Until::At(at) = self.fits_at(rule, 1, limit, now)
@@ -389,7 +388,7 @@ impl Meter {
             }
         }
         if held {
-            reset = Some(Steady(self.hold)).max(reset.filter(|_| remaining == Some(0)));
+            reset = Some(Steady(self.word().hold)).max(reset.filter(|_| remaining == Some(0)));
             remaining = Some(0);
             cause = Cause::Suspended;
         }
@@ -399,9 +398,9 @@ impl Meter {
             own: self.own,
             remaining,
             reset,
-            suspended: held.then_some(Steady(self.hold)),
+            suspended: held.then_some(Steady(self.word().hold)),
             cause,
-            fresh: self.told && self.newest == self.calls,
+            fresh: self.word().told && self.word().newest == self.calls,
         }
     }
 
@@ -409,10 +408,10 @@ impl Meter {
     #[must_use]
     pub fn is_idle(&mut self, rule: &Rule, now: Now) -> bool {
         self.settle(rule, now);
-        self.hold <= now.steady.0
-            && !self.probing
+        self.word().hold <= now.steady.0
+            && !self.word().probing
             && self.used == 0
-            && (self.cap == NONE || self.cap_ends == 0)
+            && (self.word().cap == NONE || self.word().cap_ends == 0)
             && self.admitted == self.answered
             && (!matches!(rule.motion, Motion::Bucket { .. }) || self.ends <= now.steady.0)
     }
@@ -428,10 +427,21 @@ impl Meter {
         self.extra.iter().flat_map(|extra| extra.who.iter())
     }
 
+    fn word(&self) -> &Word {
+        self.word.as_deref().unwrap_or(&SILENCE)
+    }
+
+    fn word_mut(&mut self) -> &mut Word {
+        self.word.get_or_insert_with(|| Box::new(SILENCE.clone()))
+    }
+
     /// Forgets what is over.
     fn settle(&mut self, rule: &Rule, now: Now) {
-        if self.cap != NONE && self.cap_ends <= now.steady.0 && self.cap_ends != 0 {
-            self.cap = NONE;
+        if self.word().cap != NONE
+            && self.word().cap_ends <= now.steady.0
+            && self.word().cap_ends != 0
+        {
+            self.word_mut().cap = NONE;
         }
         match &rule.motion {
             Motion::Fixed(_) => {
@@ -474,8 +484,10 @@ impl Meter {
         self.used = 0;
         self.own = 0;
         self.ends = 0;
-        self.cap = NONE;
-        self.told = false;
+        if let Some(word) = &mut self.word {
+            word.cap = NONE;
+            word.told = false;
+        }
         // What was counted ahead was counted for the window that is over.
         self.reserved = self.admitted;
         self.turns = self.turns.wrapping_add(1);
@@ -557,7 +569,7 @@ impl Meter {
 
     /// The quota that holds, and whose it is: the user's own never gives more than the provider does.
     fn quota(&self, rule: &Rule) -> Option<(u64, Cause)> {
-        let told = (self.limit != NONE).then_some((self.limit, Cause::Told));
+        let told = (self.word().limit != NONE).then_some((self.word().limit, Cause::Told));
         let known = rule.quota.map(|quota| (quota, cause_of(rule.basis)));
         match (told, known) {
             (Some(told), Some(known)) if rule.basis == Basis::Configured && known.0 <= told.0 => {
@@ -622,7 +634,7 @@ impl Meter {
         let at = match &rule.motion {
             Motion::Fixed(_) if self.ends != 0 => Steady(self.ends),
             Motion::Fixed(length) => {
-                let cap = Steady(self.cap_ends).max(now.steady);
+                let cap = Steady(self.word().cap_ends).max(now.steady);
                 length.map_or(cap, |length| now.steady.after(length))
             }
             Motion::Aligned { .. } => {
