@@ -10,6 +10,7 @@ mod catalog;
 mod charge;
 mod cli;
 mod clients;
+mod concurrency;
 mod configuration;
 mod demo;
 mod exchange;
