@@ -132,8 +132,8 @@ async fn hammer(address: std::net::SocketAddr) {
 #[tokio::test]
 async fn a_kill_never_makes_it_believe_in_more_than_there_is() {
     const CALLERS: u64 = 8;
-    let (quota, block) = (2_000, 10);
-    for policies in [HOURLY, ROLLING, MONTHLY] {
+    let (quota, block) = (1_000, 10);
+    for policies in [HOURLY, ROLLING] {
         let (upstream, served) = counting().await;
         let policy = policies.replace("quota = 20", &format!("quota = {quota}"));
         let site = Site::new(&upstream, &policy, "mode = \"enforce\"");
@@ -142,7 +142,7 @@ async fn a_kill_never_makes_it_believe_in_more_than_there_is() {
         // What it may believe to be used that was not: a block at each kill, and calls that it let through and that never
         // arrived.
         let mut lost = 0;
-        for until in [1, 20, 150, 700] {
+        for until in [1, 120, 500] {
             let program = site.start();
             let mut callers = JoinSet::new();
             for _ in 0..CALLERS {
