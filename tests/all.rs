@@ -13,6 +13,7 @@ mod configuration;
 mod demo;
 mod exchange;
 mod layers;
+mod modes;
 mod properties;
 mod readme;
 mod rejected;
