@@ -7,15 +7,18 @@
 )]
 
 mod catalog;
+mod charge;
 mod cli;
 mod clients;
 mod configuration;
 mod demo;
 mod exchange;
 mod layers;
+mod ledger;
 mod modes;
 mod properties;
 mod readme;
+mod refusal;
 mod rejected;
 mod restart;
 mod simulate;

@@ -5,4 +5,5 @@ pub(crate) mod cases;
 pub(crate) mod harness;
 pub(crate) mod program;
 pub(crate) mod sources;
+pub(crate) mod translations;
 pub(crate) mod upstream;
