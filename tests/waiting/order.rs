@@ -75,7 +75,7 @@ async fn who_hangs_up_with_a_body_leaves_the_queue() {
     let site = Site::new(ONE_IN_TWO_SECONDS, "mode = \"wait\"\nmax_waiting = 1").await;
     site.use_one().await;
     let address = site.program.address();
-    for body in ["", "{}"] {
+    for body in ["".to_owned(), "{}".to_owned(), "x".repeat(50_000)] {
         let mut gone = Caller::connect(address).await;
         gone.write(format!(
             "POST /stub/gone HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",

@@ -1,3 +1,5 @@
+//! Rows of a meter that arrive while others of it are on their way.
+
 use std::pin::pin;
 
 use super::*;
