@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::cell::{Cell, Inner, Shared};
 use super::learned::scope;
 use super::meter::{Meter, Snapshot};
-use super::rule::{Motion, Rule};
-use super::time::Now;
+use super::rule::Rule;
+use super::time::{Nanos, Now, Steady};
 use crate::charge::Lesson;
 use crate::state::{LearnedRow, Loaded, MeterKey, MeterRow, State, Written};
 
@@ -59,7 +59,7 @@ impl Store {
         now: Now,
     ) -> Option<Meter> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.is_empty() || !rule.kept {
+        if kept.is_empty() {
             return None;
         }
         let row = kept.remove(&MeterKey {
@@ -124,6 +124,11 @@ impl Store {
         settle(last).await;
     }
 
+    /// Stores a meter at once, because the provider has said that nothing is left. Nobody waits for it.
+    pub(super) fn keep(&self, cell: &Cell, inner: &mut Inner, now: Now) {
+        drop(self.hand_over(cell, inner, now));
+    }
+
     /// Hands a meter's row over while nobody else has the meter, so that rows of one meter arrive in their order. It counts
     /// ahead whatever an earlier one did, also where that is still on its way.
     fn hand_over(&self, cell: &Cell, inner: &mut Inner, now: Now) -> Option<Written> {
@@ -184,17 +189,23 @@ async fn settle(written: Option<Written>) {
     }
 }
 
+/// A suspension that is worth the writing, as is a window of that length.
+const LONG: Nanos = Nanos::from_secs(60);
+
 /// A meter as a row; `None` for those that need not survive.
 fn row(cell: &Cell, rule: &Rule, meter: &mut Meter, ahead: u64, now: Now) -> Option<MeterRow> {
-    if !rule.kept {
+    let is_suspended = |until: Steady| until.since(now.steady) > LONG;
+    if !rule.kept
+        && !meter
+            .standing(rule, now)
+            .suspended
+            .is_some_and(is_suspended)
+    {
         return None;
     }
     let snapshot = meter.snapshot(rule, now);
     // A month is the longest window; what the provider suspended can last as long.
-    let longest_secs = match &rule.motion {
-        Motion::InFlight(_) => return None,
-        _ => rule.window_secs.unwrap_or(0).max(32 * 86_400),
-    };
+    let longest_secs = rule.window_secs.unwrap_or(0).max(32 * 86_400);
     let longest_ms = i64::try_from(longest_secs.saturating_mul(1_000)).unwrap_or(i64::MAX);
     Some(MeterRow {
         account: cell.account.identity.to_string(),

@@ -111,12 +111,16 @@ impl Ticket {
                 if !self.answered {
                     meter.finish(taken.cost, taken.probe);
                 }
-                State {
+                let state = State {
                     policy: held.policy,
                     rule: Arc::clone(rule),
                     standing: meter.standing(rule, now),
                     counts: taken.cost > 0,
+                };
+                if refused || told.is_some_and(|told| told.remaining == Some(0)) {
+                    self.ledger.store.keep(&held.cell, inner, now);
                 }
+                state
             });
             states.push(state);
         }
