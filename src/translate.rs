@@ -56,6 +56,10 @@ pub struct Translation {
 pub struct Spoken {
     /// The policy of the adapter (an index) that it is the state of.
     pub policy: Option<usize>,
+    /// The answer told its limit.
+    pub limit: bool,
+    /// The answer told what is left, or what is used. Otherwise that nothing is left is concluded from a refusal.
+    pub remaining: bool,
     /// The answer told its reset.
     pub reset: bool,
 }

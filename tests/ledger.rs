@@ -437,6 +437,8 @@ fn translations_of_the_tests_are_consistent() {
         translation.told[0],
         Spoken {
             policy: Some(0),
+            limit: true,
+            remaining: true,
             reset: true
         }
     );

@@ -24,6 +24,9 @@ use crate::time::Now;
 use crate::translate::{documented, translate};
 use crate::{charge, clock, emit};
 
+/// So much of the body of a call that waits is read, in bytes: calls with longer ones wait on after their callers are gone.
+const WAITING_BODY: usize = 64 * 1024;
+
 impl Gateway {
     /// Answers one request.
     pub(super) async fn answer(
@@ -63,7 +66,9 @@ impl Gateway {
             call.body = Some(&beginning);
         }
         let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
-        let Admitted { mut ticket, wait } = match self.admit(head, route, &call, &visitor).await {
+        let admission = self.admit(head, route, &call, &visitor);
+        let admitted = body.read_during(admission, WAITING_BODY).await;
+        let Admitted { mut ticket, wait } = match admitted.ok_or(Problem::RequestBody)? {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(*refusal),
         };

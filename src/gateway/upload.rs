@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -87,6 +87,39 @@ impl Upload {
         }
         beginning.truncate(limit);
         beginning.freeze()
+    }
+
+    /// Waits for something, and reads on meanwhile, up to so many bytes: a caller that goes away shows only behind what it
+    /// has sent. `None`: it did, or broke its body in another way.
+    pub(super) async fn read_during<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        limit: usize,
+    ) -> Option<T> {
+        let mut work = pin!(work);
+        let read = self.read.iter().filter_map(Frame::data_ref);
+        let mut length: usize = read.map(Bytes::len).sum();
+        let mut ended = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            while !ended && length < limit && !self.inner.is_end_stream() {
+                match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        length += frame.data_ref().map_or(0, Bytes::len);
+                        self.read.push_back(frame);
+                    }
+                    Some(Err(error)) => {
+                        self.error = Some(error);
+                        return Poll::Ready(None);
+                    }
+                    None => ended = true,
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     pub(super) const fn is_empty(&self) -> bool {

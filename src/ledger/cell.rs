@@ -42,6 +42,9 @@ pub struct Inner {
     pub(super) dead: bool,
     /// It waits to be stored.
     pub(super) dirty: bool,
+    /// What may have been let through once the rows that were handed to the store are there. Until then the meter itself
+    /// does not know of it.
+    pub(super) promised: u64,
 }
 
 impl Inner {
@@ -54,6 +57,7 @@ impl Inner {
             queue: Queue::default(),
             dead: false,
             dirty: false,
+            promised: 0,
         }
     }
 

@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::cell::{Cell, Shared};
+use super::cell::{Cell, Inner, Shared};
 use super::learned::scope;
 use super::meter::{Meter, Snapshot};
-use super::rule::{Motion, Rule};
-use super::time::Now;
+use super::rule::Rule;
+use super::time::{Nanos, Now, Steady};
 use crate::charge::Lesson;
-use crate::state::{LearnedRow, Loaded, MeterKey, MeterRow, State};
+use crate::state::{LearnedRow, Loaded, MeterKey, MeterRow, State, Written};
 
 /// The store, if there is one, and what it still has for meters that nobody asked for yet.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Store {
         now: Now,
     ) -> Option<Meter> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.is_empty() || !rule.kept {
+        if kept.is_empty() {
             return None;
         }
         let row = kept.remove(&MeterKey {
@@ -82,24 +82,20 @@ impl Store {
         cells: impl Iterator<Item = (Arc<Cell>, u64)>,
         now: Now,
     ) {
-        let mut rows = Vec::new();
         let mut covers = Vec::new();
         for (cell, cost) in cells {
             let mut guard = cell.lock();
             let inner = &mut *guard;
-            let ahead = inner.meter.block(&inner.rule, cost);
+            let block = inner.meter.block(&inner.rule, cost);
             let admitted = inner.meter.admitted();
-            rows.extend(row(&cell, &inner.rule, &mut inner.meter, ahead, now));
+            inner.promised = inner.promised.max(admitted.saturating_add(block));
+            let written = self.hand_over(&cell, inner, now);
             drop(guard);
-            covers.push((cell, admitted, ahead));
+            covers.push((cell, admitted, block, written));
         }
-        if let Some(state) = &self.state
-            && let Err(error) = state.write(rows, Vec::new()).await
-        {
-            tracing::error!(error = %error, "The store cannot be written; headroom counts on in memory.");
-        }
-        for (cell, admitted, ahead) in covers {
-            cell.lock().meter.cover(admitted, ahead);
+        for (cell, admitted, block, written) in covers {
+            settle(written).await;
+            cell.lock().meter.cover(admitted, block);
         }
     }
 
@@ -114,24 +110,32 @@ impl Store {
 
     /// Writes what changed.
     pub(super) async fn flush(&self, now: Now) {
-        let Some(state) = &self.state else { return };
         let dirty = {
             let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *dirty)
         };
-        let mut rows = Vec::new();
+        let mut last = None;
         for cell in &dirty {
             let mut guard = cell.lock();
-            let inner = &mut *guard;
-            inner.dirty = false;
-            let ahead = inner.meter.ahead();
-            rows.extend(row(cell, &inner.rule, &mut inner.meter, ahead, now));
+            guard.dirty = false;
+            last = self.hand_over(cell, &mut guard, now).or(last);
         }
-        if !rows.is_empty()
-            && let Err(error) = state.write(rows, Vec::new()).await
-        {
-            tracing::error!(error = %error, "The store cannot be written; headroom counts on in memory.");
-        }
+        // What was handed over before is there with the last.
+        settle(last).await;
+    }
+
+    /// Stores a meter at once, because the provider has said that nothing is left. Nobody waits for it.
+    pub(super) fn keep(&self, cell: &Cell, inner: &mut Inner, now: Now) {
+        drop(self.hand_over(cell, inner, now));
+    }
+
+    /// Hands a meter's row over while nobody else has the meter, so that rows of one meter arrive in their order. It counts
+    /// ahead whatever an earlier one did, also where that is still on its way.
+    fn hand_over(&self, cell: &Cell, inner: &mut Inner, now: Now) -> Option<Written> {
+        let promised = inner.promised.saturating_sub(inner.meter.admitted());
+        let ahead = inner.meter.ahead().max(promised);
+        let row = row(cell, &inner.rule, &mut inner.meter, ahead, now)?;
+        Some(self.state.as_ref()?.write(vec![row], Vec::new()))
     }
 
     pub(super) fn learn(&self, account: &str, lesson: &Lesson<'_>, now: Now) {
@@ -176,17 +180,32 @@ impl Store {
     }
 }
 
+/// Waits until a row is stored.
+async fn settle(written: Option<Written>) {
+    if let Some(written) = written
+        && let Err(error) = written.await
+    {
+        tracing::error!(error = %error, "The store cannot be written; headroom counts on in memory.");
+    }
+}
+
+/// A suspension that is worth the writing, as is a window of that length.
+const LONG: Nanos = Nanos::from_secs(60);
+
 /// A meter as a row; `None` for those that need not survive.
 fn row(cell: &Cell, rule: &Rule, meter: &mut Meter, ahead: u64, now: Now) -> Option<MeterRow> {
-    if !rule.kept {
+    let is_suspended = |until: Steady| until.since(now.steady) > LONG;
+    if !rule.kept
+        && !meter
+            .standing(rule, now)
+            .suspended
+            .is_some_and(is_suspended)
+    {
         return None;
     }
     let snapshot = meter.snapshot(rule, now);
     // A month is the longest window; what the provider suspended can last as long.
-    let longest_secs = match &rule.motion {
-        Motion::InFlight(_) => return None,
-        _ => rule.window_secs.unwrap_or(0).max(32 * 86_400),
-    };
+    let longest_secs = rule.window_secs.unwrap_or(0).max(32 * 86_400);
     let longest_ms = i64::try_from(longest_secs.saturating_mul(1_000)).unwrap_or(i64::MAX);
     Some(MeterRow {
         account: cell.account.identity.to_string(),
@@ -197,3 +216,6 @@ fn row(cell: &Cell, rule: &Rule, meter: &mut Meter, ahead: u64, now: Now) -> Opt
         data: serde_json::to_vec(&snapshot).ok()?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub fn complete(translation: &mut Translation, adapter: &Adapter, states: &[Stat
         } else if is_worth_telling(state, tells) {
             let spoken = Spoken {
                 policy: Some(state.policy),
-                reset: false,
+                ..Spoken::default()
             };
             added.push((limit(state, now), spoken));
         }

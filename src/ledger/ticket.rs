@@ -83,7 +83,10 @@ impl Ticket {
                     meter.observe(rule, told, taken.cost, mark, now);
                 }
                 if refused {
-                    let wait_secs = translation.told_wait.or_else(|| told?.reset_secs);
+                    let wait_secs = translation
+                        .told_wait
+                        .or_else(|| told?.reset_secs)
+                        .or_else(|| calendar(translation, rule));
                     meter.refused(rule, &Refusal { wait_secs, random }, now);
                     if rule.rejected_counts == Some(false)
                         && told.is_none_or(|told| told.remaining.is_none())
@@ -96,12 +99,16 @@ impl Ticket {
                 if !self.answered {
                     meter.finish(taken.cost, taken.probe);
                 }
-                State {
+                let state = State {
                     policy: held.policy,
                     rule: Arc::clone(rule),
                     standing: meter.standing(rule, now),
                     counts: taken.cost > 0,
+                };
+                if refused || told.is_some_and(|told| told.remaining == Some(0)) {
+                    self.ledger.store.keep(&held.cell, inner, now);
                 }
+                state
             });
             states.push(state);
         }
@@ -164,19 +171,30 @@ impl Held {
     }
 }
 
-/// What an answer tells of a policy of the adapter; where it tells several things, the tightest. Of a policy that has many
-/// states by names of the provider's own nothing: before a call nobody knows which of them it uses.
+/// What an answer tells of a policy of the adapter, and not the documentation in its place: that is only observed. Where it
+/// tells several things, the tightest. Of a policy that has many states by names of the provider's own nothing: before a
+/// call nobody knows which of them it uses.
 fn told(translation: &Translation, policy: usize, rule: &Rule) -> Option<Told> {
     let limits = translation.limits.iter().zip(&translation.told);
     let of_policy =
         limits.filter(|(limit, told)| told.policy == Some(policy) && limit.policy == rule.policy);
     let tightest = of_policy.min_by_key(|(limit, _)| limit.remaining.unwrap_or(u64::MAX));
     tightest.map(|(limit, told)| Told {
-        limit: limit.limit,
-        remaining: limit.remaining,
+        // A documented limit is the measure of what is left.
+        limit: limit.limit.filter(|_| told.limit || told.remaining),
+        // Concluded from a refusal, it is the refusal that counts.
+        remaining: limit.remaining.filter(|_| told.remaining),
         reset_secs: limit.reset.filter(|_| told.reset),
         cost: translation.cost,
     })
+}
+
+/// When the calendar ends a window that a refusal speaks of, where that is certain.
+fn calendar(translation: &Translation, rule: &Rule) -> Option<u64> {
+    let aligned = matches!(rule.motion, Motion::Aligned { .. });
+    let mut limits = translation.limits.iter();
+    let limit = limits.find(|limit| limit.policy == rule.policy && limit.is_exhausted())?;
+    limit.reset.filter(|_| aligned && !limit.source.estimated)
 }
 
 /// The policies that refused the call. Where the answer does not say which, the one with the narrowest partition: what it

@@ -31,6 +31,8 @@ struct Told {
     used: Option<u64>,
     /// The limit is the answer's, not the documentation's.
     limit_sent: bool,
+    /// What remains is the answer's, not concluded from a refusal.
+    remaining_sent: bool,
 }
 
 impl States {
@@ -41,10 +43,12 @@ impl States {
     /// Where each limit comes from; to be asked before resets are derived.
     pub(super) fn spoken(&self) -> SmallVec<[Spoken; 4]> {
         let owners = self.owners.iter().copied();
-        let limits = owners.zip(&self.limits);
+        let limits = owners.zip(&self.limits).zip(&self.told);
         limits
-            .map(|(policy, limit)| Spoken {
+            .map(|((policy, limit), told)| Spoken {
                 policy,
+                limit: told.limit_sent,
+                remaining: told.remaining_sent,
                 reset: limit.reset.is_some(),
             })
             .collect()
@@ -92,6 +96,7 @@ impl States {
         let told = Told {
             used: facts.used.map(Decimal::ceil),
             limit_sent: sent_limit(facts).is_some(),
+            remaining_sent: remaining.is_some(),
         };
         self.push(
             ServiceLimit {

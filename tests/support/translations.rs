@@ -28,6 +28,8 @@ pub(crate) fn told(
     });
     translation.told.push(Spoken {
         policy: Some(0),
+        limit: limit.is_some(),
+        remaining: remaining.is_some(),
         reset: reset.is_some(),
     });
     translation.binding = binding(&translation.limits);

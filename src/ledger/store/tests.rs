@@ -1,0 +1,102 @@
+//! Rows of a meter that arrive while others of it are on their way.
+
+use std::pin::pin;
+
+use super::*;
+use crate::adapter::parse::parse;
+use crate::adapter::terms::Terms;
+use crate::ledger::account::Account;
+use crate::ledger::meter::Caller;
+use crate::ledger::rule::Wishes;
+use crate::ledger::time::Steady;
+
+const NOW: Now = Now {
+    steady: Steady(1 << 56),
+    wall_ms: 1_800_000_000_000,
+};
+
+/// A meter of an hour, in a ledger with a store in this folder.
+fn meter(folder: &std::path::Path) -> (Store, Arc<Cell>) {
+    let adapter = parse(
+        "stub",
+        r#"
+        name = "Stub"
+        docs = ["https://example.com"]
+        base_url = "https://example.com"
+
+        [policy.hourly]
+        quota = 6400
+        window = "1h"
+        kind = "fixed"
+        "#,
+    )
+    .unwrap();
+    let terms = Terms::new(&adapter, None, None, &Default::default()).unwrap();
+    let wishes = |_: &str| Wishes {
+        block: 10,
+        ..Wishes::default()
+    };
+    let account = Account::new("a", "https://b", &adapter, &terms, &wishes, 1);
+    let account = Arc::new(account);
+    let rule = Arc::clone(&account.rules[0]);
+    let (store, _) = Store::new(Some(State::open(folder, NOW.wall_ms).unwrap()));
+    let cell = Cell::new(&account, String::new(), true, Meter::default(), &rule);
+    (store, Arc::new(cell))
+}
+
+/// What the store has of the only meter, as a killed process would leave it.
+fn stored(store: Store, folder: &std::path::Path) -> MeterRow {
+    store.state.unwrap().close().unwrap();
+    let (state, mut loaded) = State::open(folder, NOW.wall_ms).unwrap();
+    state.close().unwrap();
+    assert_eq!(loaded.meters.len(), 1);
+    loaded.meters.remove(0)
+}
+
+#[tokio::test]
+async fn what_is_counted_ahead_is_not_taken_back_while_it_is_on_its_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, cell) = meter(folder.path());
+    {
+        let one = std::iter::once((Arc::clone(&cell), 1));
+        let mut ahead = pin!(store.count_ahead(one, NOW));
+        // Handed over, and as a rule nobody has heard yet that it is there.
+        let is_there = tokio::select! {
+            biased;
+            () = &mut ahead => true,
+            () = std::future::ready(()) => false,
+        };
+        store.touch(&cell);
+        store.flush(NOW).await;
+        if !is_there {
+            ahead.await;
+        }
+    }
+    let mut inner = cell.lock();
+    assert!(inner.meter.is_covered(10));
+    for _ in 0..10 {
+        let rule = Arc::clone(&inner.rule);
+        let caller = Caller {
+            id: 1,
+            is_named: false,
+        };
+        inner.meter.take(&rule, 1, caller, NOW);
+    }
+    drop(inner);
+    assert_eq!(stored(store, folder.path()).reserved, 10);
+}
+
+#[tokio::test]
+async fn who_goes_away_while_it_is_counted_ahead_stops_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, cell) = meter(folder.path());
+    let one = || std::iter::once((Arc::clone(&cell), 1));
+    tokio::select! {
+        biased;
+        () = store.count_ahead(one(), NOW) => {}
+        () = std::future::ready(()) => {}
+    }
+    store.count_ahead(one(), NOW).await;
+    assert!(cell.lock().meter.is_covered(10));
+    assert_eq!(stored(store, folder.path()).reserved, 10);
+}
