@@ -1,5 +1,6 @@
 //! The simulator against the translator: what is written is read back, for every adapter that ships.
 
+mod faults;
 mod limits;
 
 use std::collections::BTreeMap;
