@@ -420,6 +420,25 @@ fn an_unknown_provider_names_the_closest() {
     assert!(plan.stderr.contains("`starter`"), "{}", plan.stderr);
 }
 
+#[test]
+fn a_fault_that_is_none_names_those_that_are() {
+    for (fault, told) in [
+        (
+            "lat",
+            "there is no fault `lat`; there are late, drop, reorder, lie, mute, others. Did you mean `late`?",
+        ),
+        (
+            "late,drop=2s",
+            "drop=2s: write how often it happens, as in drop=10%",
+        ),
+        ("lie=200%", "lie=200%: `200%` is not between 0% and 100%"),
+    ] {
+        let ran = run(&["simulate", "toggl", "--fault", fault], "");
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{fault}");
+        assert_eq!(ran.stderr.trim_end(), format!("headroom: --fault {told}"));
+    }
+}
+
 /// The way of somebody who adds a provider.
 #[test]
 fn a_new_adapter_can_be_checked_and_tried_at_once() {

@@ -66,6 +66,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "translate",
             "dress",
             "charge",
+            "time",
+            "ledger",
             "clock",
         ],
     ),

@@ -1,5 +1,8 @@
 //! The simulator against the translator: what is written is read back, for every adapter that ships.
 
+mod faults;
+mod limits;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -10,7 +13,8 @@ use headroom::adapter::{Adapter, Answer, Applies, Call, Policy, Quota, catalog};
 use headroom::form::{Moment, TimeForm};
 use headroom::quota::ServiceLimit;
 use headroom::simulate::native::{Frame, Native, Scene, State, write};
-use headroom::simulate::provider::{Account, Budgets, Provider, Reply, Request};
+use headroom::simulate::provider::{Account, Budgets, Provider, Reply, Request, Verdict};
+use headroom::time::{Nanos, Now, Steady};
 use headroom::translate::{Translation, translate, window};
 use http::{HeaderMap, Method, StatusCode};
 use jiff::tz::TimeZone;
@@ -314,34 +318,79 @@ fn structured_fields_are_read_back() {
     assert!(seen > 0);
 }
 
-/// One exchange with a simulated provider: its words, and what the translator makes of them.
+/// A moment on both clocks, which nobody sets.
+fn moment(now: Timestamp) -> Now {
+    let wall_ms = now.as_millisecond();
+    let since = u64::try_from(wall_ms - 1_700_000_000_000).unwrap();
+    Now {
+        steady: Steady(1 << 56).after(Nanos::from_millis(since)),
+        wall_ms,
+    }
+}
+
+/// One exchange with a simulated provider.
+struct Exchange {
+    verdict: Verdict,
+    /// Its words.
+    reply: Reply,
+    /// What the translator makes of them.
+    translation: Translation,
+}
+
 fn exchange(
+    provider: &Provider,
+    budgets: &mut Budgets,
+    call: &(Method, String),
+    now: Timestamp,
+) -> Exchange {
+    let verdict = admit(provider, budgets, call, now);
+    answered(provider, verdict, call, now)
+}
+
+/// A call of which only the verdict is wanted.
+fn admit(
     provider: &Provider,
     budgets: &mut Budgets,
     (method, path): &(Method, String),
     now: Timestamp,
-) -> (bool, Reply, Translation) {
+) -> Verdict {
     let headers = HeaderMap::new();
-    let call = Call {
-        method,
-        path: Some(path),
-        headers: Some(&headers),
-        body: None,
-    };
     let request = Request {
-        call,
+        call: call(method, path, &headers),
         query: None,
-        runs_secs: 30,
     };
-    let verdict = provider.admit(budgets, &request, now);
-    let reply = provider.reply(&request, &verdict, 1, now);
+    provider.admit(budgets, &request, moment(now))
+}
+
+fn answered(
+    provider: &Provider,
+    verdict: Verdict,
+    (method, path): &(Method, String),
+    now: Timestamp,
+) -> Exchange {
+    let headers = HeaderMap::new();
+    let call = call(method, path, &headers);
+    let reply = provider.reply(&Request { call, query: None }, &verdict, 1, now);
     let answer = Answer {
         status: reply.status,
         headers: &reply.headers,
         body: Some(&reply.body),
     };
     let translation = translate(provider.adapter(), provider.terms(), &call, &answer, now);
-    (verdict.refused.is_some(), reply, translation)
+    Exchange {
+        verdict,
+        reply,
+        translation,
+    }
+}
+
+fn call<'a>(method: &'a Method, path: &'a str, headers: &'a HeaderMap) -> Call<'a> {
+    Call {
+        method,
+        path: Some(path),
+        headers: Some(headers),
+        body: None,
+    }
 }
 
 /// The most requests that a test makes of one policy.
@@ -377,18 +426,45 @@ fn scarce(adapter: &Arc<Adapter>, index: usize, now: Timestamp) -> (Provider, u6
     (provider, most)
 }
 
+/// A provider that has just refused a call because of one policy.
+struct UsedUp {
+    provider: Provider,
+    budgets: Budgets,
+    call: (Method, String),
+    /// Calls that it served, and that have not ended.
+    served: Vec<Verdict>,
+    refusal: Exchange,
+    /// The moment of the refusal.
+    now: Timestamp,
+}
+
 /// Calls until this policy refuses.
-fn refusal_of(adapter: &Arc<Adapter>, index: usize, now: Timestamp) -> (Reply, Translation) {
+fn use_up(adapter: &Arc<Adapter>, index: usize, now: Timestamp) -> UsedUp {
     let policy = &adapter.policies[index];
     let (provider, most) = scarce(adapter, index, now);
     let call = example(policy);
     let mut budgets = Budgets::default();
-    for _ in 0..=most {
-        let (refused, reply, translation) = exchange(&provider, &mut budgets, &call, now);
-        if refused {
-            return (reply, translation);
+    let mut served = Vec::new();
+    // Calls of one moment are a nanosecond apart.
+    let slow = policy
+        .slower_than_secs
+        .map_or(0, |secs| secs as i64 * 1_000 + 1);
+    let slow = SignedDuration::from_millis(slow);
+    for calls in 0..=most {
+        // Where only slow calls count, all of them are slow by then.
+        let now = if calls == most { now + slow } else { now };
+        let verdict = admit(&provider, &mut budgets, &call, now);
+        if verdict.refused.is_some() {
+            return UsedUp {
+                refusal: answered(&provider, verdict, &call, now),
+                provider,
+                budgets,
+                call,
+                served,
+                now,
+            };
         }
-        assert_eq!(reply.status, StatusCode::OK);
+        served.push(verdict);
     }
     panic!("{} {} never refuses", adapter.id, policy.name);
 }
@@ -432,7 +508,9 @@ fn simulated_exhaustion_is_understood() {
     for adapter in ADAPTERS.iter() {
         for (index, policy) in adapter.policies.iter().enumerate() {
             let name = format!("{} {}", adapter.id, policy.name);
-            let (reply, translation) = refusal_of(adapter, index, now);
+            let Exchange {
+                reply, translation, ..
+            } = use_up(adapter, index, now).refusal;
             let status = translation.status.unwrap_or(reply.status);
             let told = policy
                 .readings

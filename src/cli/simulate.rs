@@ -14,6 +14,7 @@ use crate::adapter::catalog::Catalog;
 use crate::adapter::parse::{read_seconds, read_zone};
 use crate::clock;
 use crate::diagnostic::closest;
+use crate::simulate::fault::Faults;
 use crate::simulate::provider::{Account, Provider};
 use crate::simulate::server::{self, House};
 
@@ -21,7 +22,16 @@ use crate::simulate::server::{self, House};
 #[command(after_help = "\
 Each provider is at http://ADDR/ID/… and at http://ID.localhost:PORT/…; an only one is also at the root.
 A request with the header `simulate-delay: 2.5` runs that long: that is how limits on requests at a time are met.
-Only what the adapter names is sent, also Retry-After; what is not documented is left out.")]
+Only what the adapter names is sent, also Retry-After; what is not documented is left out.
+
+Faults happen by chance: `--fault drop=10%` says how often, `--fault late=2s` how long, `--fault late=2s@25%` both.
+  late     the answer takes 2 s longer, and tells the state from before (2s@10%)
+  drop     the request is counted and no answer comes: its connection ends (5%)
+  reorder  the answer is sent after some of those that were counted later, or after 300 ms (300ms@50%)
+  lie      the answer tells that more is left than there is, or less (10%); refusals are never lies
+  mute     the answer tells nothing of limits; refusals still do (10%)
+  others   somebody else has just made the same request with the same account (10%)
+The same --seed, provider and number of the request make the same fault.")]
 pub(super) struct Arguments {
     /// The providers, as `headroom providers` lists them
     #[arg(value_name = "ID", required = true)]
@@ -58,6 +68,22 @@ pub(super) struct Arguments {
         value_delimiter = ','
     )]
     quotas: Vec<String>,
+    /// What goes wrong on purpose: late, drop, reorder, lie, mute, others; see below
+    #[arg(
+        long = "fault",
+        value_name = "KIND[=RATE]",
+        env = "HEADROOM_SIMULATE_FAULT",
+        value_delimiter = ','
+    )]
+    faults: Vec<String>,
+    /// Decides which requests go wrong
+    #[arg(
+        long,
+        value_name = "N",
+        env = "HEADROOM_SIMULATE_SEED",
+        default_value_t = 0
+    )]
+    seed: u64,
     #[command(flatten)]
     adapters: AdapterFolders,
 }
@@ -85,9 +111,8 @@ async fn listen(address: SocketAddr, house: House) -> Result<(), Failure> {
             std::future::pending::<()>().await;
         }
     };
-    server::serve(listener, Arc::new(house), stop)
-        .await
-        .map_err(failure)
+    server::serve(listener, Arc::new(house), stop).await;
+    Ok(())
 }
 
 fn greeting(house: &House, address: SocketAddr) -> String {
@@ -100,15 +125,21 @@ fn greeting(house: &House, address: SocketAddr) -> String {
             "{} (simulated) at http://{address}/{id}/ and http://{id}.localhost:{port}/",
             adapter.name
         );
-        for notice in provider.notices(clock::now()) {
+        for notice in provider.notices(clock::moment()) {
             let _ = writeln!(text, "  {notice}");
         }
+    }
+    if !house.faults().is_empty() {
+        let _ = writeln!(text, "On purpose: {}", house.faults());
     }
     text.push_str("Ctrl-C ends the simulation.\n");
     text
 }
 
 fn house(arguments: &Arguments) -> Result<House, Failure> {
+    let words = arguments.faults.iter().map(String::as_str);
+    let faults = Faults::parse(words, arguments.seed)
+        .map_err(|mistake| Failure::unreadable(format!("headroom: --fault {mistake}")))?;
     let catalog = files::catalog(&arguments.adapters.folders, &mut DefaultHasher::new())?;
     let zone = read_zone(&arguments.time_zone).ok_or_else(|| {
         Failure::unreadable(format!(
@@ -133,7 +164,7 @@ fn house(arguments: &Arguments) -> Result<House, Failure> {
     for text in &arguments.plans {
         plan(text, &catalog, &mut accounts).map_err(Failure::unreadable)?;
     }
-    accounts
+    let house: House = accounts
         .iter()
         .map(|(id, account)| {
             let Some(adapter) = catalog.get(id) else {
@@ -146,7 +177,8 @@ fn house(arguments: &Arguments) -> Result<House, Failure> {
             Provider::new(adapter, account, clock::now())
                 .map_err(|error| Failure::unreadable(format!("headroom: {error}")))
         })
-        .collect()
+        .collect::<Result<_, Failure>>()?;
+    Ok(house.with_faults(faults))
 }
 
 /// `toggl.organization=5`, `organization=5` where there is one provider, `slack.tier=20/1m`.

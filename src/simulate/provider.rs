@@ -4,7 +4,7 @@ mod notices;
 
 pub use notices::thousands;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
@@ -13,21 +13,19 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+pub use super::budgets::Budgets;
+use super::budgets::{Held, Permit, Want};
 use super::json;
-use super::meter::{Decision, Meter, Motion, Rule, Standing};
 use super::native::{Frame, Native, Payload, Scene, State, write};
 use super::refusal::{self, Refused};
 use crate::adapter::pointer::Pointer;
 use crate::adapter::terms::Terms;
-use crate::adapter::{
-    Adapter, Applies, Call, CredentialPlace, Learn, Policy, Quota, WindowKind, WindowLength,
-};
+use crate::adapter::{Adapter, Applies, Call, CredentialPlace, Learn, Policy, Quota, WindowKind};
 use crate::charge::{self, Cost};
 use crate::form::Moment;
-use crate::translate::{applies, window};
-
-/// The most budgets that one simulation keeps: a caller with ever new paths must not fill the memory.
-const MOST_BUDGETS: usize = 10_000;
+use crate::ledger::meter::Standing;
+use crate::time::Now;
+use crate::translate::applies;
 
 /// The identifier of everything that only an answer would tell, such as the organization of a workspace.
 const ONLY_ID: &str = "1";
@@ -51,8 +49,8 @@ pub struct Provider {
     zone: TimeZone,
     plan: Option<String>,
     plan_was_chosen: bool,
-    /// For each policy, what is enforced, and the window's length in seconds.
-    rules: Vec<Option<(Rule, Option<u64>)>>,
+    /// For each policy, what is enforced.
+    rules: Vec<Option<Held>>,
 }
 
 /// What a simulated provider enforces of one policy.
@@ -75,13 +73,7 @@ pub struct Request<'a> {
     pub call: Call<'a>,
     /// What follows the `?`.
     pub query: Option<&'a str>,
-    /// How long it will run, in seconds.
-    pub runs_secs: u64,
 }
-
-/// The budgets of one simulated provider.
-#[derive(Debug, Default)]
-pub struct Budgets(HashMap<(usize, u128), Meter>);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -91,7 +83,7 @@ pub struct Verdict {
     /// The policy that refused (an index), and when there is room again.
     pub refused: Option<(usize, Option<Timestamp>)>,
     /// What has to be given back when the request ends.
-    permits: Vec<(usize, u128, u64)>,
+    permits: Vec<Permit>,
 }
 
 /// An answer in the provider's own words.
@@ -127,11 +119,8 @@ impl Provider {
             .iter()
             .enumerate()
             .map(|(index, policy)| {
-                let own = account.quotas.get(&*policy.name).and_then(|own| own.1);
-                let length = own.map(WindowLength::Seconds);
-                let rule = Rule::new(policy, terms.quota(index)?, length, Some(&zone), now)?;
-                let secs = own.or_else(|| window::length_secs(policy, Some(&zone), now));
-                Some((rule, secs))
+                let own_secs = account.quotas.get(&*policy.name).and_then(|own| own.1);
+                Held::new(policy, index, &terms, own_secs, now)
             })
             .collect();
         Ok(Self {
@@ -165,30 +154,60 @@ impl Provider {
     /// What is enforced.
     pub fn enforced(&self) -> impl Iterator<Item = Enforced<'_>> {
         let rules = self.adapter.policies.iter().zip(&self.rules).enumerate();
-        rules.filter_map(|(index, (policy, rule))| {
-            let (rule, window_secs) = rule.as_ref()?;
+        rules.filter_map(|(index, (policy, held))| {
+            let held = held.as_ref()?;
             Some(Enforced {
                 index,
                 policy,
-                quota: rule.quota,
-                window_secs: *window_secs,
+                quota: held.quota,
+                window_secs: held.window_secs,
             })
         })
     }
 
     /// Counts a request, or refuses it.
     #[must_use]
-    pub fn admit(&self, budgets: &mut Budgets, request: &Request<'_>, now: Timestamp) -> Verdict {
+    pub fn admit(&self, budgets: &mut Budgets, request: &Request<'_>, now: Now) -> Verdict {
+        let wants = self.wants(request);
+        let outcome = budgets.admit(&wants, &self.rules, now);
+        let refused = outcome.refused;
+        let mut states: Vec<State> = wants
+            .iter()
+            .zip(outcome.standings)
+            .filter_map(|(want, (standing, reset))| {
+                let state = self.state(want.policy, want.held, &standing, reset)?;
+                // A request that was refused has cost nothing.
+                let cost = Some(want.cost).filter(|cost| *cost > 0 && refused.is_none());
+                Some(State { cost, ..state })
+            })
+            .collect();
+        let specific = |state: &State| {
+            let policy = self.adapter.policies.get(state.policy);
+            policy.is_some_and(|policy| matches!(policy.applies, Applies::When(_)))
+        };
+        // Where policies share a header, the one that refused speaks, else the one for these requests alone.
+        states.sort_by_key(|state| {
+            let refuses = refused.is_some_and(|(policy, _)| policy == state.policy);
+            (!refuses, !specific(state))
+        });
+        Verdict {
+            states,
+            refused,
+            permits: outcome.permits,
+        }
+    }
+
+    /// What a request uses of the policies that it concerns.
+    fn wants(&self, request: &Request<'_>) -> Vec<Want<'_>> {
         let call = &request.call;
         let free = self
             .adapter
             .uncounted
             .iter()
             .any(|condition| condition.holds(call) == Some(true));
-        // Decide with all budgets at once, and take only if all of them have room.
-        let mut takes = Vec::new();
-        for (index, (policy, rule)) in self.adapter.policies.iter().zip(&self.rules).enumerate() {
-            let Some((rule, secs)) = rule else { continue };
+        let mut wants = Vec::new();
+        for (index, (policy, held)) in self.adapter.policies.iter().zip(&self.rules).enumerate() {
+            let Some(held) = held else { continue };
             if !applies(&self.adapter, index, call) {
                 continue;
             }
@@ -200,83 +219,31 @@ impl Provider {
                 Cost::Known(cost) => cost,
             };
             let in_flight = policy.kind == Some(WindowKind::Concurrent);
-            let too_quick = policy
-                .slower_than_secs
-                .is_some_and(|secs| request.runs_secs < secs);
-            // This policy does not count it at all, but its state can be told.
-            let cost = if too_quick || (free && !in_flight) {
-                0
-            } else {
-                cost
-            };
-            let key = (index, self.partition(policy, request));
-            let meter = budgets.0.get(&key).cloned().unwrap_or_default();
-            let (meter, decision) = rule.take(meter, cost, now);
-            takes.push((key, rule, *secs, cost, meter, decision));
+            wants.push(Want {
+                held,
+                policy: index,
+                partition: self.partition(policy, request),
+                // Such a policy does not count it at all, but its state can be told.
+                cost: if free && !in_flight { 0 } else { cost },
+            });
         }
-        let refused = takes
-            .iter()
-            .filter_map(|(key, _, _, _, _, decision)| match decision {
-                Decision::Refused(_, wait) => Some((key.0, *wait)),
-                Decision::Admitted(_) => None,
-            })
-            // Who waits for the longest has waited for all.
-            .max_by_key(|(_, wait)| *wait);
-        let mut verdict = Verdict {
-            states: Vec::new(),
-            refused,
-            permits: Vec::new(),
-        };
-        for (key, rule, secs, cost, taken, decision) in takes {
-            let (meter, standing) = match (refused, decision) {
-                (None, Decision::Admitted(standing)) => {
-                    if matches!(rule.motion, Motion::InFlight) && cost > 0 {
-                        verdict.permits.push((key.0, key.1, cost));
-                    }
-                    (taken, standing)
-                }
-                (_, Decision::Refused(standing, _)) => (taken, standing),
-                (Some(_), Decision::Admitted(_)) => {
-                    let before = budgets.0.get(&key).cloned().unwrap_or_default();
-                    let counted = if rule.rejected_counts {
-                        rule.count_refused(before, cost, now)
-                    } else {
-                        before
-                    };
-                    rule.look(counted, now)
-                }
-            };
-            let state = self.state(key.0, rule.quota, secs, standing);
-            verdict.states.extend(state.map(|state| State {
-                // A request that was refused has cost nothing.
-                cost: Some(cost).filter(|cost| *cost > 0 && refused.is_none()),
-                ..state
-            }));
-            self.keep(budgets, key, meter, now);
-        }
-        let specific = |state: &State| {
-            let policy = self.adapter.policies.get(state.policy);
-            policy.is_some_and(|policy| matches!(policy.applies, Applies::When(_)))
-        };
-        // Where policies share a header, the one that refused speaks, else the one for these requests alone.
-        verdict.states.sort_by_key(|state| {
-            let refuses = refused.is_some_and(|(policy, _)| policy == state.policy);
-            (!refuses, !specific(state))
-        });
-        verdict
+        wants
     }
 
     /// The request has ended.
     pub fn finish(&self, budgets: &mut Budgets, verdict: &Verdict) {
-        for (index, partition, cost) in &verdict.permits {
-            let Some(Some((rule, _))) = self.rules.get(*index) else {
-                continue;
-            };
-            let key = (*index, *partition);
-            if let Some(meter) = budgets.0.get_mut(&key) {
-                *meter = rule.give_back(std::mem::take(meter), *cost);
-            }
-        }
+        budgets.finish(&verdict.permits, &self.rules);
+    }
+
+    /// What is truly left of a policy to the one who has used most of it; `None`: it is not enforced.
+    pub fn left(&self, budgets: &mut Budgets, policy: &str, now: Now) -> Option<u64> {
+        let index = self
+            .adapter
+            .policies
+            .iter()
+            .position(|known| *known.name == *policy)?;
+        let held = self.rules.get(index)?.as_ref()?;
+        Some(budgets.left(index, held, now))
     }
 
     /// The provider's answer to a request, the `n`th.
@@ -343,25 +310,26 @@ impl Provider {
     fn state(
         &self,
         index: usize,
-        quota: u64,
-        window: Option<u64>,
-        standing: Standing,
+        held: &Held,
+        standing: &Standing,
+        reset: Option<Timestamp>,
     ) -> Option<State> {
         let policy = self.adapter.policies.get(index)?;
+        let left = standing.remaining.unwrap_or(held.quota);
         // Another quota than the documented one says how many requests are 100 percent.
         let (limit, remaining) = if policy.unit.as_str() == "percent" {
-            let percent = u128::from(standing.remaining) * 100 / u128::from(quota.max(1));
+            let percent = u128::from(left) * 100 / u128::from(held.quota.max(1));
             (100, u64::try_from(percent).unwrap_or(100))
         } else {
-            (quota, standing.remaining)
+            (held.quota, left)
         };
         Some(State {
             policy: index,
             label: Some(Arc::clone(&policy.name)),
             limit: Some(limit),
             remaining: Some(remaining),
-            reset: standing.reset.map(Moment::At),
-            window,
+            reset: reset.map(Moment::At),
+            window: held.window_secs,
             cost: None,
         })
     }
@@ -385,21 +353,6 @@ impl Provider {
         };
         let only = |_: &str, _: &str, _: &str| Some(Arc::from(ONLY_ID));
         charge::partition::find(&self.adapter, policy, &request.call, &who, &only).key
-    }
-
-    /// Remembers a budget. A full house forgets what is idle, and strangers then share one budget.
-    fn keep(&self, budgets: &mut Budgets, key: (usize, u128), meter: Meter, now: Timestamp) {
-        if budgets.0.len() >= MOST_BUDGETS && !budgets.0.contains_key(&key) {
-            budgets.0.retain(|(index, _), meter| {
-                let rule = self.rules.get(*index).and_then(Option::as_ref);
-                rule.is_some_and(|(rule, _)| !meter.is_idle(rule, now))
-            });
-            if budgets.0.len() >= MOST_BUDGETS {
-                budgets.0.insert((key.0, 0), meter);
-                return;
-            }
-        }
-        budgets.0.insert(key, meter);
     }
 }
 

@@ -2,20 +2,24 @@
 //! through [`crate::clock`].
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
-use axum::serve::ListenerExt;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
+use super::fault::{self, Faults, Mischief};
 use super::provider::{self, Budgets, Provider, Reply, Verdict};
 use crate::adapter::{Call, REQUEST_BODY_LIMIT};
 use crate::clock;
@@ -30,15 +34,23 @@ const LONGEST_DELAY_SECS: f64 = 60.0;
 /// How long calls in flight may go on after the order to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// A pause after a connection that could not be accepted, most likely for want of file descriptors.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// Providers by their ids.
 #[derive(Debug, Default)]
-pub struct House(BTreeMap<String, Guest>);
+pub struct House {
+    guests: BTreeMap<String, Guest>,
+    faults: Faults,
+}
 
 /// A provider with its books.
 #[derive(Debug)]
 struct Guest {
     provider: Provider,
     books: Mutex<Books>,
+    /// The latest request whose answer has gone.
+    answered: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -50,17 +62,55 @@ struct Books {
 impl FromIterator<Provider> for House {
     fn from_iter<I: IntoIterator<Item = Provider>>(providers: I) -> Self {
         let guest = |provider: Provider| {
-            let books = Mutex::default();
-            (provider.adapter().id.clone(), Guest { provider, books })
+            let id = provider.adapter().id.clone();
+            let guest = Guest {
+                provider,
+                books: Mutex::default(),
+                answered: watch::Sender::new(0),
+            };
+            (id, guest)
         };
-        Self(providers.into_iter().map(guest).collect())
+        Self {
+            guests: providers.into_iter().map(guest).collect(),
+            faults: Faults::default(),
+        }
     }
 }
 
 impl House {
     /// The providers, sorted by id.
     pub fn providers(&self) -> impl Iterator<Item = &Provider> {
-        self.0.values().map(|guest| &guest.provider)
+        self.guests.values().map(|guest| &guest.provider)
+    }
+
+    /// The same providers, going wrong.
+    #[must_use]
+    pub fn with_faults(self, faults: Faults) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// What goes wrong.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// What is truly left of a provider's policy to the one who has used most of it, whatever its answers say. `None`:
+    /// there is no such provider, or it does not enforce such a policy.
+    #[must_use]
+    pub fn left(&self, id: &str, policy: &str) -> Option<u64> {
+        let guest = self.guests.get(id)?;
+        let mut books = guest.books();
+        let budgets = &mut books.budgets;
+        guest.provider.left(budgets, policy, clock::moment())
+    }
+
+    /// How many requests a provider has seen.
+    #[must_use]
+    pub fn requests(&self, id: &str) -> u64 {
+        self.guests
+            .get(id)
+            .map_or(0, |guest| guest.books().requests)
     }
 
     /// Whom a request is for, and the path behind the mount.
@@ -68,24 +118,24 @@ impl House {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let by_host = name
             .strip_suffix(".localhost")
-            .and_then(|id| self.0.get(&id.to_ascii_lowercase()));
+            .and_then(|id| self.guests.get(&id.to_ascii_lowercase()));
         if let Some(guest) = by_host {
             return Some((guest, path));
         }
         let rest = path.strip_prefix('/').unwrap_or(path);
         let (first, _) = rest.split_once('/').unwrap_or((rest, ""));
-        if let Some(guest) = self.0.get(first) {
+        if let Some(guest) = self.guests.get(first) {
             let behind = rest.get(first.len()..).unwrap_or("");
             return Some((guest, if behind.is_empty() { "/" } else { behind }));
         }
-        let mut guests = self.0.values();
+        let mut guests = self.guests.values();
         let only = guests.next().filter(|_| guests.next().is_none())?;
         Some((only, path))
     }
 
-    fn unknown(&self, path: &str) -> Response<Body> {
+    fn unknown(&self, path: &str) -> Response<Full<Bytes>> {
         let name = path.trim_start_matches('/').split('/').next().unwrap_or("");
-        let ids: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let ids: Vec<&str> = self.guests.keys().map(String::as_str).collect();
         let hint = closest(name, ids.iter().copied())
             .map_or_else(String::new, |near| format!(" Did you mean `/{near}/`?"));
         let body = json!({
@@ -93,7 +143,7 @@ impl House {
             "message": format!("no provider is simulated at `/{name}/`.{hint}"),
             "providers": ids,
         });
-        let mut response = Response::new(Body::from(format!("{body}\n")));
+        let mut response = Response::new(Full::from(format!("{body}\n")));
         *response.status_mut() = StatusCode::NOT_FOUND;
         response
             .headers_mut()
@@ -124,40 +174,66 @@ impl Drop for Permit<'_> {
     }
 }
 
+/// The answer to a request never comes.
+#[derive(Debug)]
+struct Dropped;
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer is dropped on purpose")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
 /// Serves until `shutdown` is ready, then lets the calls in flight end for a moment.
-///
-/// # Errors
-/// The socket fails.
 pub async fn serve(
     listener: TcpListener,
     house: Arc<House>,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let router = Router::new().fallback(answer).with_state(house);
-    let listener = listener.tap_io(|stream| {
+) {
+    let server = auto::Builder::new(TokioExecutor::new());
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(_) => {
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                }
+            },
+        };
         // Answers are small and somebody waits for them. A socket that refuses is about to fail anyway.
         let _ = stream.set_nodelay(true);
-    });
-    let (stop, mut stopped) = tokio::sync::watch::channel(false);
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        // Nobody listens any more when serving has failed.
-        let _ = stop.send(true);
-    });
-    let drained = async {
-        if stopped.wait_for(|stopped| *stopped).await.is_err() {
-            // Serving has ended by itself.
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep(DRAIN).await;
-    };
+        let house = Arc::clone(&house);
+        let service = service_fn(move |request| {
+            let house = Arc::clone(&house);
+            // An error ends the connection, or the stream, without an answer.
+            async move { answer(&house, request).await }
+        });
+        let conversation = server
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        let conversation = graceful.watch(conversation);
+        tokio::spawn(async move {
+            // How a caller leaves is its own business.
+            let _ = conversation.await;
+        });
+    }
+    drop(listener);
     tokio::select! {
-        result = serving => result,
-        () = drained => Ok(()),
+        () = graceful.shutdown() => {}
+        () = tokio::time::sleep(DRAIN) => {}
     }
 }
 
-async fn answer(State(house): State<Arc<House>>, request: Request<Body>) -> Response<Body> {
+async fn answer(
+    house: &House,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Dropped> {
     let (head, mut body) = request.into_parts();
     // A body that is not read would cost the caller its connection. Conditions look at its beginning.
     let mut beginning = Vec::new();
@@ -172,9 +248,8 @@ async fn answer(State(house): State<Arc<House>>, request: Request<Body>) -> Resp
         host.to_str().ok()
     });
     let Some((guest, path)) = house.find(host.unwrap_or(""), head.uri.path()) else {
-        return house.unknown(head.uri.path());
+        return Ok(house.unknown(head.uri.path()));
     };
-    let delay = delay(&head.headers);
     let request = provider::Request {
         call: Call {
             method: &head.method,
@@ -183,28 +258,79 @@ async fn answer(State(house): State<Arc<House>>, request: Request<Body>) -> Resp
             body: Some(&beginning),
         },
         query: head.uri.query(),
-        runs_secs: delay.as_secs(),
     };
-    let (permit, n) = {
-        let mut books = guest.books();
-        books.requests += 1;
-        let verdict = guest
-            .provider
-            .admit(&mut books.budgets, &request, clock::now());
-        (Permit { guest, verdict }, books.requests)
-    };
-    if permit.verdict.refused.is_none() && !delay.is_zero() {
-        tokio::time::sleep(delay).await;
+    let (n, mischief, reply) = guest
+        .reply(&request, delay(&head.headers), &house.faults)
+        .await;
+    if let Some(late) = mischief.late {
+        tokio::time::sleep(late).await;
     }
-    let reply = guest
-        .provider
-        .reply(&request, &permit.verdict, n, clock::now());
-    drop(permit);
-    response(reply)
+    if let Some((number, patience)) = mischief.behind {
+        let mut answered = guest.answered.subscribe();
+        let overtaken = answered.wait_for(|latest| *latest >= number);
+        // Where nobody comes to overtake, it goes after a while.
+        let _ = tokio::time::timeout(patience, overtaken).await;
+    }
+    guest.answered.send_if_modified(|latest| {
+        let is_later = n > *latest;
+        *latest = n.max(*latest);
+        is_later
+    });
+    if mischief.drop {
+        return Err(Dropped);
+    }
+    Ok(response(reply))
 }
 
-fn response(reply: Reply) -> Response<Body> {
-    let mut response = Response::new(Body::from(reply.body));
+impl Guest {
+    /// Counts a request, lets it run, and writes the answer: its number, what goes wrong with it, and its words.
+    async fn reply(
+        &self,
+        request: &provider::Request<'_>,
+        runs: Duration,
+        faults: &Faults,
+    ) -> (u64, Mischief, Reply) {
+        let now = clock::moment();
+        let (mut permit, mischief, n) = {
+            let mut books = self.books();
+            books.requests += 1;
+            let n = books.requests;
+            let mischief = faults.of(&self.provider.adapter().id, n);
+            if mischief.others {
+                let verdict = self.provider.admit(&mut books.budgets, request, now);
+                self.provider.finish(&mut books.budgets, &verdict);
+            }
+            let verdict = self.provider.admit(&mut books.budgets, request, now);
+            let permit = Permit {
+                guest: self,
+                verdict,
+            };
+            (permit, mischief, n)
+        };
+        let verdict = &mut permit.verdict;
+        // A refusal is refused at its moment, and by words that callers know it by.
+        if verdict.refused.is_some() {
+            let reply = self.provider.reply(request, verdict, n, now.wall());
+            return (n, mischief, reply);
+        }
+        let mut now = now;
+        if !runs.is_zero() {
+            tokio::time::sleep(runs).await;
+            now = clock::moment();
+        }
+        if mischief.mute {
+            verdict.states.clear();
+        }
+        if let Some(random) = mischief.lie {
+            fault::lie(&mut verdict.states, random);
+        }
+        let reply = self.provider.reply(request, verdict, n, now.wall());
+        (n, mischief, reply)
+    }
+}
+
+fn response(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(reply.body));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     response

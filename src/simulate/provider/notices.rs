@@ -3,19 +3,19 @@
 use std::fmt;
 
 use http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
 
 use super::{Enforced, Provider};
 use crate::adapter::{Call, Policy, WindowKind};
 use crate::form::Moment;
 use crate::quota::Unit;
-use crate::simulate::meter::Meter;
+use crate::simulate::budgets::untouched;
 use crate::simulate::native::{Frame, State, write};
+use crate::time::Now;
 
 impl Provider {
     /// What a user has to know before the first request, as sentences.
     #[must_use]
-    pub fn notices(&self, now: Timestamp) -> Vec<String> {
+    pub fn notices(&self, now: Now) -> Vec<String> {
         let mut notices = Vec::new();
         if let Some(plan) = self.plan.as_deref().filter(|_| self.plan_was_chosen) {
             notices.push(format!(
@@ -64,7 +64,7 @@ impl Provider {
     }
 
     /// What the simulator has no words for.
-    fn unwritable(&self, now: Timestamp) -> Vec<String> {
+    fn unwritable(&self, now: Now) -> Vec<String> {
         let method = http::Method::GET;
         let headers = HeaderMap::new();
         let call = Call {
@@ -73,15 +73,15 @@ impl Provider {
             headers: Some(&headers),
             body: None,
         };
-        let scene = self.scene(&call, now);
+        let scene = self.scene(&call, now.wall());
         let states: Vec<State> = self
             .rules
             .iter()
             .enumerate()
-            .filter_map(|(index, rule)| {
-                let (rule, secs) = rule.as_ref()?;
-                let standing = rule.look(Meter::default(), now).1;
-                self.state(index, rule.quota, *secs, standing)
+            .filter_map(|(index, held)| {
+                let held = held.as_ref()?;
+                let (standing, reset) = untouched(held, now);
+                self.state(index, held, &standing, reset)
             })
             .collect();
         let mut reasons: Vec<String> = Vec::new();
@@ -89,7 +89,7 @@ impl Provider {
         for state in states {
             let frame = Frame {
                 status: StatusCode::TOO_MANY_REQUESTS,
-                wait: Some(Moment::At(now)),
+                wait: Some(Moment::At(now.wall())),
                 ..Frame::default()
             };
             let native = write(&scene, &[state], &frame);
