@@ -5,11 +5,13 @@ mod check;
 mod demo;
 mod files;
 mod healthcheck;
+mod ink;
 mod key;
 mod log;
 mod mounts;
 mod new;
 mod providers;
+mod quota;
 mod schema;
 mod serve;
 mod simulate;
@@ -50,6 +52,10 @@ enum Command {
     Completions(assets::Completions),
     /// The manual page, in roff
     Man,
+    /// The meters of a running gateway: what is left of which quota, and who used it
+    Quota(quota::Arguments),
+    /// The meters live, what runs out first on top; q leaves
+    Top(quota::TopArguments),
     /// Ask a running gateway whether it is ready; for containers
     Healthcheck(healthcheck::Arguments),
     /// Simulated providers, the gateway before them and live calls
@@ -110,6 +116,8 @@ pub fn run() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => assets::completions(&arguments),
         Command::Man => assets::man(),
+        Command::Quota(arguments) => quota::run(&arguments),
+        Command::Top(arguments) => quota::top(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

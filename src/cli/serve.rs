@@ -183,7 +183,7 @@ async fn cut() {
 }
 
 /// Ctrl-C, or the SIGTERM of a supervisor.
-async fn asked() {
+pub(super) async fn asked() {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut signal) => {
