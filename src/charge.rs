@@ -61,7 +61,7 @@ pub fn charges(
         .uncounted
         .iter()
         .any(|condition| condition.holds(call) == Some(true));
-    let mut charges = SmallVec::new();
+    let mut charges: SmallVec<[Charge; 4]> = SmallVec::new();
     for (index, policy) in adapter.policies.iter().enumerate() {
         // "Uncounted" is about quotas that are used up. A request in flight occupies its place whatever it asks for.
         if (free && policy.kind != Some(WindowKind::Concurrent)) || !matches.counts(index) {
@@ -71,10 +71,19 @@ pub fn charges(
         if cost == Cost::Known(0) {
             continue;
         }
+        // Most policies of a provider have one partition: it is hashed once.
+        let known = charges.iter().find(|charge| {
+            let other = adapter.policies.get(charge.policy);
+            other.is_some_and(|other| partition::is_shared(policy, other))
+        });
+        let partition = match known {
+            Some(charge) => charge.partition.clone(),
+            None => partition::find(adapter, policy, call, who, learned),
+        };
         charges.push(Charge {
             policy: index,
             cost,
-            partition: partition::find(adapter, policy, call, who, learned),
+            partition,
         });
     }
     charges

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use http::header::{Entry, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -57,8 +58,11 @@ static OWN: [Own; 8] = [
     ),
 ];
 
-/// What the names of kept headers begin with.
-const KEPT: &str = "headroom-upstream-";
+/// How many of them an answer usually gets.
+const USUAL: usize = 6;
+
+/// About as long as what is written of a policy in all of them.
+const LENGTH: usize = 96;
 
 const LIMIT: usize = 0;
 const REMAINING: usize = 1;
@@ -110,29 +114,59 @@ pub fn write_headers(
     upstream_status: StatusCode,
     style: &Style,
 ) {
-    let values = values(translation, upstream_status, style);
-    // What a provider sends under the names for its own originals would stand beside them. Looking at all names is cheaper
-    // than asking for eight that are hardly ever there.
-    if headers.keys().any(|name| name.as_str().starts_with(KEPT)) {
-        for own in &OWN {
-            headers.remove(&own.kept);
-        }
+    // Looking at all names once is cheaper than asking for sixteen that are hardly ever there.
+    if headers.keys().any(is_own) {
+        replace(headers, translation, upstream_status, style);
+        return;
     }
-    // Grown once, not twice on the way.
-    headers.reserve(values.iter().flatten().count());
-    for (index, (own, value)) in OWN.iter().zip(values).enumerate() {
+    if translation.binding.is_some() {
+        // Grown once, not twice on the way.
+        headers.reserve(USUAL);
+    }
+    each_value(translation, upstream_status, style, |own, value| {
+        headers.insert(&own.name, value);
+    });
+}
+
+/// It may be one of the names in [`OWN`].
+fn is_own(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    // Nearly all names are told by their first letter.
+    match name.as_bytes().first() {
+        Some(b'r') => name.starts_with("ratelimit") || name == "retry-after",
+        Some(b'h') => name.starts_with("headroom-"),
+        _ => false,
+    }
+}
+
+/// Writes the standard headers where the provider sends some of the same names.
+fn replace(
+    headers: &mut HeaderMap,
+    translation: &Translation,
+    upstream_status: StatusCode,
+    style: &Style,
+) {
+    // What a provider sends under the names for its own originals would stand beside them.
+    for own in &OWN {
+        headers.remove(&own.kept);
+    }
+    let mut values = standard_headers(translation, upstream_status, style)
+        .into_iter()
+        .peekable();
+    for own in &OWN {
+        let value = values.next_if(|(name, _)| *name == own.name);
         match (headers.entry(&own.name), value) {
-            (Entry::Vacant(place), Some(value)) => {
+            (Entry::Vacant(place), Some((_, value))) => {
                 place.insert(value);
             }
-            (Entry::Occupied(mut place), Some(value)) => {
+            (Entry::Occupied(mut place), Some((_, value))) => {
                 // Not `insert_mult`: it panics at three lines of one name (http 1.5.0), and a provider may send them.
                 let native: Vec<HeaderValue> = place.iter().cloned().collect();
                 place.insert(value);
                 keep(headers, &own.kept, native);
             }
             // A `Retry-After` that could not be read is still the provider's word, and under its own name.
-            (Entry::Occupied(place), None) if index != WAIT => {
+            (Entry::Occupied(place), None) if own.name != RETRY_AFTER => {
                 let native: Vec<HeaderValue> = place.iter().cloned().collect();
                 place.remove();
                 keep(headers, &own.kept, native);
@@ -155,64 +189,86 @@ pub fn standard_headers(
     upstream_status: StatusCode,
     style: &Style,
 ) -> Vec<(HeaderName, HeaderValue)> {
-    OWN.iter()
-        .zip(values(translation, upstream_status, style))
-        .filter_map(|(own, value)| Some((own.name.clone(), value?)))
-        .collect()
+    let mut written = Vec::with_capacity(USUAL);
+    each_value(translation, upstream_status, style, |own, value| {
+        written.push((own.name.clone(), value));
+    });
+    written
 }
 
-/// The value of each of [`OWN`].
-fn values(
+/// Hands out the values, in the order of [`OWN`].
+fn each_value(
     translation: &Translation,
     upstream_status: StatusCode,
     style: &Style,
-) -> [Option<HeaderValue>; 8] {
-    let mut values = [const { None }; 8];
-    let mut text = String::with_capacity(96);
+    mut put: impl FnMut(&'static Own, HeaderValue),
+) {
+    // All values stand in one buffer, one behind the other: one allocation for all of them, which they share.
+    let mut text = String::with_capacity(LENGTH * translation.limits.len());
+    // Where each of them ends. One that is not written ends nowhere.
+    let mut ends = [0; OWN.len()];
     if let Some(limit) = translation.binding_limit() {
         if let Some(quota) = limit.limit {
             write_limit(&mut text, translation, limit, quota, style.limit);
-            values[LIMIT] = take(&mut text);
+            ends[LIMIT] = text.len();
         }
-        values[REMAINING] = limit.remaining.map(HeaderValue::from);
-        values[RESET] = limit.reset.map(HeaderValue::from);
+        if let Some(remaining) = limit.remaining {
+            number(&mut text, remaining);
+            ends[REMAINING] = text.len();
+        }
+        if let Some(reset) = limit.reset {
+            number(&mut text, reset);
+            ends[RESET] = text.len();
+        }
         if style.structured {
             write_policies(&mut text, translation);
-            values[POLICY] = take(&mut text);
+            ends[POLICY] = text.len();
             write_states(&mut text, translation);
-            values[STATE] = take(&mut text);
+            ends[STATE] = text.len();
         }
-        values[SOURCE] = Some(HeaderValue::from_static(limit.source.as_str()));
+        text.push_str(limit.source.as_str());
+        ends[SOURCE] = text.len();
     }
-    values[WAIT] = translation.retry_after.map(HeaderValue::from);
+    if let Some(wait) = translation.retry_after {
+        number(&mut text, wait);
+        ends[WAIT] = text.len();
+    }
     if translation
         .status
         .is_some_and(|status| status != upstream_status)
     {
-        values[STATUS] = Some(HeaderValue::from(upstream_status.as_u16()));
+        text.push_str(upstream_status.as_str());
+        ends[STATUS] = text.len();
     }
-    values
-}
-
-/// Takes the text as a header's value; names are checked where they come in, so it is one.
-fn take(text: &mut String) -> Option<HeaderValue> {
-    let value = HeaderValue::from_str(text)
-        .ok()
-        .filter(|value| !value.is_empty());
-    text.clear();
-    value
+    let mut rest = Bytes::from(text);
+    let mut start = 0;
+    for (own, end) in OWN.iter().zip(ends) {
+        // An empty list of policies is no header.
+        if end > start {
+            let value = rest.split_to(end - start);
+            start = end;
+            // Names are checked where they come in, so it is a header's value.
+            if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+                put(own, value);
+            }
+        }
+    }
 }
 
 /// The binding policy first, then the others.
 fn in_order(translation: &Translation) -> impl Iterator<Item = &ServiceLimit> {
+    translation
+        .binding_limit()
+        .into_iter()
+        .chain(others(translation))
+}
+
+fn others(translation: &Translation) -> impl Iterator<Item = &ServiceLimit> {
     let binding = translation.binding;
-    let rest = translation
-        .limits
-        .iter()
-        .enumerate()
+    let others = translation.limits.iter().enumerate();
+    others
         .filter(move |(index, _)| Some(*index) != binding)
-        .map(|(_, limit)| limit);
-    translation.binding_limit().into_iter().chain(rest)
+        .map(|(_, limit)| limit)
 }
 
 fn write_limit(
@@ -222,14 +278,11 @@ fn write_limit(
     quota: u64,
     style: LimitStyle,
 ) {
-    let mut digits = itoa::Buffer::new();
     match style {
-        LimitStyle::Plain => text.push_str(digits.format(quota)),
-        LimitStyle::Windowed => {
-            windowed(text, quota, binding.window);
-        }
+        LimitStyle::Plain => number(text, quota),
+        LimitStyle::Windowed => windowed(text, quota, binding.window),
         LimitStyle::List => {
-            text.push_str(digits.format(quota));
+            number(text, quota);
             text.push_str(", ");
             windowed(text, quota, binding.window);
         }
@@ -237,57 +290,63 @@ fn write_limit(
     if style == LimitStyle::Plain {
         return;
     }
-    for limit in in_order(translation).skip(1) {
+    others(translation).for_each(|limit| {
         if let Some(quota) = limit.limit {
             text.push_str(", ");
             windowed(text, quota, limit.window);
         }
-    }
+    });
 }
 
 fn windowed(text: &mut String, quota: u64, window: Option<u64>) {
-    let mut digits = itoa::Buffer::new();
-    text.push_str(digits.format(quota));
+    number(text, quota);
     parameter(text, ";w=", window);
 }
 
 fn parameter(text: &mut String, name: &str, value: Option<u64>) {
     if let Some(value) = value {
         text.push_str(name);
-        text.push_str(itoa::Buffer::new().format(value.min(MAX_INTEGER)));
+        number(text, value.min(MAX_INTEGER));
     }
+}
+
+fn number(text: &mut String, number: u64) {
+    text.push_str(itoa::Buffer::new().format(number));
 }
 
 /// `"daily";q=2500;w=86400`: only policies whose quota is known, since `q` is required.
 fn write_policies(text: &mut String, translation: &Translation) {
-    for limit in in_order(translation) {
+    let start = text.len();
+    in_order(translation).for_each(|limit| {
         if limit.limit.is_none() {
-            continue;
+            return;
         }
-        name(text, limit);
+        name(text, start, limit);
         parameter(text, ";q=", limit.limit);
         parameter(text, ";w=", limit.window);
         if limit.unit != Unit::Requests {
             // Units come from adapters and structured fields; both are checked to be plain ASCII.
             let _ = write!(text, ";qu=\"{}\"", limit.unit);
         }
-    }
+    });
 }
 
 /// `"daily";r=2499;t=50400`: only policies whose remainder is known, since `r` is required.
 fn write_states(text: &mut String, translation: &Translation) {
-    for limit in in_order(translation) {
+    let start = text.len();
+    in_order(translation).for_each(|limit| {
         if limit.remaining.is_none() {
-            continue;
+            return;
         }
-        name(text, limit);
+        name(text, start, limit);
         parameter(text, ";r=", limit.remaining);
         parameter(text, ";t=", limit.reset);
-    }
+    });
 }
 
-fn name(text: &mut String, limit: &ServiceLimit) {
-    if !text.is_empty() {
+/// The name of a list's member; the list begins at `start`.
+fn name(text: &mut String, start: usize, limit: &ServiceLimit) {
+    if text.len() > start {
         text.push_str(", ");
     }
     text.push('"');

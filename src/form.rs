@@ -8,6 +8,7 @@ mod duration;
 mod number;
 mod time;
 
+pub(crate) use number::read_digits;
 pub use number::{Decimal, NumberForm, read_number, write_number};
 pub use time::{Moment, TimeForm, read_retry_after};
 

@@ -286,6 +286,7 @@ impl Ledger {
 
     /// Forgets meters that say nothing any more. To be called now and then.
     pub fn sweep(&self, now: Now) {
+        self.store.prune(now);
         for (key, cell) in &self.cells {
             let mut guard = cell.lock();
             let inner = &mut *guard;
@@ -370,11 +371,11 @@ impl Drop for Waiting {
     }
 }
 
-fn wants(demand: &Demand<'_>) -> Few<Want> {
+fn wants<'a>(demand: &Demand<'a>) -> Few<Want<'a>> {
     let rules = &demand.account.rules;
     let want = |item: &Item| {
         Some(Want {
-            rule: Arc::clone(rules.get(item.policy)?),
+            rule: rules.get(item.policy)?,
             cost: item.cost,
         })
     };
@@ -382,7 +383,7 @@ fn wants(demand: &Demand<'_>) -> Few<Want> {
 }
 
 /// How long the call waits for this.
-fn patience(demand: &Demand<'_>, wants: &[Want], index: usize, obstacle: Obstacle) -> Duration {
+fn patience(demand: &Demand<'_>, wants: &[Want<'_>], index: usize, obstacle: Obstacle) -> Duration {
     let rule = wants.get(index).map(|want| &want.rule);
     let waits = rule.is_some_and(|rule| {
         rule.mode == Some(crate::quota::Mode::Wait)

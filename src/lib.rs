@@ -8,7 +8,7 @@
 //! 2. [`translate`] makes limits of an answer, [`charge`] says what a call uses and of whose budget, [`emit`] makes
 //!    standard headers of limits, [`dress`] makes a refusal look like
 //!    the provider's, [`rewrite`] replaces an origin in a streaming JSON body, [`recording`] reads one response as text,
-//!    [`consumer`] knows a program by its key, [`mod@time`] is moments on two clocks. All pure: no clock, no I/O.
+//!    [`consumer`] knows a program by its key, [`time`] is moments on two clocks. All pure: no clock, no I/O.
 //! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`config`] what the
 //!    user says, [`clock`] the only reader of the time, [`gateway`] the request path.
 //! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment

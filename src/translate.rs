@@ -1,9 +1,9 @@
 //! What an answer says of its provider's quotas: (adapter, answer, now) → limits and notes. Pure: no clock, no I/O, and it
 //! cannot fail; odd headers are input, not errors.
 //!
-//! `lookup` goes through the readings, `reader` reads one of them, `facts` is what they tell. `states` makes limits of it,
-//! [`window`] derives what the provider leaves to the clock, `structured` reads the IETF's structured fields, [`generic`]
-//! does without an adapter.
+//! `lookup` goes through the readings, `reader` reads one of them (`text` its parts), `facts` is what they tell. `states`
+//! makes limits of it, [`window`] derives what the provider leaves to the clock, `structured` reads the IETF's structured
+//! fields, [`generic`] does without an adapter.
 
 mod facts;
 pub mod generic;
@@ -11,7 +11,10 @@ mod lookup;
 mod reader;
 mod states;
 mod structured;
+mod text;
 pub mod window;
+
+use std::cell::OnceCell;
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -223,28 +226,39 @@ pub(crate) fn applies(adapter: &Adapter, index: usize, call: &Call<'_>) -> bool 
 /// Which policies of an adapter count a call.
 pub(crate) struct Matches<'a> {
     adapter: &'a Adapter,
-    /// For each policy, whether its own condition holds: `Some(true)` where it has none.
-    holds: SmallVec<[Option<bool>; 8]>,
+    call: &'a Call<'a>,
+    /// For each policy, whether its own condition holds: `Some(true)` where it has none. Looked at when first asked: most
+    /// answers speak of a policy that counts all calls.
+    holds: OnceCell<SmallVec<[Option<bool>; 8]>>,
 }
 
 impl<'a> Matches<'a> {
-    pub(crate) fn new(adapter: &'a Adapter, call: &Call<'_>) -> Self {
-        let holds = adapter.policies.iter().map(|policy| match &policy.applies {
-            Applies::When(conditions) => any_holds(conditions, call),
-            Applies::Always | Applies::Otherwise => Some(true),
-        });
+    pub(crate) const fn new(adapter: &'a Adapter, call: &'a Call<'a>) -> Self {
         Self {
-            holds: holds.collect(),
             adapter,
+            call,
+            holds: OnceCell::new(),
         }
+    }
+
+    fn holds(&self) -> &[Option<bool>] {
+        self.holds.get_or_init(|| {
+            let holds = |policy: &Policy| match &policy.applies {
+                Applies::When(conditions) => any_holds(conditions, self.call),
+                Applies::Always | Applies::Otherwise => Some(true),
+            };
+            self.adapter.policies.iter().map(holds).collect()
+        })
     }
 
     /// Policies that share their headers exclude each other by path. Where the path is not known, the first that has
     /// spoken stands for them.
     fn is_told_by(&self, index: usize, spoken: &[usize]) -> bool {
         let policies = &self.adapter.policies;
-        let unknown = self.holds.get(index) == Some(&None);
-        let Some(policy) = policies.get(index).filter(|_| unknown) else {
+        let unknown = |policy: &&Policy| {
+            matches!(policy.applies, Applies::When(_)) && self.holds().get(index) == Some(&None)
+        };
+        let Some(policy) = policies.get(index).filter(unknown) else {
             return false;
         };
         let headers = |policy: &'a Policy| {
@@ -271,14 +285,19 @@ impl<'a> Matches<'a> {
         };
         match policy.applies {
             Applies::Always => true,
-            Applies::When(_) => self.holds.get(index).copied().flatten().unwrap_or_else(|| {
-                !policies
-                    .iter()
-                    .take(index)
-                    .any(|other| matches!(other.applies, Applies::Otherwise))
-            }),
+            Applies::When(_) => self
+                .holds()
+                .get(index)
+                .copied()
+                .flatten()
+                .unwrap_or_else(|| {
+                    !policies
+                        .iter()
+                        .take(index)
+                        .any(|other| matches!(other.applies, Applies::Otherwise))
+                }),
             Applies::Otherwise => {
-                let mut others = policies.iter().zip(&self.holds).enumerate();
+                let mut others = policies.iter().zip(self.holds()).enumerate();
                 !others.any(|(other, (policy, holds))| {
                     matches!(policy.applies, Applies::When(_)) && holds.unwrap_or(other < index)
                 })
@@ -315,6 +334,11 @@ fn exhaustion(
 ) -> Option<Verdict> {
     let adapter = matches.adapter;
     let fits = |rule: &&Exhaustion| {
+        // The status first: it settles nearly all answers.
+        let statuses = &rule.when.statuses;
+        if !statuses.is_empty() && !statuses.iter().any(|status| answer.status == *status) {
+            return false;
+        }
         let nothing_left = !rule.needs_nothing_left
             || states
                 .limits
@@ -339,11 +363,14 @@ fn exhaustion(
             retry_after_secs: rule.retry_after_secs,
         });
     }
+    if answer.status != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
     let named = adapter
         .exhausted
         .iter()
         .any(|rule| rule.when.statuses.contains(&429));
-    if answer.status != StatusCode::TOO_MANY_REQUESTS || (named && !states.nothing_left()) {
+    if named && !states.nothing_left() {
         return None;
     }
     Some(Verdict {

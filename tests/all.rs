@@ -7,14 +7,17 @@
 )]
 
 mod catalog;
+mod charge;
 mod cli;
 mod clients;
 mod configuration;
 mod demo;
 mod exchange;
 mod layers;
+mod ledger;
 mod properties;
 mod readme;
+mod refusal;
 mod rejected;
 mod simulate;
 mod state;

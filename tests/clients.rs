@@ -5,11 +5,12 @@
 //! is `required`.
 
 mod github;
+mod refused;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,70 +19,46 @@ use std::{env, fs, io, thread};
 use tempfile::TempDir;
 
 use crate::exchange::{OK, body, fields};
+use crate::support::program::Program;
 use crate::support::upstream::Upstream;
 
 /// `headroom serve`, which ends with the test.
 struct Headroom {
-    child: Child,
-    port: u16,
+    program: Program,
     _folder: TempDir,
 }
 
 impl Headroom {
     /// Serves one connection, with the shipped adapter of that name, to this upstream.
     fn before(upstream: &Upstream, connection: &str) -> Self {
+        Self::with(upstream, connection, "")
+    }
+
+    /// The same, with these lines in the connection's configuration, and a port of the connection's own.
+    fn with(upstream: &Upstream, connection: &str, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("headroom.toml");
         let base_url = upstream.base_url();
-        fs::write(
-            &config,
-            format!("[connections.{connection}]\nbase_url = \"{base_url}\"\n"),
-        )
-        .unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headroom"));
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("HEADROOM_") {
-                command.env_remove(name);
-            }
-        }
-        let mut child = command
-            .arg("serve")
-            .arg("--config")
-            .arg(config)
-            .args(["--listen", "127.0.0.1:0"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        let port = first
-            .split("headroom listens on http://127.0.0.1:")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next()?.parse().ok());
-        // The rest is read, so that it can go on writing.
-        thread::spawn(move || lines.count());
+        let config = format!(
+            "[connections.{connection}]\nbase_url = \"{base_url}\"\nlisten = \"127.0.0.1:0\"\n{lines}\n"
+        );
         Self {
-            child,
-            port: port.unwrap_or_else(|| panic!("no port in {first:?}")),
+            program: Program::start(folder.path(), &config),
             _folder: folder,
         }
     }
 
     /// The two addresses of a connection: by path and by host.
     fn mounts(&self, connection: &str) -> [String; 2] {
-        let port = self.port;
+        let port = self.program.address().port();
         [
             format!("http://127.0.0.1:{port}/{connection}"),
             format!("http://{connection}.localhost:{port}"),
         ]
     }
-}
 
-impl Drop for Headroom {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// The port that is the connection's own.
+    fn own_port(&self) -> u16 {
+        self.program.addresses[1].port()
     }
 }
 

@@ -25,7 +25,7 @@ static ADAPTERS: LazyLock<Vec<Arc<Adapter>>> = LazyLock::new(|| {
     catalog::shipped().iter().map(adapter).collect()
 });
 
-fn policies() -> impl Iterator<Item = (&'static Adapter, usize, &'static Policy)> {
+pub(crate) fn policies() -> impl Iterator<Item = (&'static Adapter, usize, &'static Policy)> {
     ADAPTERS.iter().flat_map(|adapter| {
         let policies = adapter.policies.iter().enumerate();
         policies.map(move |(index, policy)| (&**adapter, index, policy))
@@ -33,7 +33,7 @@ fn policies() -> impl Iterator<Item = (&'static Adapter, usize, &'static Policy)
 }
 
 /// A call that a policy counts: method and path.
-fn example(policy: &Policy) -> (Method, String) {
+pub(crate) fn example(policy: &Policy) -> (Method, String) {
     let mut call = (Method::GET, "/simulated".to_owned());
     if let Applies::When(conditions) = &policy.applies {
         let condition = conditions.first().unwrap();

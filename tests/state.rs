@@ -165,6 +165,8 @@ fn commits(folder: &Path) -> usize {
 async fn what_waits_is_committed_in_one_transaction() {
     let folder = folder();
     let (state, _) = open(folder.path());
+    let first = state.write(vec![meter("0", "1")], Vec::new());
+    first.await.unwrap();
     let before = commits(folder.path());
     // Nothing can be committed while somebody else writes, so all but what the writer took at once waits.
     let other = connect(folder.path());
@@ -213,6 +215,20 @@ async fn the_last_change_of_a_row_counts() {
         loaded.learned,
         [lesson("put", "99", 1), lesson("put again", "1", 1)]
     );
+}
+
+#[tokio::test]
+async fn the_log_does_not_grow_for_ever() {
+    let folder = folder();
+    let (state, _) = open(folder.path());
+    let large = "some bytes ".repeat(20_000);
+    for _ in 0..100 {
+        let write = state.write(vec![meter("a", &large)], Vec::new());
+        write.await.unwrap();
+    }
+    // 22 MB were written.
+    let log = fs::metadata(folder.path().join("headroom.db-wal")).unwrap();
+    assert!(log.len() < 6 << 20, "{} bytes", log.len());
 }
 
 #[tokio::test]

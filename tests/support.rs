@@ -3,5 +3,7 @@
 pub(crate) mod answers;
 pub(crate) mod cases;
 pub(crate) mod harness;
+pub(crate) mod program;
 pub(crate) mod sources;
+pub(crate) mod translations;
 pub(crate) mod upstream;

@@ -13,12 +13,12 @@ const MAX_WORD: usize = 64;
 /// Hands the pieces of a path's template to `write`. The path is percent-encoded and without query.
 pub(super) fn template(path: &str, write: &mut dyn FnMut(&[u8])) {
     let mut room = MAX_BYTES;
-    let mut first = true;
+    let mut before: Option<&str> = None;
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     for (index, segment) in segments.enumerate() {
         write(b"/");
         let decoded = super::partition::decoded(segment);
-        let reduced = reduce(&decoded, index == 0);
+        let reduced = reduce(&decoded, before.is_none_or(|before| before == "api"));
         let length = match reduced {
             Reduced::Word => decoded.len(),
             Reduced::Id(extension) => 1 + extension.len(),
@@ -28,7 +28,7 @@ pub(super) fn template(path: &str, write: &mut dyn FnMut(&[u8])) {
             return;
         }
         room -= length + 1;
-        first = false;
+        before = Some(segment);
         match reduced {
             Reduced::Word => write(&decoded),
             Reduced::Id(extension) => {
@@ -37,7 +37,7 @@ pub(super) fn template(path: &str, write: &mut dyn FnMut(&[u8])) {
             }
         }
     }
-    if first {
+    if before.is_none() {
         write(b"/");
     }
 }
@@ -48,9 +48,9 @@ enum Reduced<'a> {
     Id(&'a [u8]),
 }
 
-fn reduce(segment: &[u8], first: bool) -> Reduced<'_> {
-    // `/2/tweets`: a version.
-    if first && segment.len() <= 2 && segment.iter().all(u8::is_ascii_digit) {
+fn reduce(segment: &[u8], may_be_version: bool) -> Reduced<'_> {
+    // `/2/tweets`, `/api/0/projects`.
+    if may_be_version && segment.len() <= 2 && segment.iter().all(u8::is_ascii_digit) {
         return Reduced::Word;
     }
     if is_id(segment) {
@@ -134,7 +134,7 @@ fn is_token(segment: &[u8]) -> bool {
         && !segment.split(|byte| b"-_+=~:".contains(byte)).all(is_word)
 }
 
-/// `invoices`, `v2`, `oauth2`, `2024`, `getOauth2Token` is none.
+/// `invoices`, `v2`, `oauth2`, `2024`: letters, and few digits behind them.
 fn is_word(piece: &[u8]) -> bool {
     let letters = piece
         .iter()
@@ -165,6 +165,8 @@ mod tests {
             ("/v1/customers/", "/v1/customers"),
             ("/v1//customers", "/v1/customers"),
             ("/2/tweets/1234567890", "/2/tweets/*"),
+            ("/api/0/projects/12/", "/api/0/projects/*"),
+            ("/items/0", "/items/*"),
             ("/2.0/folders/0", "/2.0/folders/*"),
             ("/api/1.0/tasks/12", "/api/1.0/tasks/*"),
             ("/tickets/35436.json", "/tickets/*.json"),

@@ -84,6 +84,18 @@ pub(crate) fn find(
     }
 }
 
+/// Whether every call has the same partition of both policies.
+pub(super) fn is_shared(one: &Policy, other: &Policy) -> bool {
+    let has_paths = |policy: &Policy| matches!(policy.applies, Applies::When(_));
+    one.partition == other.partition
+        && one.partition.iter().all(|part| match part {
+            // What a policy captures, and learns, is its own.
+            PartitionPart::Capture(_) => false,
+            PartitionPart::Endpoint => !has_paths(one) && !has_paths(other),
+            _ => true,
+        })
+}
+
 /// The partition's name for people and for storage: `credential=1f3a9c0d2e4b/organization=1234567`. It never contains a
 /// credential, and is the same after a restart. Empty where the whole connection is one partition, or no policy has this
 /// index.

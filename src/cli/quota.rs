@@ -12,7 +12,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ink::{self, Ink};
-use super::{Failure, print, serve, tell};
+use super::serve::Orders;
+use super::{Failure, print, tell};
 use crate::clock;
 use crate::ledger::report::Report;
 use fetch::{Gateway, Question};
@@ -43,10 +44,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let gateway = Gateway::new(&arguments.question)?;
     let Arguments { watch, json, .. } = *arguments;
     runtime()?.block_on(async {
+        let mut orders = Orders::new();
         if watch {
             tokio::select! {
                 outcome = keep_showing(&gateway, json) => outcome,
-                () = serve::asked() => Ok(()),
+                () = orders.next() => Ok(()),
             }
         } else if json {
             print(&document(gateway.json().await?))
@@ -64,6 +66,7 @@ pub(super) fn top(arguments: &TopArguments) -> Result<(), Failure> {
         if !stdout().is_terminal() {
             return show(&report);
         }
+        let mut orders = Orders::new();
         let mut screen = Screen::open()?;
         let mut trouble = String::new();
         loop {
@@ -72,7 +75,7 @@ pub(super) fn top(arguments: &TopArguments) -> Result<(), Failure> {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 () = screen.left() => return Ok(()),
-                () = serve::asked() => return Ok(()),
+                () = orders.next() => return Ok(()),
             }
             (report, trouble) = match gateway.report().await {
                 Ok(mut report) => {

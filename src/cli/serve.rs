@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::mounts::{Loaded, Mounts};
 use super::state::{State as Place, StateArguments};
@@ -129,6 +129,8 @@ async fn serve(
             });
         }
     }
+    // Before anybody is told that headroom is there: who knows of it may stop it.
+    let (to_stop, to_cut) = (Orders::new(), Orders::new());
     for listener in &listeners {
         if let Ok(address) = listener.socket.local_addr() {
             tracing::info!(
@@ -152,8 +154,8 @@ async fn serve(
         fixed_at_start(&loaded),
     ));
     tokio::select! {
-        () = gateway.serve(listeners, stopped()) => {}
-        () = cut() => tracing::warn!("The calls in flight are cut."),
+        () = gateway.serve(listeners, stopped(to_stop)) => {}
+        () = cut(to_cut) => tracing::warn!("The calls in flight are cut."),
     }
     watcher.abort();
     tracing::info!("headroom has stopped");
@@ -169,32 +171,48 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// The order to stop.
-async fn stopped() {
-    asked().await;
+async fn stopped(mut orders: Orders) {
+    orders.next().await;
     tracing::info!(
         "headroom finishes the calls in flight and stops; a second signal stops it at once"
     );
 }
 
 /// The order to stop, given again while calls in flight are being finished.
-async fn cut() {
-    asked().await;
-    asked().await;
+async fn cut(mut orders: Orders) {
+    orders.next().await;
+    orders.next().await;
 }
 
-/// Ctrl-C, or the SIGTERM of a supervisor.
-pub(super) async fn asked() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+/// Ctrl-C, or the SIGTERM of a supervisor. Listened to from when it is made: a signal between two looks is not lost.
+pub(super) struct Orders {
+    signals: [Option<Signal>; 2],
+}
+
+impl Orders {
+    pub(super) fn new() -> Self {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+        Self {
+            signals: kinds.map(|kind| signal(kind).ok()),
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
+    }
+
+    pub(super) async fn next(&mut self) {
+        let [interrupt, terminate] = &mut self.signals;
+        tokio::select! {
+            () = next_of(interrupt) => {}
+            () = next_of(terminate) => {}
+        }
+    }
+}
+
+/// The next signal; never, where the system lets nobody listen to it.
+async fn next_of(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -224,16 +242,8 @@ async fn watch(
     let mut hangup = signal(SignalKind::hangup()).ok();
     let mut last_stamp = super::mounts::stamp(config.as_deref(), &folders, &known_folders);
     loop {
-        let asked = async {
-            match &mut hangup {
-                Some(signal) => {
-                    signal.recv().await;
-                }
-                None => std::future::pending().await,
-            }
-        };
         let forced = tokio::select! {
-            () = asked => true,
+            () = next_of(&mut hangup) => true,
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
         let (path, folders) = (config.clone(), folders.clone());

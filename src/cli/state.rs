@@ -38,17 +38,14 @@ impl StateArguments {
             return State::Off;
         }
         let folder = |name: &str| Some(PathBuf::from(variable(name)?));
-        // An empty variable is an unset one, and the XDG specification has relative paths ignored.
-        let named = self
-            .state_dir
-            .clone()
-            .filter(|path| !path.as_os_str().is_empty());
         let default = || {
+            // The XDG specification has relative paths ignored, and empty ones.
             let xdg = folder("XDG_STATE_HOME").filter(|path| path.is_absolute());
             let home = || folder("HOME").filter(|path| path.is_absolute());
             let below = xdg.or_else(|| Some(home()?.join(".local/state")))?;
             Some(below.join("headroom"))
         };
+        let named = self.state_dir.clone();
         named
             .or(configured)
             .or_else(default)
@@ -75,7 +72,7 @@ mod tests {
         for (arguments, configured, xdg, home, expected) in [
             (off, Some("/file"), "/xdg", "/home/a", State::Off),
             (flag("f"), Some("/file"), "/xdg", "/home/a", folder("f")),
-            (flag(""), Some("/file"), "/xdg", "/home/a", folder("/file")),
+            (none(), Some("/file"), "/xdg", "/home/a", folder("/file")),
             (none(), None, "/xdg", "/home/a", folder("/xdg/headroom")),
             (
                 none(),

@@ -161,7 +161,7 @@ fn saturated(number: i128) -> u64 {
 #[must_use]
 pub fn read_number(text: &str) -> Option<Decimal> {
     let text = text.as_bytes().trim_ascii();
-    if let Some(whole) = read_short(text) {
+    if let Some(whole) = read_digits(text) {
         return Some(Decimal::from(whole));
     }
     if text.len() > LONGEST {
@@ -188,7 +188,7 @@ pub fn read_number(text: &str) -> Option<Decimal> {
 }
 
 /// One to eighteen digits, which cannot overflow 64 bits: nearly all that comes, in one pass.
-fn read_short(digits: &[u8]) -> Option<u64> {
+pub(crate) fn read_digits(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 18 {
         return None;
     }
@@ -213,7 +213,7 @@ fn read_whole(text: &[u8]) -> Option<(i128, &[u8])> {
     if digits.is_empty() {
         return None;
     }
-    if let Some(whole) = read_short(digits) {
+    if let Some(whole) = read_digits(digits) {
         return Some((i128::from(whole), rest));
     }
     let whole = digits.iter().try_fold(0_i128, |sum, digit| {
@@ -281,7 +281,11 @@ impl NumberForm {
     /// Reads a number of this form. `window` is the policy's window in seconds, needed by a rate.
     #[must_use]
     pub fn read(self, text: &str, window: Option<u64>) -> Option<Decimal> {
-        let number = read_number(text)?;
+        self.of_number(read_number(text)?, window)
+    }
+
+    /// What a number says in this form.
+    pub(crate) fn of_number(self, number: Decimal, window: Option<u64>) -> Option<Decimal> {
         match self {
             Self::Number => Some(number),
             Self::Fraction => number.checked_mul(100),

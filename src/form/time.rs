@@ -175,23 +175,37 @@ impl TimeForm {
     #[must_use]
     pub fn read(&self, text: &str, unit: Option<&str>) -> Option<Moment> {
         match self {
-            Self::Seconds => read_count(text, SECOND),
-            Self::Milliseconds => read_count(text, MILLISECOND),
-            Self::Minutes => read_count(text, MINUTE),
-            Self::Hours => read_count(text, HOUR),
-            Self::Unit => read_count(text, unit_size(unit?)?),
+            Self::Seconds
+            | Self::Milliseconds
+            | Self::Minutes
+            | Self::Hours
+            | Self::Unit
+            | Self::EpochSeconds
+            | Self::EpochMilliseconds
+            | Self::Epoch => self.of_number(read_number(text)?, unit),
             Self::Duration => bounded(duration::read(text.trim_ascii())?).map(Moment::In),
-            Self::EpochSeconds => read_epoch(read_number(text)?, SECOND),
-            Self::EpochMilliseconds => read_epoch(read_number(text)?, MILLISECOND),
-            Self::Epoch => {
-                let number = read_number(text)?;
-                read_epoch(number, epoch_unit(number))
-            }
             Self::Rfc3339 => calendar::read_rfc3339(text.trim_ascii()).map(Moment::At),
             Self::HttpDate => calendar::read_http_date(text.trim_ascii()).map(Moment::At),
             Self::JsDate => calendar::read_js_date(text.trim_ascii()).map(Moment::At),
             Self::Local { format, zone } => {
                 calendar::read_local(text.trim_ascii(), format, zone).map(Moment::At)
+            }
+        }
+    }
+
+    /// The time that a number tells in this form; `None` also where the form is not one of numbers.
+    pub(crate) fn of_number(&self, number: Decimal, unit: Option<&str>) -> Option<Moment> {
+        match self {
+            Self::Seconds => count(number, SECOND),
+            Self::Milliseconds => count(number, MILLISECOND),
+            Self::Minutes => count(number, MINUTE),
+            Self::Hours => count(number, HOUR),
+            Self::Unit => count(number, unit_size(unit?)?),
+            Self::EpochSeconds => epoch(number, SECOND),
+            Self::EpochMilliseconds => epoch(number, MILLISECOND),
+            Self::Epoch => epoch(number, epoch_unit(number)),
+            Self::Duration | Self::Rfc3339 | Self::HttpDate | Self::JsDate | Self::Local { .. } => {
+                None
             }
         }
     }
@@ -272,12 +286,12 @@ fn unit_size(word: &str) -> Option<u64> {
 }
 
 /// So many units of `size` nanoseconds from now.
-fn read_count(text: &str, size: u64) -> Option<Moment> {
-    bounded(length(read_number(text)?, size)?).map(Moment::In)
+fn count(number: Decimal, size: u64) -> Option<Moment> {
+    bounded(length(number, size)?).map(Moment::In)
 }
 
 /// So many units of `size` nanoseconds since the epoch.
-fn read_epoch(number: Decimal, size: u64) -> Option<Moment> {
+fn epoch(number: Decimal, size: u64) -> Option<Moment> {
     let since = length(number, size)?;
     Timestamp::from_duration(since).ok().map(Moment::At)
 }

@@ -24,9 +24,9 @@ use crate::consumer::{self, Consumer, Consumers, KEY_PREFIX};
 use crate::emit;
 use crate::ledger::meter::{Caller, Cause, Until};
 use crate::ledger::ticket::{State, Ticket, states};
-use crate::ledger::time::Now;
 use crate::ledger::{Demand, Item, Refused, tell};
 use crate::quota::Origin;
+use crate::time::Now;
 use crate::translate::Translation;
 
 /// Where a caller says who it is, if not in the place of the provider's credential.

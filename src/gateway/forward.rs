@@ -5,7 +5,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 
 use super::body::Body;
@@ -13,7 +12,7 @@ use super::coding::{self, Coding};
 use super::error::Problem;
 use super::failure::Failure;
 use super::route::Route;
-use super::upload::RequestBody;
+use super::upload::{RequestBody, Upload};
 use super::upstream::{Freshness, Outgoing, UpstreamBody};
 use super::{admission, fields, preferences};
 use crate::adapter::Answer;
@@ -21,13 +20,13 @@ use crate::adapter::Answer;
 /// The request for the provider. Without a body it can be made again from the same head.
 pub(super) fn outgoing(
     head: &request::Parts,
-    body: Option<Incoming>,
+    body: Option<Upload>,
     route: &Route<'_>,
     pseudonym: &str,
 ) -> Result<Outgoing, Problem> {
     let origin = &route.connection.origin;
     let url = origin.url(&route.target).ok_or(Problem::Target)?;
-    let body = body.filter(|body| !body.is_end_stream());
+    let body = body.filter(|body| !body.is_empty());
 
     let mut headers = head.headers.clone();
     let takes_trailers = fields::has_token(&headers, &TE, "trailers");
@@ -75,9 +74,9 @@ pub(super) fn outgoing(
 }
 
 /// Framing is written anew from what was received, so that it cannot contradict it.
-fn frame(headers: &mut HeaderMap, method: &Method, body: Option<&Incoming>) {
+fn frame(headers: &mut HeaderMap, method: &Method, body: Option<&Upload>) {
     headers.remove(CONTENT_LENGTH);
-    match body.map(|body| body.size_hint().exact()) {
+    match body.map(Upload::exact) {
         Some(Some(length)) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }

@@ -13,12 +13,14 @@ use super::failure::Failure;
 use super::forward::{self, Received};
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
+use super::upload::Upload;
 use super::{Gateway, links, preferences};
-use crate::adapter::{Answer, BODY_LIMIT, Call};
+use crate::adapter::{Answer, BODY_LIMIT, Call, REQUEST_BODY_LIMIT};
 use crate::consumer::Consumers;
 use crate::ledger::tell;
-use crate::ledger::time::Now;
+use crate::ledger::ticket::Ticket;
 use crate::rewrite::Rewriter;
+use crate::time::Now;
 use crate::translate::{documented, translate};
 use crate::{charge, clock, emit};
 
@@ -34,11 +36,12 @@ impl Gateway {
         let route = match route::route(&head, entrance, &*catalogue) {
             Ok(Destination::Own) => return self.pages.answer(head, &self.settings.pseudonym).await,
             Ok(Destination::Provider(route)) => route,
-            Err(problem) => return self.refuse(&head, None, &problem),
+            Err(problem) => return self.refuse(&head, None, &problem, None),
         };
+        let body = Upload::new(body);
         match self.proxy(&head, body, &route, catalogue.consumers()).await {
             Ok(response) => response,
-            Err(problem) => self.refuse(&head, Some(&route), &problem),
+            Err(problem) => self.refuse(&head, Some(&route), &problem, None),
         }
     }
 
@@ -46,13 +49,19 @@ impl Gateway {
     async fn proxy(
         &self,
         head: &Parts,
-        body: Incoming,
+        mut body: Upload,
         route: &Route<'_>,
         consumers: &Consumers,
     ) -> Result<Response<Body>, Problem> {
         let connection = &*route.connection;
         route::check(head, route, &self.settings.pseudonym)?;
-        let call = call(head, route);
+        let mut call = call(head, route);
+        let beginning;
+        if charge::needs_request_body(&connection.adapter, &call) {
+            let deadline = clock::monotonic() + self.settings.read_ahead_timeout;
+            beginning = body.read_ahead(REQUEST_BODY_LIMIT, deadline).await;
+            call.body = Some(&beginning);
+        }
         let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
         let Admitted { mut ticket, wait } = match self.admit(head, route, &call, &visitor).await {
             Ok(admitted) => admitted,
@@ -64,7 +73,7 @@ impl Gateway {
                 if problem.is_before_provider() {
                     ticket.unsent(clock::moment());
                 }
-                return Err(problem);
+                return Ok(self.refuse(head, Some(route), &problem, Some(&ticket)));
             }
         };
         // The clock is read here, where the provider's numbers are new.
@@ -74,9 +83,13 @@ impl Gateway {
             .body
             .take()
             .map(|body| AnswerBody::new(body, self.settings.idle_timeout));
-        let read = self
+        let read = match self
             .read_ahead(route, &call, &received, body.as_mut())
-            .await?;
+            .await
+        {
+            Ok(read) => read,
+            Err(problem) => return Ok(self.refuse(head, Some(route), &problem, Some(&ticket))),
+        };
         let answer = Answer {
             body: read.as_deref(),
             ..received.answer()
@@ -130,7 +143,7 @@ impl Gateway {
     async fn forward(
         &self,
         head: &Parts,
-        body: Incoming,
+        body: Upload,
         route: &Route<'_>,
     ) -> Result<Received, Problem> {
         let pseudonym = &self.settings.pseudonym;
@@ -172,8 +185,15 @@ impl Gateway {
         }
     }
 
-    /// An answer of headroom's own, with what is known of the connection's limits.
-    fn refuse(&self, head: &Parts, route: Option<&Route<'_>>, problem: &Problem) -> Response<Body> {
+    /// An answer of headroom's own, with what is known of the connection's limits: what the meters of the call say, and
+    /// for a call that never had any, what is documented.
+    fn refuse(
+        &self,
+        head: &Parts,
+        route: Option<&Route<'_>>,
+        problem: &Problem,
+        ticket: Option<&Ticket>,
+    ) -> Response<Body> {
         let name = route.map(|route| route.connection.name.as_str());
         tracing::debug!(
             connection = name,
@@ -183,12 +203,12 @@ impl Gateway {
         let mut response = problem.response(name, &self.settings.pseudonym, |headers, status| {
             if let Some(route) = route {
                 let connection = &*route.connection;
-                let known = documented(
-                    &connection.adapter,
-                    &connection.terms,
-                    &call(head, route),
-                    clock::now(),
-                );
+                let (adapter, now) = (&*connection.adapter, clock::moment());
+                let call = call(head, route);
+                let mut known = documented(adapter, &connection.terms, &call, now.wall());
+                if let Some(ticket) = ticket {
+                    tell::complete(&mut known, adapter, &ticket.states(now), now);
+                }
                 emit::write_headers(headers, &known, status, &connection.style);
             }
         });

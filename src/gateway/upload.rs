@@ -1,12 +1,14 @@
 //! Requests' bodies on their way out, and what they tell those who wait for the answer.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -41,14 +43,69 @@ impl Progress {
     }
 }
 
+/// A caller's body before it is sent on.
+pub(super) struct Upload {
+    inner: Incoming,
+    /// Read already, because what the call costs depends on it; to be sent first.
+    read: VecDeque<Frame<Bytes>>,
+    /// Of the whole.
+    hint: SizeHint,
+    is_empty: bool,
+    /// The caller's side broke it while it was read.
+    error: Option<hyper::Error>,
+}
+
+impl Upload {
+    pub(super) fn new(inner: Incoming) -> Self {
+        Self {
+            hint: inner.size_hint(),
+            is_empty: inner.is_end_stream(),
+            inner,
+            read: VecDeque::new(),
+            error: None,
+        }
+    }
+
+    /// Its beginning, up to so many bytes, as far as it comes before the deadline.
+    pub(super) async fn read_ahead(&mut self, limit: usize, deadline: Instant) -> Bytes {
+        let mut beginning = BytesMut::new();
+        while beginning.len() < limit && !self.inner.is_end_stream() {
+            let next = poll_fn(|cx| Pin::new(&mut self.inner).poll_frame(cx));
+            match tokio::time::timeout_at(deadline, next).await {
+                Ok(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_ref() {
+                        beginning.extend_from_slice(data);
+                    }
+                    self.read.push_back(frame);
+                }
+                Ok(Some(Err(error))) => {
+                    self.error = Some(error);
+                    break;
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        beginning.truncate(limit);
+        beginning.freeze()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
+    pub(super) fn exact(&self) -> Option<u64> {
+        self.hint.exact()
+    }
+}
+
 /// A caller's body on its way to the provider.
 pub(super) struct RequestBody {
-    inner: Incoming,
+    upload: Upload,
     progress: Arc<Progress>,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming) -> (Self, Arc<Progress>) {
+    pub(super) fn new(upload: Upload) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress {
             start: clock::monotonic(),
             last_ms: AtomicU64::new(0),
@@ -57,7 +114,7 @@ impl RequestBody {
         });
         (
             Self {
-                inner,
+                upload,
                 progress: Arc::clone(&progress),
             },
             progress,
@@ -73,7 +130,13 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Some(frame) = self.upload.read.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let polled = match self.upload.error.take() {
+            Some(error) => Poll::Ready(Some(Err(error))),
+            None => Pin::new(&mut self.upload.inner).poll_frame(cx),
+        };
         self.progress
             .waiting
             .store(polled.is_pending(), Ordering::Relaxed);
@@ -92,10 +155,18 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        let upload = &self.upload;
+        upload.read.is_empty() && upload.error.is_none() && upload.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let mut hint = self.upload.inner.size_hint();
+        let pieces = self.upload.read.iter().filter_map(Frame::data_ref);
+        let read: u64 = pieces.map(|piece| piece.len() as u64).sum();
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + read);
+        }
+        hint.set_lower(hint.lower() + read);
+        hint
     }
 }

@@ -99,10 +99,10 @@ impl Shared for Cell {
 }
 
 /// What a call wants of one meter.
-#[derive(Debug, Clone)]
-pub struct Want {
+#[derive(Debug, Clone, Copy)]
+pub struct Want<'a> {
     /// The rule in force.
-    pub rule: Arc<Rule>,
+    pub rule: &'a Arc<Rule>,
     /// How much.
     pub cost: u64,
 }
@@ -124,7 +124,7 @@ pub enum Outcome {
 /// wait, if it may wait: when it is blocked it is put into the queue of the meter that blocks it longest.
 pub fn decide<S: Shared>(
     cells: &[impl Deref<Target = S>],
-    wants: &[Want],
+    wants: &[Want<'_>],
     caller: Caller,
     place: Option<&mut Place>,
     now: Now,
@@ -145,8 +145,8 @@ pub fn decide<S: Shared>(
             continue;
         };
         let inner = &mut **inner;
-        if !Arc::ptr_eq(&inner.rule, &want.rule) {
-            inner.rule = Arc::clone(&want.rule);
+        if !Arc::ptr_eq(&inner.rule, want.rule) {
+            inner.rule = Arc::clone(want.rule);
         }
         let obstacle = match inner.meter.check(&inner.rule, want.cost, caller, now) {
             Err(obstacle) => Some(obstacle),

@@ -72,7 +72,7 @@ struct Extra {
     starts: Vec<u64>,
     /// Who used how much.
     who: Who,
-    /// Of a bucket: where `who` begins.
+    /// Since when `who` is known.
     who_since: u64,
     /// When the next call of a paced connection may go.
     slot: u64,
@@ -226,8 +226,8 @@ impl Meter {
         let is_open = self.hold == 0;
         if let Some((limit, cause)) = self.quota(rule)
             && (is_open || cause != Cause::Told)
-            && !self.is_hearsay(rule, cause)
-            && self.amount(rule, limit, now).saturating_add(ask) > limit
+            && (ask > limit || self.certain(rule, limit, cause, now).saturating_add(ask) > limit)
+            && !(cause == Cause::Told && rule.soft)
         {
             add(cause, self.fits_at(rule, ask, limit, now));
         }
@@ -244,10 +244,11 @@ impl Meter {
         {
             add(Cause::Paced, Until::At(Steady(extra.slot)));
         }
-        if !rule.shares.is_empty() && cost != 0 {
-            if let Some(until) = self.claim(rule, cost, caller.id, now) {
-                add(Cause::Share, until);
-            }
+        if !rule.shares.is_empty()
+            && cost != 0
+            && let Some(until) = self.claim(rule, cost, caller.id, now)
+        {
+            add(Cause::Share, until);
         }
         worst.map_or(Ok(()), Err)
     }
@@ -280,27 +281,63 @@ impl Meter {
     /// Gives back what was taken for a call that never reached the provider, or that it refused without counting it.
     pub fn refund(&mut self, rule: &Rule, taken: &Taken, now: Now) {
         self.settle(rule, now);
-        if matches!(rule.motion, Motion::InFlight(_)) {
+        if taken.cost == 0 {
             return;
         }
-        let same_window = self.turns == taken.mark.window;
+        let at = taken.mark.at;
         match &rule.motion {
-            Motion::Fixed(_) | Motion::Aligned { .. } if !same_window => return,
+            Motion::Fixed(_) | Motion::Aligned { .. } => {
+                // Its own answer has told what is left since: it knows that this call used nothing.
+                if self.turns != taken.mark.window || self.has_told(taken.mark) {
+                    return;
+                }
+                self.used = self.used.saturating_sub(taken.cost);
+                self.begin_later(rule, at, now);
+            }
             Motion::Bucket { .. } => {
-                let unit = self.unit(rule);
-                self.ends = self.ends.saturating_sub(unit.times(taken.cost).0);
+                // Without the call the bucket may have been full since then: what flowed in meanwhile would have been lost.
+                let unit = self.unit(rule).times(taken.cost).0;
+                let back = unit.saturating_sub(now.steady.since(at).0);
+                if self.has_told(taken.mark) {
+                    return;
+                }
+                self.ends = self.ends.saturating_sub(back);
             }
             Motion::Rolling(_) => {
+                if self.has_told(taken.mark) {
+                    return;
+                }
                 if let Some(extra) = &mut self.extra {
-                    extra.log.remove_newest(taken.cost, taken.who);
+                    if !extra.log.remove(taken.cost, taken.who, at.0) {
+                        return;
+                    }
                     self.used = extra.log.sum();
                 }
             }
-            _ => self.used = self.used.saturating_sub(taken.cost),
+            Motion::InFlight(_) => return,
         }
         self.own = self.own.saturating_sub(taken.cost);
         if let Some(extra) = &mut self.extra {
             extra.who.give_back(taken.who, taken.cost);
+        }
+    }
+
+    /// What is left was told by the answer to this very call.
+    const fn has_told(&self, mark: Mark) -> bool {
+        self.told && self.newest == mark.call
+    }
+
+    /// If the call that opened a fixed window never came to the provider, the provider's window began with a later one, now
+    /// at the latest, or not yet.
+    fn begin_later(&mut self, rule: &Rule, at: Steady, now: Now) {
+        if let Motion::Fixed(Some(length)) = &rule.motion
+            && !self.told
+        {
+            if self.used == 0 {
+                self.ends = 0;
+            } else if self.ends >= at.after(*length).0 {
+                self.ends = now.steady.after(*length).0;
+            }
         }
     }
 
@@ -340,10 +377,21 @@ impl Meter {
         }
         let held = self.hold > now.steady.0;
         let mut reset = self.reset(rule, limit, now);
+        if remaining == Some(0) {
+            // Not when the first bit of it comes back, but when there is enough for a call.
+            if self.cap_ends > now.steady.0 && self.cap <= self.used {
+                reset = reset.max(Some(Steady(self.cap_ends)));
+            }
+            if let Some(limit) = limit
+                && let Until::At(at) = self.fits_at(rule, 1, limit, now)
+            {
+                reset = reset.max(Some(at));
+            }
+        }
         if held {
+            reset = Some(Steady(self.hold)).max(reset.filter(|_| remaining == Some(0)));
             remaining = Some(0);
             cause = Cause::Suspended;
-            reset = Some(Steady(self.hold));
         }
         Standing {
             limit,
@@ -364,7 +412,7 @@ impl Meter {
         self.hold <= now.steady.0
             && !self.probing
             && self.used == 0
-            && self.cap == NONE
+            && (self.cap == NONE || self.cap_ends == 0)
             && self.admitted == self.answered
             && (!matches!(rule.motion, Motion::Bucket { .. }) || self.ends <= now.steady.0)
     }
@@ -392,13 +440,20 @@ impl Meter {
                 }
             }
             Motion::Aligned { .. } => {
-                if self.ends != 0 && self.ends <= wall(now) {
+                let wall = wall(now);
+                if self.ends != 0 && self.ends <= wall {
                     self.turn();
+                    // The next one is open at once: if the clock is set back, the old one is not granted again.
+                    self.ends = end_of_window(rule, now).unwrap_or(0);
+                } else if self.ends.saturating_sub(wall) > rule.longest_ms() {
+                    // The clock was set back by more than a window. What was used stays used until the end of this one.
+                    self.ends = end_of_window(rule, now).unwrap_or(0);
                 }
             }
             Motion::Rolling(length) => {
-                if let Some(extra) = &mut self.extra {
-                    let gone = now.steady.0.saturating_sub(length.0);
+                if let Some(extra) = &mut self.extra
+                    && let Some(gone) = now.steady.0.checked_sub(length.0)
+                {
                     extra.log.forget(gone, &mut extra.who);
                     self.used = extra.log.sum();
                     self.own = extra.log.own();
@@ -449,9 +504,14 @@ impl Meter {
                 extra.log.add(now.steady.0, cost, caller.id, *length, quota);
                 self.used = extra.log.sum();
             }
-            Motion::Bucket { .. } => {
+            Motion::Bucket { unit: known, .. } => {
                 let limit = self.quota(rule).map_or(NONE, |(limit, _)| limit);
-                let unit = self.unit(rule);
+                // Without a quota nobody knows how fast it fills.
+                let unit = if limit == NONE && known.is_none() {
+                    Nanos(0)
+                } else {
+                    self.unit(rule)
+                };
                 // A bucket that is only observed can be emptied, not more.
                 let empty = now.steady.after(unit.times(limit));
                 let full = Steady(self.ends.max(now.steady.0)).after(unit.times(cost));
@@ -464,18 +524,22 @@ impl Meter {
                 self.used = self.used.saturating_add(cost);
                 if slow.0 != 0 {
                     let starts = &mut self.extra.get_or_insert_default().starts;
-                    // No two begin at the same time: that is how one is found again.
-                    start = starts
-                        .last()
-                        .map_or(now.steady.0, |last| now.steady.0.max(last + 1));
+                    // Those that begin at the same moment can stand for each other.
+                    start = now.steady.0;
                     starts.push(start);
                 }
             }
         }
         self.own = self.own.saturating_add(cost);
         if named {
+            let lent = self.lent(rule, caller.id, now);
             let extra = self.extra.get_or_insert_default();
-            extra.who.add(caller.id, cost, now.steady.0, &rule.shares);
+            if extra.who_since == 0 {
+                extra.who_since = now.steady.0;
+            }
+            extra
+                .who
+                .add(caller.id, cost, lent, now.steady.0, &rule.shares);
         }
         start
     }
@@ -520,18 +584,16 @@ impl Meter {
         }
     }
 
-    /// The provider told that nothing is left, and nobody knows when it comes back, or it does not mean it. Then only its
-    /// refusals stop calls: a guess could stop them for a day.
-    fn is_hearsay(&self, rule: &Rule, cause: Cause) -> bool {
-        cause == Cause::Told
-            && (rule.soft
-                || match &rule.motion {
-                    Motion::Fixed(_) => self.ends == 0,
-                    Motion::Rolling(length) => {
-                        *length > Nanos::from_secs(60) && self.used != self.own
-                    }
-                    _ => false,
-                })
+    /// What stands against a quota for certain. Where nobody knows when the window ends, only the provider's refusals stop
+    /// calls: a guess could stop them for a day.
+    fn certain(&self, rule: &Rule, limit: u64, cause: Cause, now: Now) -> u64 {
+        let is_told = cause == Cause::Told;
+        match &rule.motion {
+            Motion::Fixed(_) if self.ends == 0 => 0,
+            // When others' part comes back is not known.
+            Motion::Rolling(length) if is_told && *length > Nanos::from_secs(60) => self.own,
+            _ => self.amount(rule, limit, now),
+        }
     }
 
     /// When so much will be there.

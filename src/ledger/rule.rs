@@ -206,6 +206,22 @@ impl Rule {
         rule
     }
 
+    /// By how much the end of a window of the calendar can lie ahead, in milliseconds, where the clock was set back by up to
+    /// a window: two windows, the longest there are.
+    #[must_use]
+    pub const fn longest_ms(&self) -> u64 {
+        const HOUR: u64 = 3_600_000;
+        match &self.motion {
+            Motion::Aligned { length, .. } => match length {
+                WindowLength::Seconds(secs) => secs.saturating_mul(2_000),
+                WindowLength::Day => 50 * HOUR,
+                WindowLength::Week => 338 * HOUR,
+                WindowLength::Month => 1_490 * HOUR,
+            },
+            _ => 0,
+        }
+    }
+
     /// A minute is shorter than any outage that is worth the writing.
     fn is_long(&self) -> bool {
         match &self.motion {

@@ -163,6 +163,14 @@ impl Store {
         }
     }
 
+    /// Forgets rows that say nothing any more.
+    pub(super) fn prune(&self, now: Now) {
+        if let Some(state) = &self.state {
+            // Nobody waits for it.
+            drop(state.prune(now.wall_ms));
+        }
+    }
+
     pub(super) fn health(&self) -> Option<String> {
         self.state.as_ref().and_then(State::health)
     }

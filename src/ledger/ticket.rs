@@ -8,11 +8,11 @@ use super::Ledger;
 use super::account::Account;
 use super::cell::{Cell, Few, Inner, Shared};
 use super::meter::{Refusal, Standing, Taken, Told};
-use super::rule::Rule;
+use super::rule::{Motion, Rule};
 use super::time::Now;
 use crate::adapter::Adapter;
 use crate::quota::ServiceLimit;
-use crate::translate::Translation;
+use crate::translate::{Spoken, Translation};
 
 /// A call that was let through.
 pub struct Ticket {
@@ -86,10 +86,10 @@ impl Ticket {
         let refused = refused(adapter, translation, &self.held);
         let mut states = Few::new();
         for held in &self.held {
-            let told = told(translation, held.policy);
             let refused = refused.contains(&held.policy);
             let state = held.with(&self.ledger, |inner| {
                 let Inner { meter, rule, .. } = inner;
+                let told = told(translation, held.policy, rule);
                 let (taken, mark) = (&held.taken, held.taken.mark);
                 if let Some(told) = &told {
                     meter.observe(rule, told, taken.cost, mark, now);
@@ -148,6 +148,10 @@ pub fn states<'a>(cells: impl Iterator<Item = (usize, &'a Arc<Cell>)>, now: Now)
 impl Drop for Ticket {
     fn drop(&mut self) {
         for held in &self.held {
+            let has_permit = matches!(held.motion(&self.account), Some(Motion::InFlight(_)));
+            if self.answered && !has_permit {
+                continue;
+            }
             held.with(&self.ledger, |inner| {
                 if !self.answered {
                     inner.meter.finish(held.taken.cost, held.taken.probe);
@@ -159,6 +163,10 @@ impl Drop for Ticket {
 }
 
 impl Held {
+    fn motion<'a>(&self, account: &'a Account) -> Option<&'a Motion> {
+        account.rules.get(self.policy).map(|rule| &rule.motion)
+    }
+
     /// Changes the meter, and wakes whoever waits for it.
     fn with<T>(&self, ledger: &Ledger, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.cell.lock();
@@ -176,10 +184,12 @@ impl Held {
     }
 }
 
-/// What an answer tells of a policy of the adapter. Where it tells several things, the tightest.
-fn told(translation: &Translation, policy: usize) -> Option<Told> {
+/// What an answer tells of a policy of the adapter; where it tells several things, the tightest. Of a policy that has many
+/// states by names of the provider's own nothing: before a call nobody knows which of them it uses.
+fn told(translation: &Translation, policy: usize, rule: &Rule) -> Option<Told> {
     let limits = translation.limits.iter().zip(&translation.told);
-    let of_policy = limits.filter(|(_, told)| told.policy == Some(policy));
+    let of_policy =
+        limits.filter(|(limit, told)| told.policy == Some(policy) && limit.policy == rule.policy);
     let tightest = of_policy.min_by_key(|(limit, _)| limit.remaining.unwrap_or(u64::MAX));
     tightest.map(|(limit, told)| Told {
         limit: limit.limit,
@@ -197,7 +207,12 @@ fn refused(adapter: &Adapter, translation: &Translation, held: &[Held]) -> Small
     }
     let limits = translation.limits.iter().zip(&translation.told);
     let empty = limits.filter(|(limit, _)| ServiceLimit::is_exhausted(limit));
+    let is_its_own = |(limit, told): &(&ServiceLimit, &Spoken)| {
+        let policy = told.policy.and_then(|policy| adapter.policies.get(policy));
+        policy.is_some_and(|policy| policy.name == limit.policy)
+    };
     let named: SmallVec<[usize; 4]> = empty
+        .filter(is_its_own)
         .filter_map(|(_, told)| told.policy)
         .filter(|policy| held.iter().any(|held| held.policy == *policy))
         .collect();

@@ -43,6 +43,10 @@ const CHECKED: [&str; 3] = ["meta", "meters", "learned"];
 /// How long to wait for somebody who writes by hand; callers wait as long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// So many pages go into the log before it is moved into the main file. SQLite would do it by itself, but within a commit:
+/// whoever waits for that would wait for the disk.
+const LOG_PAGES: i64 = 1_000;
+
 /// The log's size is cut back to this after somebody who read for long let it grow.
 const LOG_BYTES: i64 = 8 << 20;
 
@@ -139,12 +143,21 @@ impl Store {
         Ok(result?)
     }
 
+    /// Moves the log into the main file when it has grown, which waits for the disk: to be called when nobody waits.
+    pub(super) fn tidy(&self) {
+        if let Some(connection) = &self.connection
+            && matches!(log_pages(connection), Ok(LOG_PAGES..))
+        {
+            // The log is as good a place; the next time tries again.
+            let _in_the_log = checkpoint(connection);
+        }
+    }
+
     /// Moves the log into the main file and closes.
     pub(super) fn close(self) {
         if let Some(connection) = self.connection {
             // Closing does this too, but only where nobody else reads. The log itself is as good a place.
-            let _in_the_log =
-                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            let _in_the_log = checkpoint(&connection);
             let _closed = connection.close();
         }
     }
@@ -211,6 +224,18 @@ fn is_passing(error: &rusqlite::Error) -> bool {
                 | ErrorCode::ConstraintViolation
         )
     )
+}
+
+/// How much of the log is not in the main file.
+fn log_pages(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| {
+        Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)
+    })
+}
+
+/// Moves of the log what no reader holds back.
+fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
 /// Moves the whole log into the file that the connection has open, wherever that is now.
@@ -285,6 +310,8 @@ fn open(
         ));
     }
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+    // `Store::tidy` does it. The pragma answers with the number.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     Ok((connection, loaded))
 }
 

@@ -115,6 +115,7 @@ pub(super) fn run(mut store: Store, shared: &Shared) {
         for waiter in waiters {
             waiter.answer(result.clone());
         }
+        store.tidy();
     }
     store.close();
 }

@@ -9,9 +9,10 @@ use smallvec::SmallVec;
 
 use super::facts::{Facts, MAX_LINES, MAX_TEXT, Told, label, shown};
 use super::lookup::Lookup;
+use super::text::{cut, key_value};
 use crate::adapter::pointer::{Pointer, scalar_text};
 use crate::adapter::reading::{Extract, Narrow, Quantity, Reading, Source, Spelling};
-use crate::form::{Decimal, read_number};
+use crate::form::{Decimal, Moment, read_digits, read_number};
 
 /// A reading, while it reads.
 pub(super) struct Reader<'r, 'a> {
@@ -31,15 +32,12 @@ impl<'a> Reader<'_, 'a> {
         match &self.reading.source {
             Source::Header(name) => {
                 // One line is the rule; the iterator over several costs more than the value.
-                for value in self
-                    .lookup
-                    .answer
-                    .headers
-                    .get_all(name)
-                    .iter()
-                    .take(MAX_LINES)
-                {
-                    self.read_value(name, value.as_bytes(), None, all);
+                let lines = self.lookup.answer.headers.get_all(name);
+                for value in lines.iter().take(MAX_LINES) {
+                    let value = value.as_bytes();
+                    if !self.read_whole_number(value, all) {
+                        self.read_value(name, value, None, all);
+                    }
                 }
             }
             Source::Headers(pattern) => {
@@ -57,6 +55,36 @@ impl<'a> Reader<'_, 'a> {
                 }
             }
             Source::Body => self.read_body(all),
+        }
+    }
+
+    /// Reads a value that is nothing but a whole number, as nearly all are: without a look at it as text. `false` where it
+    /// takes that look, or does not fit, which [`Self::read_value`] notes.
+    fn read_whole_number(&self, value: &[u8], all: &mut SmallVec<[Facts; 1]>) -> bool {
+        let Extract::One(Narrow::Whole, quantity, spelling) = &self.reading.extract else {
+            return false;
+        };
+        let Some(number) = read_digits(value).filter(|_| self.reading.ignore.is_empty()) else {
+            return false;
+        };
+        let number = Decimal::from(number);
+        let told = match spelling {
+            Spelling::Number(form) => form
+                .of_number(number, self.window)
+                .and_then(|number| amount(*quantity, number)),
+            // Where the first form is one of numbers, the others are not asked.
+            Spelling::Time(forms) => forms
+                .first()
+                .and_then(|form| form.of_number(number, None))
+                .and_then(|moment| self.time(*quantity, moment)),
+            Spelling::Name => None,
+        };
+        match (told, all.first_mut()) {
+            (Some(told), Some(facts)) => {
+                facts.take(told, self.lookup.now);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -255,11 +283,11 @@ impl<'a> Reader<'_, 'a> {
             Some(key) => key_value(text, key),
             None => Some(text),
         };
-        let Some((first, limit)) = text.and_then(|text| text.split_once('/')) else {
+        let Some((first, limit)) = text.and_then(|text| cut(text, b'/')) else {
             return false;
         };
         // `17/250(appName=sample-connected-app)`: parameters are not the limit's.
-        let limit = limit.split('(').next().unwrap_or(limit);
+        let limit = cut(limit, b'(').map_or(limit, |(limit, _)| limit);
         let (Some(first), Some(limit)) = (read_number(first), read_number(limit)) else {
             return false;
         };
@@ -362,18 +390,9 @@ impl<'a> Reader<'_, 'a> {
     ) -> bool {
         let value = match spelling {
             Spelling::Name => label(text).map(Told::Label),
-            Spelling::Number(form) => {
-                form.read(text, self.window)
-                    .and_then(|number| match quantity {
-                        // Below zero, a remainder is nothing and a limit or a use is nonsense.
-                        Quantity::Remaining => Some(Told::Remaining(number)),
-                        _ if number.is_negative() => None,
-                        Quantity::Limit => Some(Told::Limit(number)),
-                        Quantity::Used => Some(Told::Used(number)),
-                        Quantity::Cost => Some(Told::Cost(number)),
-                        _ => None,
-                    })
-            }
+            Spelling::Number(form) => form
+                .read(text, self.window)
+                .and_then(|number| amount(quantity, number)),
             Spelling::Time(forms) => {
                 let unit = self
                     .reading
@@ -383,13 +402,7 @@ impl<'a> Reader<'_, 'a> {
                 forms
                     .iter()
                     .find_map(|form| form.read(text, unit))
-                    .and_then(|moment| match quantity {
-                        Quantity::Window => u64::try_from(moment.seconds_from(self.lookup.now))
-                            .ok()
-                            .filter(|secs| *secs > 0)
-                            .map(Told::Window),
-                        _ => Some(Told::Reset(moment)),
-                    })
+                    .and_then(|moment| self.time(quantity, moment))
             }
         };
         match value {
@@ -405,6 +418,17 @@ impl<'a> Reader<'_, 'a> {
                 );
                 false
             }
+        }
+    }
+
+    /// A time as what it tells.
+    fn time(&self, quantity: Quantity, moment: Moment) -> Option<Told> {
+        match quantity {
+            Quantity::Window => u64::try_from(moment.seconds_from(self.lookup.now))
+                .ok()
+                .filter(|secs| *secs > 0)
+                .map(Told::Window),
+            _ => Some(Told::Reset(moment)),
         }
     }
 
@@ -430,26 +454,20 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
+/// A number as what it tells.
+fn amount(quantity: Quantity, number: Decimal) -> Option<Told> {
+    match quantity {
+        // Below zero, a remainder is nothing and a limit or a use is nonsense.
+        Quantity::Remaining => Some(Told::Remaining(number)),
+        _ if number.is_negative() => None,
+        Quantity::Limit => Some(Told::Limit(number)),
+        Quantity::Used => Some(Told::Used(number)),
+        Quantity::Cost => Some(Told::Cost(number)),
+        _ => None,
+    }
+}
+
 /// A header's text, if it is text.
 fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-/// The value of a key in `k=v; k=v` or `k=v, k=v`.
-fn key_value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
-    // By bytes: separators and keys are ASCII, and patterns of characters cost several times as much.
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = memchr::memchr2(b';', b',', rest.as_bytes()).unwrap_or(rest.len());
-        let (part, after) = rest.split_at(end);
-        rest = after.get(1..).unwrap_or_default();
-        if let Some(equals) = memchr::memchr(b'=', part.as_bytes()) {
-            let (name, value) = part.split_at(equals);
-            if name.trim_ascii().eq_ignore_ascii_case(key) {
-                let value = value.get(1..).unwrap_or_default();
-                return Some(value.trim_ascii().trim_matches('"'));
-            }
-        }
-    }
-    None
 }

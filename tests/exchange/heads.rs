@@ -134,7 +134,7 @@ async fn nothing_of_the_providers_passes_as_headrooms() {
         ("headroom-upstream-retry-after", &[]),
         ("headroom-upstream-status", &[]),
         ("headroom-upstream-headroom-upstream-status", &["402"]),
-        ("headroom-source", &["provider;estimated"]),
+        ("headroom-source", &["own;estimated"]),
         ("headroom-upstream-headroom-source", &["measured"]),
     ] {
         assert_eq!(fields(&answer, name), expected, "{name}: {answer}");

@@ -34,6 +34,8 @@ pub struct Use {
     pub used: u64,
     /// When it last used something, on the steady clock; 0: not known.
     pub(super) last: u64,
+    /// Of its share, what others had when it last used something: it does not come back in this window.
+    lent: u64,
 }
 
 /// The callers of one window.
@@ -47,7 +49,7 @@ impl Who {
         self.users.iter().copied().filter(|user| user.used > 0)
     }
 
-    pub(super) fn add(&mut self, who: u64, cost: u64, now: u64, shares: &Shares) {
+    pub(super) fn add(&mut self, who: u64, cost: u64, lent: u64, now: u64, shares: &Shares) {
         let has_rights = |who: u64| {
             let holds = |parts: &[(u64, u64)]| parts.iter().any(|(holder, _)| *holder == who);
             holds(&shares.sure) || holds(&shares.caps) || shares.reserved_for.contains(&who)
@@ -67,11 +69,13 @@ impl Who {
             Some(user) => {
                 user.used = user.used.saturating_add(cost);
                 user.last = now;
+                user.lent = user.lent.max(lent);
             }
             None => self.users.push(Use {
                 who,
                 used: cost,
                 last: now,
+                lent,
             }),
         }
     }
@@ -89,13 +93,23 @@ impl Who {
     }
 
     pub(super) fn restore(&mut self, who: u64, used: u64) {
-        let last = 0;
-        self.users.push(Use { who, used, last });
+        let (last, lent) = (0, 0);
+        self.users.push(Use {
+            who,
+            used,
+            last,
+            lent,
+        });
     }
 
-    fn of(&self, who: u64) -> (u64, u64) {
+    fn of(&self, who: u64) -> Use {
         let user = self.users.iter().find(|user| user.who == who);
-        user.map_or((0, 0), |user| (user.used, user.last))
+        user.copied().unwrap_or(Use {
+            who,
+            used: 0,
+            last: 0,
+            lent: 0,
+        })
     }
 }
 
@@ -109,7 +123,7 @@ impl Meter {
         let empty = Who::default();
         let extra = self.extra.as_deref();
         let who = extra.map_or(&empty, |extra| &extra.who);
-        let (own, _) = who.of(caller);
+        let own = who.of(caller).used;
         let cap = shares.caps.iter().find(|(holder, _)| *holder == caller);
         if let Some((_, cap)) = cap
             && own.saturating_add(cost) > *cap
@@ -122,25 +136,20 @@ impl Meter {
         }
         let (limit, _) = self.quota(rule)?;
         let left = limit.saturating_sub(self.amount(rule, limit, now));
-        let since = extra.map_or(0, |extra| extra.who_since);
-        let mut kept = 0_u64;
+        let (mut kept, mut mine) = (0_u64, 0_u64);
         for (holder, part) in &shares.sure {
-            let (used, last) = who.of(*holder);
-            let sure = part_of(limit, *part);
+            let still = self.still_kept(rule, part_of(limit, *part), who.of(*holder), now);
             if *holder == caller {
-                if used.saturating_add(cost) <= sure && cost <= left {
-                    return None;
-                }
-                continue;
+                mine = still;
+            } else {
+                kept = kept.saturating_add(still);
             }
-            let lent_until = self.still_kept(rule, sure, last.max(since), now);
-            kept = kept.saturating_add(sure.saturating_sub(used).min(lent_until));
         }
         if !shares.reserved_for.contains(&caller) {
             let used: u64 = shares
                 .reserved_for
                 .iter()
-                .map(|holder| who.of(*holder).0)
+                .map(|holder| who.of(*holder).used)
                 .sum();
             kept = kept.saturating_add(part_of(limit, shares.reserve).saturating_sub(used));
         }
@@ -148,11 +157,48 @@ impl Meter {
             // What is simply used up is the quota's own obstacle.
             return None;
         }
+        // Others, who do not come through headroom, used what was somebody's: all have their part of what is left.
+        let all = kept.saturating_add(mine);
+        let may_be_short = self.used != self.own || matches!(rule.motion, Motion::Bucket { .. });
+        if may_be_short
+            && left < all
+            && u128::from(cost) * u128::from(all)
+                < u128::from(left) * u128::from(mine) + u128::from(all)
+        {
+            return None;
+        }
         Some(self.next_lent(rule, limit, now))
     }
 
+    /// What others have of this caller's share, if it has one: from now on it is theirs.
+    pub(super) fn lent(&self, rule: &Rule, caller: u64, now: Now) -> u64 {
+        let share = rule
+            .shares
+            .sure
+            .iter()
+            .find(|(holder, _)| *holder == caller);
+        let (Some((_, part)), Some((limit, _)), Some(_)) =
+            (share, self.quota(rule), self.time_left(rule, now))
+        else {
+            return 0;
+        };
+        let extra = self.extra.as_deref();
+        let used = extra.map_or_else(|| Who::default().of(caller), |extra| extra.who.of(caller));
+        let sure = part_of(limit, *part);
+        sure.saturating_sub(used.used)
+            .saturating_sub(self.still_kept(rule, sure, used, now))
+    }
+
     /// How much of a share is kept for its holder.
-    fn still_kept(&self, rule: &Rule, sure: u64, last: u64, now: Now) -> u64 {
+    fn still_kept(&self, rule: &Rule, sure: u64, holder: Use, now: Now) -> u64 {
+        let unlent = self.unlent(rule, sure, holder.last, now);
+        sure.saturating_sub(holder.used)
+            .saturating_sub(holder.lent)
+            .min(unlent)
+    }
+
+    /// How much of a share is not lent because of the time.
+    fn unlent(&self, rule: &Rule, sure: u64, last: u64, now: Now) -> u64 {
         match self.time_left(rule, now) {
             Some((left, whole)) => {
                 let kept = u128::from(sure) * u128::from(left.0);
@@ -160,6 +206,8 @@ impl Meter {
             }
             None => {
                 let length = self.whole(rule);
+                let since = self.extra.as_ref().map_or(0, |extra| extra.who_since);
+                let last = last.max(since);
                 let idle = last != 0 && now.steady.since(Steady(last)) >= length;
                 if idle { 0 } else { sure }
             }

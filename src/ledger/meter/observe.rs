@@ -5,7 +5,7 @@
 //! that more is left than the meter believes, so much of the difference as is in flight is not believed yet. An answer that
 //! arrives after that of a later call can only lower what is left; one that speaks of a window that is over says nothing.
 
-use super::{Meter, NONE, signed};
+use super::{Caller, Meter, NONE, Taken, signed};
 use crate::ledger::rule::{Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
@@ -30,6 +30,14 @@ pub struct Mark {
     pub(super) window: u32,
     /// When.
     pub(super) at: Steady,
+}
+
+impl Mark {
+    /// The call's number among all calls of its meter.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.call
+    }
 }
 
 /// What an answer tells of one policy.
@@ -80,7 +88,8 @@ impl Meter {
         let mut left = told_left.saturating_sub(later);
         if newest {
             self.newest = mark.call;
-            let earlier = self.in_flight().saturating_sub(later).saturating_sub(cost);
+            // Of what is in flight nobody knows which part went before it.
+            let earlier = self.in_flight().saturating_sub(cost);
             if let Some(before) = before.filter(|before| *before < left && !is_newer_window) {
                 left -= (left - before).min(earlier);
             }
@@ -94,16 +103,14 @@ impl Meter {
             self.cap = NONE;
             self.set_used(rule, limit.saturating_sub(left), told, now);
         }
-        if left > 0 && newest && self.hold <= now.steady.0 && !self.probing {
-            self.hold = 0;
-            self.tries = 0;
-        }
     }
 
     /// The provider refused the call: nothing goes until then. One call will find out whether it is open again.
     pub fn refused(&mut self, rule: &Rule, refusal: &Refusal, now: Now) {
         let wait = match refusal.wait_secs.filter(|secs| *secs > 0) {
             Some(secs) => Nanos::from_secs(secs),
+            // Calls that went out together are refused together: that is one refusal.
+            None if self.hold > now.steady.0 => return,
             None => {
                 // Full jitter: anything up to twice the last one's bound.
                 let bound = FIRST_WAIT
@@ -134,10 +141,13 @@ impl Meter {
         }
     }
 
-    /// What a call cost was told afterwards.
-    pub fn charge(&mut self, rule: &Rule, told: u64, counted: u64) {
-        if told > counted && !matches!(rule.motion, Motion::InFlight(_) | Motion::Bucket { .. }) {
-            self.used = self.used.saturating_add(told - counted);
+    /// What a call cost was told afterwards, by an answer that does not tell what is left.
+    pub fn charge(&mut self, rule: &Rule, told: u64, taken: &Taken, now: Now) {
+        self.settle(rule, now);
+        let more = told.saturating_sub(taken.cost);
+        if !matches!(rule.motion, Motion::InFlight(_)) && !self.has_told(taken.mark) {
+            let (id, is_named) = (taken.who, self.users().any(|user| user.who == taken.who));
+            self.add(rule, more, Caller { id, is_named }, now);
         }
     }
 
@@ -179,11 +189,13 @@ impl Meter {
             return Some(false);
         };
         if first <= known.after(TOLERANCE) && known <= last.after(TOLERANCE) {
-            // The same window. The later end of the two: no call is too early. Of the calendar, the calendar's.
+            // The same window. At first the latest end that it can have: no call is too early. What comes later says it
+            // better. Of the calendar, the calendar's.
             if matches!(rule.motion, Motion::Fixed(_)) && is_newest {
-                let told_before = self.told;
-                let end = if told_before { known } else { last };
-                self.set_end(rule, end.max(last.min(known.after(TOLERANCE))), now);
+                let least = if self.told { first } else { last };
+                // Some providers round down.
+                let end = known.max(least).min(last.after(Nanos::from_secs(1)));
+                self.set_end(rule, end, now);
             }
             return Some(false);
         }

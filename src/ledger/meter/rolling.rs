@@ -16,8 +16,6 @@ pub(super) struct Log {
     sum: u64,
     /// Of the sum, what others used.
     others: u64,
-    /// When the newest entry was begun.
-    begun: u64,
 }
 
 /// What was used around one moment.
@@ -25,6 +23,8 @@ pub(super) struct Log {
 pub(super) struct Entry {
     /// The last moment of it, on the steady clock.
     pub(super) at: u64,
+    /// The first moment of it.
+    begun: u64,
     /// How much.
     pub(super) cost: u64,
     /// By whom.
@@ -54,19 +54,30 @@ impl Log {
         let exact =
             quota.is_some_and(|quota| quota <= EXACT) && (self.entries.len() as u64) < 2 * EXACT;
         let grain = if exact { 0 } else { length.0 / EXACT };
-        match self.entries.back_mut() {
-            Some(last)
-                if last.who == who
-                    && (last.at == now || now.saturating_sub(self.begun) < grain) =>
-            {
-                last.at = now;
-                last.cost = last.cost.saturating_add(cost);
-            }
-            _ => {
-                self.begun = now;
-                self.entries.push_back(Entry { at: now, cost, who });
-            }
+        // Callers that take turns are remembered side by side.
+        let since = now.saturating_sub(grain);
+        let recent = self.entries.iter().enumerate().rev();
+        let mut recent = recent.take_while(|(_, entry)| entry.at >= since);
+        let same = recent
+            .find(|(_, entry)| entry.who == who)
+            .map(|(place, _)| place);
+        if let Some(mut entry) = same.and_then(|place| self.entries.get(place).copied())
+            && let Some(place) = same
+            && now.saturating_sub(entry.begun) <= grain
+        {
+            self.entries.remove(place);
+            entry.at = now;
+            entry.cost = entry.cost.saturating_add(cost);
+            self.entries.push_back(entry);
+            return;
         }
+        let (at, begun) = (now, now);
+        self.entries.push_back(Entry {
+            at,
+            begun,
+            cost,
+            who,
+        });
     }
 
     /// Others used something, which comes back as if it had been at this moment.
@@ -79,8 +90,16 @@ impl Log {
                 last.cost = last.cost.saturating_add(cost);
             }
             _ => {
-                let who = NOBODY;
-                self.entries.insert(place, Entry { at, cost, who });
+                let (begun, who) = (at, NOBODY);
+                self.entries.insert(
+                    place,
+                    Entry {
+                        at,
+                        begun,
+                        cost,
+                        who,
+                    },
+                );
             }
         }
     }
@@ -129,13 +148,18 @@ impl Log {
         }
     }
 
-    /// A call of this caller was not counted after all.
-    pub(super) fn remove_newest(&mut self, cost: u64, who: u64) {
-        let mut newest = self.entries.iter_mut().rev();
-        if let Some(entry) = newest.find(|entry| entry.who == who && entry.cost >= cost) {
+    /// A call of this caller at this moment was not counted after all. Whether it still was.
+    pub(super) fn remove(&mut self, cost: u64, who: u64, at: u64) -> bool {
+        let place = self.entries.partition_point(|entry| entry.at < at);
+        let mut after = self.entries.iter_mut().skip(place);
+        // What was remembered together has the moment of the last of it.
+        let found = after.find(|entry| entry.begun <= at && entry.who == who && entry.cost >= cost);
+        let is_counted = found.is_some();
+        if let Some(entry) = found {
             entry.cost -= cost;
             self.uncount(cost, who);
         }
+        is_counted
     }
 
     /// The moment of the entry with whose end no more than `room` is used.

@@ -73,10 +73,10 @@ impl Meter {
         let mut meter = Self {
             limit: snapshot.limit.unwrap_or(NONE),
             tries: snapshot.tries,
-            hold: soon(snapshot.hold_ms, Nanos::from_secs(32 * 86_400), now),
+            hold: soon(snapshot.hold_ms, snapshot.made_ms, now),
             ..Self::default()
         };
-        let longest = Nanos::from_secs(rule.window_secs.unwrap_or(32 * 86_400));
+        let made = snapshot.made_ms;
         match &rule.motion {
             Motion::InFlight(_) => return meter,
             // A window that is over takes everything with it: what was counted ahead was counted for it.
@@ -88,7 +88,7 @@ impl Meter {
                 }
             }
             Motion::Fixed(_) => {
-                meter.ends = soon(snapshot.ends_ms, longest, now);
+                meter.ends = soon(snapshot.ends_ms, made, now);
                 if snapshot.ends_ms != 0 && meter.ends == 0 {
                     return meter;
                 }
@@ -111,7 +111,7 @@ impl Meter {
                 meter.own = extra.log.own();
             }
             Motion::Bucket { .. } => {
-                meter.ends = soon(snapshot.ends_ms, Nanos(u64::MAX), now);
+                meter.ends = soon(snapshot.ends_ms, made, now);
             }
         }
         if !matches!(rule.motion, Motion::Rolling(_) | Motion::Bucket { .. }) {
@@ -120,7 +120,7 @@ impl Meter {
         }
         meter.told = snapshot.told;
         if let Some(cap) = snapshot.cap {
-            meter.cap_ends = soon(snapshot.cap_ends_ms, Nanos::from_secs(32 * 86_400), now);
+            meter.cap_ends = soon(snapshot.cap_ends_ms, made, now);
             if meter.cap_ends != 0 {
                 meter.cap = cap;
             }
@@ -160,11 +160,13 @@ impl Meter {
     }
 }
 
-/// A stored moment on this process's steady clock; 0 when it is over. No window is longer than `longest`: where a clock that
-/// was set back says so, it is that long.
-fn soon(ms: i64, longest: Nanos, now: Now) -> u64 {
+/// A stored moment on this process's steady clock; 0 when it is over. It is no further off than it was when it was stored:
+/// where the clock says so, it was set back.
+fn soon(ms: i64, made_ms: i64, now: Now) -> u64 {
     if ms <= now.wall_ms {
         return 0;
     }
-    now.steady_at(ms).min(now.steady.after(longest)).0
+    let ahead = ms.saturating_sub(now.wall_ms.max(made_ms)).max(0);
+    let ahead = Nanos::from_millis(u64::try_from(ahead).unwrap_or(0));
+    now.steady.after(ahead).0
 }

@@ -1,0 +1,52 @@
+//! Keys of consumers, and files that only speak of such things.
+
+use super::{run, run_in};
+
+#[test]
+fn a_new_key_fits_the_table_beside_it() {
+    let keys: Vec<String> = (0..2)
+        .map(|_| {
+            let folder = tempfile::tempdir().unwrap();
+            let ran = run_in(folder.path(), &["key", "new", "reports"], b"");
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            let (key, table) = ran.stdout.split_once("\n\n").unwrap();
+            assert!(key.starts_with("hr_") && key.len() == 46, "{key}");
+            let hash = headroom::consumer::to_hex(&headroom::consumer::hash_key(key));
+            assert_eq!(
+                table,
+                format!("[consumers.reports]\nkey_hash = \"{hash}\"\n")
+            );
+            assert!(!ran.stderr.contains(key), "{}", ran.stderr);
+            std::fs::write(folder.path().join("headroom.toml"), table).unwrap();
+            let checked = run_in(folder.path(), &["check"], b"");
+            assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
+            key.to_owned()
+        })
+        .collect();
+    assert_ne!(keys[0], keys[1]);
+    let ran = run(&["key", "new", "the reports"], "");
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(
+        ran.stderr.contains("\"the reports\" cannot be"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// A file by any name is known as a configuration by its keys.
+#[test]
+fn a_file_of_consumers_is_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    for source in [
+        "[consumers.reports]\nkey_hash = \"x\"\n",
+        "state_dir = \"\"\n",
+        "max_waiting = \"x\"\n",
+        "max_wait = \"x\"\n",
+        "count_block = 0\n",
+    ] {
+        std::fs::write(folder.path().join("other.toml"), source).unwrap();
+        let ran = run_in(folder.path(), &["check", "other.toml"], b"");
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.contains("1 mistake found"), "{}", ran.stdout);
+    }
+}
