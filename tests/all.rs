@@ -16,6 +16,7 @@ mod exchange;
 mod layers;
 mod ledger;
 mod properties;
+mod quota;
 mod readme;
 mod refusal;
 mod rejected;

@@ -18,6 +18,7 @@ use super::ink::{self, Ink};
 use super::quota::draw_over;
 use super::quota::view::{Detail, table};
 use super::{Failure, print, tell};
+use crate::ledger::report::MeterReport;
 use caller::Caller;
 use meters::Row;
 use stage::{Scene, Stage};
@@ -79,10 +80,9 @@ async fn demo(once: bool) -> Result<(), Failure> {
     }
     print(&report::summary(&rows, width, ink))?;
     print(&report::counted(width, ink))?;
-    let counted = caller.meters().await?;
-    print(&table(&counted.meters, width, Detail::Full, ink))?;
+    print(&table(&known(&caller).await?, width, Detail::Full, ink))?;
     if once {
-        return print(&report::closing(ink));
+        return print(&report::closing(width, ink));
     }
     tokio::select! {
         result = keep_calling(&stage, &caller, rows, width, ink) => result,
@@ -120,6 +120,13 @@ async fn hold(caller: &Caller, scene: &Scene, width: usize, ink: Ink) -> Result<
     print(&report::held(scene, WAIT, &calls, width, ink))
 }
 
+/// The gateway's meters, without those of limits that no simulated account has.
+async fn known(caller: &Caller) -> Result<Vec<MeterReport>, Failure> {
+    let mut meters = caller.meters().await?.meters;
+    meters.retain(|meter| meter.limit.is_some() || meter.remaining.is_some());
+    Ok(meters)
+}
+
 /// Calls at a gentle pace and shows what comes back, until somebody ends it.
 async fn keep_calling(
     stage: &Stage,
@@ -145,8 +152,7 @@ async fn keep_calling(
             }
         }
         if redraw {
-            let counted = caller.meters().await?;
-            let text = table(&counted.meters, width, Detail::Brief, ink);
+            let text = table(&known(caller).await?, width, Detail::Brief, ink);
             let text = text + &report::counts(&rows, ink);
             drawn = draw_over(
                 &text,

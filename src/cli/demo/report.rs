@@ -107,7 +107,12 @@ pub(super) fn held(
 
 /// Above the meters.
 pub(super) fn counted(width: usize, ink: Ink) -> String {
-    heading("What headroom counts", "headroom quota", width, ink)
+    heading(
+        "What headroom counts",
+        "`headroom quota` shows it of a running gateway",
+        width,
+        ink,
+    )
 }
 
 /// Below the live meters.
@@ -147,10 +152,13 @@ pub(super) fn summary(rows: &[Row], width: usize, ink: Ink) -> String {
 }
 
 /// What to do next.
-pub(super) fn closing(ink: Ink) -> String {
+pub(super) fn closing(width: usize, ink: Ink) -> String {
+    let next = "Without --once the demo goes on, with live meters. With your own credentials: start `headroom serve`, and call http://127.0.0.1:8080/toggl/api/v9/me instead of https://api.track.toggl.com/api/v9/me.";
+    let lines = wrapped(next, width);
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     format!(
-        "\nWithout --once the demo goes on, with live meters. With your own credentials: {}, and\ncall http://127.0.0.1:8080/toggl/api/v9/me instead of https://api.track.toggl.com/api/v9/me.\n\n",
-        ink.bold("headroom serve")
+        "\n{}\n",
+        text.replace("headroom serve", &ink.bold("headroom serve"))
     )
 }
 
@@ -193,7 +201,13 @@ fn sides(scene: &Scene, exchange: &Exchange, width: usize, ink: Ink) -> String {
         .iter()
         .map(|(name, value)| name.len() + value.len() + 2);
     let needed = needed.max().unwrap_or(0).max(32);
-    let stacked = needed + STANDARD_SIDE + 4 > width;
+    // What cannot be broken stands below its name, indented.
+    let words = exchange
+        .standard
+        .iter()
+        .flat_map(|(_, value)| value.split_whitespace());
+    let widest = words.map(|word| word.len() + 2).max().unwrap_or(0);
+    let stacked = needed + widest.max(STANDARD_SIDE) + 4 > width;
     let (left, right) = if stacked {
         (width - 2, width - 2)
     } else {

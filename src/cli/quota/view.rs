@@ -77,33 +77,40 @@ struct Columns {
 /// As wide as its title, and as `23h 59m`.
 const RESET: usize = 8;
 
+/// What is left of names and bars where there is little room.
+const SHORTEST_NAME: usize = 10;
+const SHORTEST_BAR: usize = 8;
+
 /// The longest bar: a longer one says nothing more.
 const LONGEST_BAR: usize = 60;
 
 impl Columns {
     fn new(meters: &[MeterReport], width: usize) -> Self {
-        // At the narrowest, names give way to the bars.
-        let room = if width < 96 { 14 } else { 28 };
         let widest = |text: &dyn Fn(&MeterReport) -> String, least: usize| {
             let widths = meters.iter().map(|meter| text(meter).chars().count());
             widths.max().unwrap_or(0).max(least)
         };
         let mut columns = Self {
-            connection: widest(&|meter| meter.connection.clone(), 10).min(room),
-            policy: widest(&|meter| meter.policy.clone(), 6).min(room),
+            connection: widest(&|meter| meter.connection.clone(), SHORTEST_NAME),
+            policy: widest(&|meter| meter.policy.clone(), SHORTEST_NAME),
             bar: 0,
             numbers: widest(&numbers, 4),
             source: widest(&source, 6),
         };
-        let Self {
-            connection,
-            policy,
-            numbers,
-            source,
-            ..
-        } = columns;
-        let others = 2 + connection + 1 + policy + 1 + 1 + numbers + 2 + RESET + 2 + source;
-        columns.bar = width.saturating_sub(others).clamp(3, LONGEST_BAR);
+        let others = 2 + 1 + 1 + 1 + columns.numbers + 2 + RESET + 2 + columns.source;
+        let room = width.saturating_sub(others);
+        // Where there is little room, the longer names give way to the bars.
+        while columns.connection + columns.policy + SHORTEST_BAR > room
+            && columns.connection.max(columns.policy) > SHORTEST_NAME
+        {
+            if columns.connection > columns.policy {
+                columns.connection -= 1;
+            } else {
+                columns.policy -= 1;
+            }
+        }
+        let rest = room.saturating_sub(columns.connection + columns.policy);
+        columns.bar = rest.clamp(1, LONGEST_BAR);
         columns
     }
 
@@ -131,7 +138,9 @@ impl Columns {
             Some(0) => ink.bad(&numbers),
             _ => numbers,
         };
-        let reset = meter.reset.map(length).unwrap_or_default();
+        // A quota that is whole does not come back.
+        let reset = meter.reset.filter(|secs| *secs > 0);
+        let reset = reset.map(length).unwrap_or_default();
         let rest = format!("{reset:<RESET$}  {}", source(meter));
         format!(
             "  {} {policy} {} {numbers}  {}\n",
