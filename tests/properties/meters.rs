@@ -175,3 +175,8 @@ fn lengths() -> impl Strategy<Value = Nanos> {
         (1_u64..100_000).prop_map(Nanos::from_millis),
     ]
 }
+
+#[test]
+fn a_meter_that_was_told_nothing_is_small() {
+    assert!(size_of::<Meter>() <= 80);
+}

@@ -67,27 +67,27 @@ impl Meter {
     pub fn observe(&mut self, rule: &Rule, told: &Told, cost: u64, mark: Mark, now: Now) {
         self.settle(rule, now);
         let later = self.admitted.wrapping_sub(mark.after);
-        let is_newest = mark.call.wrapping_sub(self.newest) <= u32::MAX / 2;
+        let is_newest = mark.call.wrapping_sub(self.word().newest) <= u32::MAX / 2;
         let Some(is_newer_window) = self.align(rule, told, mark, is_newest, now) else {
             return;
         };
         let newest = is_newest || is_newer_window;
         if let Some(limit) = told.limit.filter(|_| newest) {
-            self.limit = limit;
+            self.word_mut().limit = limit;
         }
         let Some(told_left) = told.remaining else {
             return;
         };
-        self.told = true;
-        let limit = self.limit;
+        self.word_mut().told = true;
+        let limit = self.word().limit;
         let before = if limit != NONE {
             Some(limit.saturating_sub(self.amount(rule, limit, now)))
         } else {
-            (self.cap != NONE).then(|| self.cap.saturating_sub(self.used))
+            (self.word().cap != NONE).then(|| self.word().cap.saturating_sub(self.used))
         };
         let mut left = told_left.saturating_sub(later);
         if newest {
-            self.newest = mark.call;
+            self.word_mut().newest = mark.call;
             // Of what is in flight nobody knows which part went before it.
             let earlier = self.in_flight().saturating_sub(cost);
             if let Some(before) = before.filter(|before| *before < left && !is_newer_window) {
@@ -97,10 +97,10 @@ impl Meter {
             left = before.map_or(left, |before| before.min(told_left));
         }
         if limit == NONE {
-            self.cap = self.used.saturating_add(left);
-            self.cap_ends = self.end_of_word(rule, told, now);
+            self.word_mut().cap = self.used.saturating_add(left);
+            self.word_mut().cap_ends = self.end_of_word(rule, told, now);
         } else {
-            self.cap = NONE;
+            self.word_mut().cap = NONE;
             self.set_used(rule, limit.saturating_sub(left), told, now);
         }
     }
@@ -110,34 +110,34 @@ impl Meter {
         let wait = match refusal.wait_secs.filter(|secs| *secs > 0) {
             Some(secs) => Nanos::from_secs(secs),
             // Calls that went out together are refused together: that is one refusal.
-            None if self.hold > now.steady.0 => return,
+            None if self.word().hold > now.steady.0 => return,
             None => {
                 // Full jitter: anything up to twice the last one's bound.
                 let bound = FIRST_WAIT
-                    .times(1 << self.tries.min(10))
+                    .times(1 << self.word().tries.min(10))
                     .min(LONGEST_WAIT)
                     .0;
-                self.tries = self.tries.saturating_add(1);
+                self.word_mut().tries = self.word().tries.saturating_add(1);
                 Nanos(1 + refusal.random % bound)
             }
         };
         let wait = wait.max(rule.penalty.unwrap_or_default()).min(LONGEST_HOLD);
-        self.hold = self.hold.max(now.steady.after(wait).0);
+        self.word_mut().hold = self.word().hold.max(now.steady.after(wait).0);
     }
 
     /// The provider let a call through: it is open.
-    pub const fn opened(&mut self, probe: bool) {
+    pub fn opened(&mut self, probe: bool) {
         if probe {
-            self.hold = 0;
-            self.tries = 0;
+            self.word_mut().hold = 0;
+            self.word_mut().tries = 0;
         }
     }
 
     /// The answer is there, or the call is given up.
-    pub const fn finish(&mut self, cost: u64, probe: bool) {
+    pub fn finish(&mut self, cost: u64, probe: bool) {
         self.answered = self.answered.wrapping_add(cost);
         if probe {
-            self.probing = false;
+            self.word_mut().probing = false;
         }
     }
 
@@ -176,7 +176,7 @@ impl Meter {
         };
         // The provider wrote this at some moment between the call and now.
         let (first, last) = (mark.at.after(length), now.steady.after(length));
-        if !same_window && first <= now.steady {
+        if !same_window && first <= now.steady.after(TOLERANCE) {
             return None;
         }
         let known = match &rule.motion {
@@ -192,7 +192,7 @@ impl Meter {
             // The same window. At first the latest end that it can have: no call is too early. What comes later says it
             // better. Of the calendar, the calendar's.
             if matches!(rule.motion, Motion::Fixed(_)) && is_newest {
-                let least = if self.told { first } else { last };
+                let least = if self.word().told { first } else { last };
                 // Some providers round down.
                 let end = known.max(least).min(last.after(Nanos::from_secs(1)));
                 self.set_end(rule, end, now);
@@ -200,7 +200,7 @@ impl Meter {
             return Some(false);
         }
         if first > known {
-            let is_newer = self.told;
+            let is_newer = self.word().told;
             if is_newer {
                 self.turn();
             }
@@ -208,7 +208,7 @@ impl Meter {
             return Some(is_newer);
         }
         // It ends before the meter thought: the provider's window began earlier, unless this answer is an old one.
-        if !same_window || (self.told && !is_newest) {
+        if self.word().told && !is_newest {
             return None;
         }
         self.set_end(rule, last, now);

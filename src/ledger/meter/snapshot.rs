@@ -45,12 +45,12 @@ impl Meter {
                 Motion::Aligned { .. } => super::signed(self.ends),
                 _ => at(self.ends),
             },
-            limit: (self.limit != NONE).then_some(self.limit),
-            cap: (self.cap != NONE).then_some(self.cap),
-            cap_ends_ms: at(self.cap_ends),
-            hold_ms: at(self.hold),
-            tries: self.tries,
-            told: self.told,
+            limit: (self.word().limit != NONE).then_some(self.word().limit),
+            cap: (self.word().cap != NONE).then_some(self.word().cap),
+            cap_ends_ms: at(self.word().cap_ends),
+            hold_ms: at(self.word().hold),
+            tries: self.word().tries,
+            told: self.word().told,
             log: extra.map_or_else(Vec::new, |extra| {
                 let entries = extra.log.entries();
                 let past = |at: u64| {
@@ -70,12 +70,14 @@ impl Meter {
     /// A stored meter. `ahead` was counted ahead when it was stored: it may have been used before the process died.
     #[must_use]
     pub fn restore(rule: &Rule, snapshot: &Snapshot, ahead: u64, now: Now) -> Self {
-        let mut meter = Self {
-            limit: snapshot.limit.unwrap_or(NONE),
-            tries: snapshot.tries,
-            hold: soon(snapshot.hold_ms, snapshot.made_ms, now),
-            ..Self::default()
-        };
+        let mut meter = Self::default();
+        let hold = soon(snapshot.hold_ms, snapshot.made_ms, now);
+        if snapshot.limit.is_some() || snapshot.told || hold != 0 || snapshot.tries != 0 {
+            let word = meter.word_mut();
+            word.limit = snapshot.limit.unwrap_or(NONE);
+            word.tries = snapshot.tries;
+            word.hold = hold;
+        }
         let made = snapshot.made_ms;
         match &rule.motion {
             Motion::InFlight(_) => return meter,
@@ -118,11 +120,13 @@ impl Meter {
             meter.used = snapshot.used;
             meter.own = snapshot.own;
         }
-        meter.told = snapshot.told;
+        if snapshot.told {
+            meter.word_mut().told = true;
+        }
         if let Some(cap) = snapshot.cap {
-            meter.cap_ends = soon(snapshot.cap_ends_ms, made, now);
-            if meter.cap_ends != 0 {
-                meter.cap = cap;
+            meter.word_mut().cap_ends = soon(snapshot.cap_ends_ms, made, now);
+            if meter.word().cap_ends != 0 {
+                meter.word_mut().cap = cap;
             }
         }
         if !snapshot.who.is_empty() {
@@ -145,8 +149,10 @@ impl Meter {
         copy.answered = 0;
         copy.reserved = 0;
         copy.calls = 0;
-        copy.newest = 0;
-        copy.probing = false;
+        if let Some(word) = &mut copy.word {
+            word.newest = 0;
+            word.probing = false;
+        }
         copy
     }
 

@@ -1,0 +1,84 @@
+//! What was taken is given back: a call that used nothing after all, or one that is over.
+
+use super::{Mark, Meter, Taken};
+use crate::ledger::rule::{Motion, Rule};
+use crate::ledger::time::{Now, Steady};
+
+impl Meter {
+    /// Gives back what was taken for a call that never reached the provider, or that it refused without counting it.
+    pub fn refund(&mut self, rule: &Rule, taken: &Taken, now: Now) {
+        self.settle(rule, now);
+        if taken.cost == 0 {
+            return;
+        }
+        let at = taken.mark.at;
+        match &rule.motion {
+            Motion::Fixed(_) | Motion::Aligned { .. } => {
+                // Its own answer has told what is left since: it knows that this call used nothing.
+                if self.turns != taken.mark.window || self.has_told(taken.mark) {
+                    return;
+                }
+                self.used = self.used.saturating_sub(taken.cost);
+                self.begin_later(rule, at, now);
+            }
+            Motion::Bucket { .. } => {
+                // Without the call the bucket may have been full since then: what flowed in meanwhile would have been lost.
+                let unit = self.unit(rule).times(taken.cost).0;
+                let back = unit.saturating_sub(now.steady.since(at).0);
+                if self.has_told(taken.mark) {
+                    return;
+                }
+                self.ends = self.ends.saturating_sub(back);
+            }
+            Motion::Rolling(_) => {
+                if self.has_told(taken.mark) {
+                    return;
+                }
+                if let Some(extra) = &mut self.extra {
+                    if !extra.log.remove(taken.cost, taken.who, at.0) {
+                        return;
+                    }
+                    self.used = extra.log.sum();
+                }
+            }
+            Motion::InFlight(_) => return,
+        }
+        self.own = self.own.saturating_sub(taken.cost);
+        if let Some(extra) = &mut self.extra {
+            extra.who.give_back(taken.who, taken.cost);
+        }
+    }
+
+    /// What is left was told by the answer to this very call.
+    pub(super) fn has_told(&self, mark: Mark) -> bool {
+        self.word().told && self.word().newest == mark.call
+    }
+
+    /// If the call that opened a fixed window never came to the provider, the provider's window began with a later one, now
+    /// at the latest, or not yet.
+    fn begin_later(&mut self, rule: &Rule, at: Steady, now: Now) {
+        if let Motion::Fixed(Some(length)) = &rule.motion
+            && !self.word().told
+        {
+            if self.used == 0 {
+                self.ends = 0;
+            } else if self.ends >= at.after(*length).0 {
+                self.ends = now.steady.after(*length).0;
+            }
+        }
+    }
+
+    /// The call is over to the last byte of its answer: its permit is free.
+    pub fn release(&mut self, rule: &Rule, taken: &Taken) {
+        if matches!(rule.motion, Motion::InFlight(_)) {
+            self.used = self.used.saturating_sub(taken.cost);
+            self.own = self.own.saturating_sub(taken.cost);
+            if let Some(extra) = &mut self.extra {
+                if let Some(at) = extra.starts.iter().position(|start| *start == taken.start) {
+                    extra.starts.remove(at);
+                }
+                extra.who.give_back(taken.who, taken.cost);
+            }
+        }
+    }
+}
