@@ -18,6 +18,7 @@ name = "Stub"
 docs = ["https://example.com"]
 
 [policy.hourly]
+limit = "X-Limit"
 window = "1h"
 kind = "fixed"
 partition = ["account"]
@@ -115,7 +116,42 @@ async fn the_meters_tell_what_calls_used() {
         assert_eq!(names(&report(&program, query).await), found, "{query}");
     }
     let hourly = report(&program, "?connection=stub&policy=hourly").await;
-    insta::assert_snapshot!(timeless(hourly), @"");
+    insta::assert_snapshot!(timeless(hourly), @r#"
+    {
+      "meters": [
+        {
+          "connection": "stub",
+          "provider": "stub",
+          "policy": "hourly",
+          "partition": "",
+          "unit": "requests",
+          "limit": 10,
+          "used": 4,
+          "remaining": 6,
+          "reset": 3600,
+          "window": 3600,
+          "source": "own",
+          "mode": "enforce",
+          "suspended": null,
+          "in_flight": 0,
+          "waiting": 0,
+          "consumers": [
+            {
+              "consumer": "reports",
+              "used": 3
+            },
+            {
+              "consumer": "billing",
+              "used": 1
+            }
+          ],
+          "others": 0,
+          "forecast": null
+        }
+      ],
+      "total": 1
+    }
+    "#);
     // Nobody has said how many there may be: `null`, not a number.
     let unknown = &report(&program, "?connection=other").await.meters[0];
     assert_eq!((unknown.limit, unknown.remaining), (None, None));
@@ -198,7 +234,8 @@ async fn a_store_that_fails_is_told_and_stops_no_call() {
     assert!(told.starts_with("ready\nstate: "), "{told}");
 }
 
-#[tokio::test]
+/// The program is waited for while the provider answers, so one thread is not enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_meters_in_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::answering(OK).await;
