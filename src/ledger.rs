@@ -33,11 +33,13 @@ use moka::sync::Cache;
 use account::Account;
 use cell::{Cell, Few, Outcome, Shared, Want, decide};
 use meter::{Caller, Cause, Meter, Obstacle, Until};
-use queue::{Order, Place};
+use queue::Place;
+use rule::Rule;
 use ticket::Ticket;
 use time::Now;
 
 use crate::charge::Lesson;
+use crate::quota::Mode;
 use crate::state::State;
 
 /// Meters, by key.
@@ -54,7 +56,7 @@ pub struct Ledger {
     number: AtomicU64,
     learned: learned::Learned,
     names: RwLock<HashMap<u64, Arc<str>>>,
-    store: store::Store,
+    store: Arc<store::Store>,
 }
 
 /// How large the ledger may become.
@@ -133,7 +135,7 @@ impl Ledger {
             number: AtomicU64::new(0),
             learned: learned::Learned::new(lessons),
             names: RwLock::default(),
-            store,
+            store: Arc::new(store),
         }
     }
 
@@ -142,78 +144,106 @@ impl Ledger {
     /// # Errors
     /// It may not go, or not in time.
     pub async fn admit(
-        self: &Arc<Self>,
+        &self,
         demand: &Demand<'_>,
         clock: impl Fn() -> Now,
     ) -> Result<Ticket, Refused> {
-        let wants = wants(demand);
         let begun = clock();
-        let mut waiting: Option<Waiting> = None;
+        match self.try_admit(demand, None, begun) {
+            Attempt::Admitted(ticket) => Ok(ticket),
+            // Most calls go at once: what waiting needs is only there for those that wait.
+            other => Box::pin(self.admit_later(demand, other, begun, clock)).await,
+        }
+    }
+
+    /// Lets the call go now, or tells what is in its way.
+    pub fn try_admit(
+        &self,
+        demand: &Demand<'_>,
+        mut waiting: Option<&mut Waiting>,
+        now: Now,
+    ) -> Attempt {
+        let wants = wants(demand);
         loop {
-            let now = clock();
             let Some(cells) = self.cells(demand, now) else {
-                return Err(full());
+                return Attempt::Full;
             };
-            if let Some(waiting) = &mut waiting {
+            let place = waiting.as_mut().map(|waiting| {
                 waiting.cells.clone_from(&cells);
-            }
-            let place = waiting.as_mut().map(|waiting| &mut waiting.place);
-            let (index, obstacle) = match decide(&cells, &wants, demand.caller, place, now) {
+                &mut waiting.place
+            });
+            return match decide(&cells, &wants, demand.caller, place, now) {
                 Outcome::Admitted(taken) => {
+                    Attempt::Admitted(Ticket::new(&demand.items, cells, taken))
+                }
+                Outcome::Unstored(indices) => Attempt::Unstored(cells, indices),
+                Outcome::Blocked(index, obstacle) => Attempt::Blocked(cells, index, obstacle),
+                Outcome::Stale => continue,
+            };
+        }
+    }
+
+    async fn admit_later(
+        &self,
+        demand: &Demand<'_>,
+        mut attempt: Attempt,
+        begun: Now,
+        clock: impl Fn() -> Now,
+    ) -> Result<Ticket, Refused> {
+        let mut waiting: Option<Waiting> = None;
+        let mut now = begun;
+        loop {
+            let (cells, index, obstacle) = match attempt {
+                Attempt::Admitted(ticket) => {
                     if let Some(waiting) = &mut waiting {
                         waiting.went = true;
                     }
-                    let policies = demand.items.iter().map(|item| item.policy);
-                    let items = policies.zip(cells).zip(taken);
-                    return Ok(Ticket::new(self, demand.account, items));
+                    return Ok(ticket);
                 }
-                Outcome::Unstored(indices) => {
-                    let behind = indices.iter().filter_map(|index| {
-                        Some((cells.get(*index)?.clone(), wants.get(*index)?.cost))
+                Attempt::Full => return Err(full()),
+                Attempt::Unstored(cells, indices) => {
+                    let behind = indices.into_iter();
+                    let behind = behind.filter_map(|index| {
+                        Some((cells.get(index)?.clone(), demand.items.get(index)?.cost))
                     });
                     self.store.count_ahead(behind, now).await;
+                    now = clock();
+                    attempt = self.try_admit(demand, waiting.as_mut(), now);
                     continue;
                 }
-                Outcome::Stale => continue,
-                Outcome::Blocked(index, obstacle) => (index, obstacle),
+                Attempt::Blocked(cells, index, obstacle) => (cells, index, obstacle),
             };
-            let refused = |queue_is_full| Refused {
-                policy: demand.items.get(index).map(|item| item.policy),
-                obstacle,
-                queue_is_full,
-                cells: demand
-                    .items
-                    .iter()
-                    .map(|item| item.policy)
-                    .zip(cells.iter().cloned())
-                    .collect(),
+            let policy = demand.items.get(index).map(|item| item.policy);
+            let rule = policy.and_then(|policy| demand.account.rules.get(policy));
+            let refused = |cells: Few<Arc<Cell>>, queue_is_full| {
+                let policies = demand.items.iter().map(|item| item.policy);
+                Err(Refused {
+                    policy,
+                    obstacle,
+                    queue_is_full,
+                    cells: policies.zip(cells).collect(),
+                })
             };
-            let left = patience(demand, &wants, index, obstacle)
+            let left = patience(demand, rule, obstacle)
                 .saturating_sub(now.steady.since(begun.steady).into());
             let until = match obstacle.until {
                 Until::At(moment) => Some(Duration::from(moment.since(now.steady))),
                 Until::Released => None,
-                Until::Never => return Err(refused(false)),
+                Until::Never => return refused(cells, false),
             };
             // A wait that is known to be in vain is none.
             if left.is_zero() || until.is_some_and(|until| until > left) {
-                return Err(refused(false));
+                return refused(cells, false);
             }
             match &mut waiting {
                 None => {
-                    let cost = wants.iter().map(|want| want.cost).max().unwrap_or(1);
-                    let number = self.number.fetch_add(1, Ordering::Relaxed);
-                    let drawn = demand
-                        .account
-                        .draw(demand.urgency, demand.caller.id, cost, number);
-                    let Some(order) = drawn else {
-                        return Err(refused(true));
+                    let Some(place) = self.place(demand) else {
+                        return refused(cells, true);
                     };
                     waiting = Some(Waiting {
                         account: Arc::clone(demand.account),
                         cells,
-                        order,
-                        place: Place::new(order),
+                        place,
                         went: false,
                     });
                     // Again, with a place to wait in.
@@ -227,7 +257,18 @@ impl Ledger {
                     }
                 }
             }
+            now = clock();
+            attempt = self.try_admit(demand, waiting.as_mut(), now);
         }
+    }
+
+    /// A place to wait in; `None`: too many wait already.
+    fn place(&self, demand: &Demand<'_>) -> Option<Place> {
+        let cost = demand.items.iter().map(|item| item.cost).max().unwrap_or(1);
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let (account, caller) = (demand.account, demand.caller.id);
+        let order = account.draw(demand.urgency, caller, cost, number)?;
+        Some(Place::new(order))
     }
 
     /// The call's meters, made where they are not there. `None`: the house is full.
@@ -264,6 +305,7 @@ impl Ledger {
                 .unwrap_or_default();
             Arc::new(Cell::new(
                 demand.account,
+                &self.store,
                 label,
                 demand.is_resident,
                 meter,
@@ -353,11 +395,23 @@ impl Ledger {
     }
 }
 
+/// What became of a call that asked.
+#[must_use]
+pub enum Attempt {
+    /// It may go.
+    Admitted(Ticket),
+    /// It may not go now: its meters, the one in its way, and what that says.
+    Blocked(Few<Arc<Cell>>, usize, Obstacle),
+    /// It may go when these of its meters have counted it ahead in the store.
+    Unstored(Few<Arc<Cell>>, Few<usize>),
+    /// There is no room for another meter.
+    Full,
+}
+
 /// A call that waits. However it stops doing that, it leaves the queue.
-struct Waiting {
+pub struct Waiting {
     account: Arc<Account>,
     cells: Few<Arc<Cell>>,
-    order: Order,
     place: Place,
     went: bool,
 }
@@ -367,7 +421,7 @@ impl Drop for Waiting {
         if let Some(cell) = self.place.meter().and_then(|index| self.cells.get(index)) {
             self.place.leave(&mut cell.lock());
         }
-        self.account.leave(self.order, self.went);
+        self.account.leave(self.place.order(), self.went);
     }
 }
 
@@ -383,10 +437,9 @@ fn wants<'a>(demand: &Demand<'a>) -> Few<Want<'a>> {
 }
 
 /// How long the call waits for this.
-fn patience(demand: &Demand<'_>, wants: &[Want<'_>], index: usize, obstacle: Obstacle) -> Duration {
-    let rule = wants.get(index).map(|want| &want.rule);
+fn patience(demand: &Demand<'_>, rule: Option<&Arc<Rule>>, obstacle: Obstacle) -> Duration {
     let waits = rule.is_some_and(|rule| {
-        rule.mode == Some(crate::quota::Mode::Wait)
+        rule.mode == Some(Mode::Wait)
             || (rule.pace && matches!(obstacle.cause, Cause::Paced | Cause::Queued))
     });
     let by_mode = if waits {

@@ -9,6 +9,7 @@ use super::account::Account;
 use super::meter::{Caller, Meter, Obstacle, Taken, Until};
 use super::queue::{Place, Queue};
 use super::rule::Rule;
+use super::store::Store;
 use super::time::Now;
 
 /// Policies of one call, as a rule.
@@ -23,6 +24,8 @@ pub struct Cell {
     pub account: Arc<Account>,
     /// Somebody vouches for whoever made it.
     pub(super) is_resident: bool,
+    /// Where it is kept.
+    pub(super) store: Arc<Store>,
     inner: Mutex<Inner>,
 }
 
@@ -53,13 +56,21 @@ impl Inner {
             dirty: false,
         }
     }
+
+    /// Something changed. Whether it has to be stored, and is not known to have to be.
+    pub(super) fn touch(&mut self) -> bool {
+        let is_new = self.rule.kept && !self.dirty;
+        self.dirty |= is_new;
+        is_new
+    }
 }
 
 impl Cell {
     /// A cell of its own.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         account: &Arc<Account>,
+        store: &Arc<Store>,
         label: String,
         is_resident: bool,
         meter: Meter,
@@ -69,6 +80,7 @@ impl Cell {
         Self {
             label: label.into_boxed_str(),
             account: Arc::clone(account),
+            store: Arc::clone(store),
             is_resident,
             inner: Mutex::new(Inner::new(meter, rule)),
         }

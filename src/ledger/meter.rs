@@ -170,8 +170,8 @@ pub struct Taken {
     pub mark: Mark,
     /// It finds out whether the provider is open again.
     pub probe: bool,
-    /// When it began, where that matters.
-    start: u64,
+    /// It holds a place among the requests in flight until it has ended.
+    pub permit: bool,
     who: u64,
 }
 
@@ -262,7 +262,7 @@ impl Meter {
         if rule.pace {
             self.pace(rule, cost, now);
         }
-        let start = self.add(rule, cost, caller, now);
+        self.add(rule, cost, caller, now);
         self.admitted = self.admitted.wrapping_add(cost);
         self.calls = self.calls.wrapping_add(1);
         Taken {
@@ -274,7 +274,7 @@ impl Meter {
                 at: now.steady,
             },
             probe,
-            start,
+            permit: matches!(rule.motion, Motion::InFlight(_)),
             who: caller.id,
         }
     }

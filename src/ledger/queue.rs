@@ -128,6 +128,10 @@ impl Place {
         }
     }
 
+    pub(super) const fn order(&self) -> Order {
+        self.order
+    }
+
     /// Wakes it.
     pub(super) fn signal(&self) -> &Notify {
         &self.signal

@@ -16,7 +16,7 @@ use crate::charge::Lesson;
 use crate::state::{LearnedRow, Loaded, MeterKey, MeterRow, State};
 
 /// The store, if there is one, and what it still has for meters that nobody asked for yet.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Store {
     state: Option<State>,
     kept: Mutex<HashMap<MeterKey, MeterRow>>,

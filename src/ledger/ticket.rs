@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Ledger;
-use super::account::Account;
+use super::Item;
 use super::cell::{Cell, Few, Inner, Shared};
 use super::meter::{Refusal, Standing, Taken, Told};
-use super::rule::{Motion, Rule};
+use super::rule::Rule;
 use super::time::Now;
 use crate::adapter::Adapter;
 use crate::quota::ServiceLimit;
@@ -16,9 +15,6 @@ use crate::translate::{Spoken, Translation};
 
 /// A call that was let through.
 pub struct Ticket {
-    ledger: Arc<Ledger>,
-    /// Whose account it uses.
-    pub account: Arc<Account>,
     held: Few<Held>,
     answered: bool,
 }
@@ -44,32 +40,24 @@ pub struct State {
 }
 
 impl Ticket {
-    pub(super) fn new(
-        ledger: &Arc<Ledger>,
-        account: &Arc<Account>,
-        items: impl Iterator<Item = ((usize, Arc<Cell>), Taken)>,
-    ) -> Self {
-        let held = items.map(|((policy, cell), taken)| Held {
-            policy,
+    /// Nothing that all calls share is counted here: two threads would wait for each other's caches.
+    pub(super) fn new(items: &[Item], cells: Few<Arc<Cell>>, taken: Few<Taken>) -> Self {
+        let held = items.iter().zip(cells).zip(taken);
+        let held = held.map(|((item, cell), taken)| Held {
+            policy: item.policy,
             cell,
             taken,
         });
-        let ticket = Self {
-            ledger: Arc::clone(ledger),
-            account: Arc::clone(account),
+        Self {
             held: held.collect(),
             answered: false,
-        };
-        for held in &ticket.held {
-            held.touch(&mut held.cell.lock(), ledger);
         }
-        ticket
     }
 
     /// The call never reached the provider: it used nothing.
     pub fn unsent(&mut self, now: Now) {
         for held in &self.held {
-            held.with(&self.ledger, |inner| {
+            held.with(|inner| {
                 inner.meter.refund(&inner.rule, &held.taken, now);
             });
         }
@@ -87,7 +75,7 @@ impl Ticket {
         let mut states = Few::new();
         for held in &self.held {
             let refused = refused.contains(&held.policy);
-            let state = held.with(&self.ledger, |inner| {
+            let state = held.with(|inner| {
                 let Inner { meter, rule, .. } = inner;
                 let told = told(translation, held.policy, rule);
                 let (taken, mark) = (&held.taken, held.taken.mark);
@@ -148,11 +136,10 @@ pub fn states<'a>(cells: impl Iterator<Item = (usize, &'a Arc<Cell>)>, now: Now)
 impl Drop for Ticket {
     fn drop(&mut self) {
         for held in &self.held {
-            let has_permit = matches!(held.motion(&self.account), Some(Motion::InFlight(_)));
-            if self.answered && !has_permit {
+            if self.answered && !held.taken.permit {
                 continue;
             }
-            held.with(&self.ledger, |inner| {
+            held.with(|inner| {
                 if !self.answered {
                     inner.meter.finish(held.taken.cost, held.taken.probe);
                 }
@@ -163,24 +150,17 @@ impl Drop for Ticket {
 }
 
 impl Held {
-    fn motion<'a>(&self, account: &'a Account) -> Option<&'a Motion> {
-        account.rules.get(self.policy).map(|rule| &rule.motion)
-    }
-
     /// Changes the meter, and wakes whoever waits for it.
-    fn with<T>(&self, ledger: &Ledger, change: impl FnOnce(&mut Inner) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.cell.lock();
         let result = change(&mut inner);
         inner.queue.wake();
-        self.touch(&mut inner, ledger);
-        result
-    }
-
-    fn touch(&self, inner: &mut Inner, ledger: &Ledger) {
-        if inner.rule.kept && !inner.dirty {
-            inner.dirty = true;
-            ledger.store.touch(&self.cell);
+        let is_new = inner.touch();
+        drop(inner);
+        if is_new {
+            self.cell.store.touch(&self.cell);
         }
+        result
     }
 }
 

@@ -74,7 +74,11 @@ impl Meter {
             self.used = self.used.saturating_sub(taken.cost);
             self.own = self.own.saturating_sub(taken.cost);
             if let Some(extra) = &mut self.extra {
-                if let Some(at) = extra.starts.iter().position(|start| *start == taken.start) {
+                if let Some(at) = extra
+                    .starts
+                    .iter()
+                    .position(|start| *start == taken.mark.at.0)
+                {
                     extra.starts.remove(at);
                 }
                 extra.who.give_back(taken.who, taken.cost);

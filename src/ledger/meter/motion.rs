@@ -6,10 +6,9 @@ use crate::ledger::rule::{Basis, Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
 impl Meter {
-    pub(super) fn add(&mut self, rule: &Rule, cost: u64, caller: Caller, now: Now) -> u64 {
-        let mut start = 0;
+    pub(super) fn add(&mut self, rule: &Rule, cost: u64, caller: Caller, now: Now) {
         if cost == 0 {
-            return start;
+            return;
         }
         let named = caller.is_named || !rule.shares.is_empty();
         match &rule.motion {
@@ -46,8 +45,7 @@ impl Meter {
                 if slow.0 != 0 {
                     let starts = &mut self.extra.get_or_insert_default().starts;
                     // Those that begin at the same moment can stand for each other.
-                    start = now.steady.0;
-                    starts.push(start);
+                    starts.push(now.steady.0);
                 }
             }
         }
@@ -62,7 +60,6 @@ impl Meter {
                 .who
                 .add(caller.id, cost, lent, now.steady.0, &rule.shares);
         }
-        start
     }
 
     /// The callers of a bucket are told for the time that it takes to fill.
