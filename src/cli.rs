@@ -133,11 +133,22 @@ pub fn run() -> ExitCode {
 
 /// Writes a result. A reader that has gone away (`| head`) is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unreadable(
-            format!("headroom: cannot write the result: {error}"),
-        )),
-        _ => Ok(()),
+    is_read(text).map(|_| ())
+}
+
+/// Writes a part of a result that has no end. Tells whether anybody reads it.
+fn is_read(text: &str) -> Result<bool, Failure> {
+    let mut stdout = io::stdout().lock();
+    // What is behind the last line feed would wait for the next one.
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::unreadable(format!(
+            "headroom: cannot write the result: {error}"
+        ))),
     }
 }
 

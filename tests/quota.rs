@@ -1,6 +1,8 @@
 //! What `GET /-/quota` tells of real calls, and how `headroom quota` and `headroom top` show it.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -280,6 +282,14 @@ async fn the_meters_in_the_terminal() {
         first.contains("hourly") && first.contains("8 of 10"),
         "{top}"
     );
+    // A reader that goes away ends what has no end.
+    let mut watch = headroom(folder.path());
+    watch.args(["quota", "--watch", "--url", &url]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("8 of 10")));
+    drop(lines);
+    assert!(watch.wait().unwrap().success());
     // Nothing answers, or something else does.
     program.kill();
     for command in ["quota", "top"] {

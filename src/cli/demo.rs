@@ -17,7 +17,7 @@ use clap::Args;
 use super::ink::{self, Ink};
 use super::quota::draw_over;
 use super::quota::view::{Detail, table};
-use super::{Failure, print, tell};
+use super::{Failure, is_read, print, tell};
 use crate::ledger::report::MeterReport;
 use caller::Caller;
 use meters::Row;
@@ -147,8 +147,8 @@ async fn keep_calling(
             for _ in 0..scene.at_once {
                 row.update(&caller.get(scene, VISITOR).await?);
             }
-            if !redraw {
-                print(&row.line())?;
+            if !redraw && !is_read(&row.line())? {
+                return Ok(());
             }
         }
         if redraw {

@@ -13,7 +13,7 @@ use clap::Args;
 
 use super::ink::{self, Ink};
 use super::serve::Orders;
-use super::{Failure, print, tell};
+use super::{Failure, is_read, print, tell};
 use crate::clock;
 use crate::ledger::report::Report;
 use fetch::{Gateway, Question};
@@ -138,7 +138,9 @@ async fn keep_showing(gateway: &Gateway, json: bool) -> Result<(), Failure> {
     let mut drawn = 0;
     for round in 0_u64.. {
         if json {
-            print(&document(gateway.json().await?))?;
+            if !is_read(&document(gateway.json().await?))? {
+                return Ok(());
+            }
         } else {
             let mut trouble = String::new();
             match gateway.report().await {
@@ -156,7 +158,9 @@ async fn keep_showing(gateway: &Gateway, json: bool) -> Result<(), Failure> {
                 if !trouble.is_empty() {
                     tell(&trouble);
                 }
-                print(&format!("{text}\n"))?;
+                if !is_read(&format!("{text}\n"))? {
+                    return Ok(());
+                }
             }
         }
         tokio::time::sleep(EVERY).await;

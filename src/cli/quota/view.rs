@@ -38,7 +38,7 @@ pub(in crate::cli) fn table(
             text.push_str(&details(meter, width, ink));
         }
     }
-    if meters.iter().any(|meter| is_estimated(meter)) {
+    if meters.iter().any(is_estimated) {
         let note = "  ~ estimated: a part of it is neither told by the provider nor configured";
         text.push_str(&format!("{}\n", ink.dim(note)));
     }
@@ -208,9 +208,12 @@ fn source(meter: &MeterReport) -> String {
     plain(&format!("{mark}{who}"))
 }
 
+/// A few words, and how they look.
+type Item = (String, fn(Ink, &str) -> String);
+
 /// What else there is to say, below the bar: the urgent first.
 fn details(meter: &MeterReport, width: usize, ink: Ink) -> String {
-    let mut items: Vec<(String, fn(Ink, &str) -> String)> = Vec::new();
+    let mut items: Vec<Item> = Vec::new();
     if let Some(secs) = meter.suspended {
         let text = format!("the provider wants no call for {}", length(secs));
         items.push((text, Ink::bad));
@@ -259,7 +262,7 @@ const SHOWN: usize = 5;
 const INDENT: &str = "    ";
 
 /// Items with a dot between them, as many on a line as fit.
-fn lines(items: &[(String, fn(Ink, &str) -> String)], width: usize, ink: Ink) -> String {
+fn lines(items: &[Item], width: usize, ink: Ink) -> String {
     let mut text = String::new();
     let mut column = 0;
     for (item, paint) in items {
