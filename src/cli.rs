@@ -5,11 +5,13 @@ mod check;
 mod demo;
 mod files;
 mod healthcheck;
+mod ink;
 mod key;
 mod log;
 mod mounts;
 mod new;
 mod providers;
+mod quota;
 mod schema;
 mod serve;
 mod simulate;
@@ -50,6 +52,10 @@ enum Command {
     Completions(assets::Completions),
     /// The manual page, in roff
     Man,
+    /// The meters of a running gateway: what is left of which quota, and who used it
+    Quota(quota::Arguments),
+    /// The meters live, what runs out first on top; q leaves
+    Top(quota::TopArguments),
     /// Ask a running gateway whether it is ready; for containers
     Healthcheck(healthcheck::Arguments),
     /// Simulated providers, the gateway before them and live calls
@@ -110,6 +116,8 @@ pub fn run() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => assets::completions(&arguments),
         Command::Man => assets::man(),
+        Command::Quota(arguments) => quota::run(&arguments),
+        Command::Top(arguments) => quota::top(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
@@ -125,11 +133,22 @@ pub fn run() -> ExitCode {
 
 /// Writes a result. A reader that has gone away (`| head`) is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unreadable(
-            format!("headroom: cannot write the result: {error}"),
-        )),
-        _ => Ok(()),
+    is_read(text).map(|_| ())
+}
+
+/// Writes a part of a result that has no end. Tells whether anybody reads it.
+fn is_read(text: &str) -> Result<bool, Failure> {
+    let mut stdout = io::stdout().lock();
+    // What is behind the last line feed would wait for the next one.
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::unreadable(format!(
+            "headroom: cannot write the result: {error}"
+        ))),
     }
 }
 

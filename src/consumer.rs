@@ -47,6 +47,11 @@ impl Consumers {
         self.0.get(&hash_key(key))
     }
 
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.values().map(|consumer| &consumer.name)
+    }
+
     /// Nobody is known, so everybody may call.
     #[must_use]
     pub fn is_empty(&self) -> bool {

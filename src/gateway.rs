@@ -39,6 +39,7 @@ mod upstream;
 
 pub use connection::{Catalogue, Connection, Connections, Lookup};
 pub use server::Listener;
+pub(crate) use tls::client_config;
 
 /// What an operator can choose. Every duration is a limit on waiting, never on a whole exchange: streams live.
 #[derive(Debug, Clone)]

@@ -18,6 +18,7 @@ mod layers;
 mod ledger;
 mod modes;
 mod properties;
+mod quota;
 mod readme;
 mod refusal;
 mod rejected;

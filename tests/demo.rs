@@ -32,18 +32,47 @@ fn the_demo_ends_by_itself_and_shows_all_five() {
         "ratelimit-limit: 2500;w=86400, 3",
         "Appenate",
         "TrueContext",
-        "nothing is counted yet",
-        // Toggl used up.
+        // Counted, where the provider tells nothing.
+        "ratelimit-remaining: 2499",
+        "headroom-source: own;estimated",
+        // Toggl used up by somebody else, and headroom's own refusal after that.
         "402 Payment Required              429 Too Many Requests",
         "retry-after: 3600",
         "headroom-upstream-status: 402",
+        "(it is not asked)                 429 Too Many Requests",
+        "29 outside headroom",
+        // The meters of all five.
+        "2,499 of 2,500",
+        "2,495 of 2,500",
+        "249,999 of 250,000",
+        "14,999 of 15,000",
+        "0 of 30",
         "/-/",
     ] {
         assert!(text.contains(shown), "{shown} is missing in\n{text}");
     }
     assert!(!text.contains('\x1b'), "no colour into a pipe\n{text}");
     let widest = text.lines().map(|line| line.chars().count()).max();
-    assert!(widest <= Some(100), "{widest:?}\n{text}");
+    assert!(widest <= Some(80), "{widest:?}\n{text}");
+    // Four calls at once where three may run, each for a second: one has waited, and none was refused.
+    let lines = text.lines().filter_map(|line| {
+        let secs = line.strip_prefix("  200 OK  after ")?.strip_suffix(" s")?;
+        secs.parse::<f64>().ok()
+    });
+    let held: Vec<f64> = lines.collect();
+    assert_eq!(held.len(), 4, "{text}");
+    assert!(held[2] < 2.0 && held[3] >= 2.0, "{held:?}");
+}
+
+#[test]
+fn the_demo_finds_another_port() {
+    // Whoever has it already, it is taken.
+    let taken = std::net::TcpListener::bind("127.0.0.1:8080");
+    let output = headroom().args(["demo", "--once"]).output().unwrap();
+    drop(taken);
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("127.0.0.1:8080 is taken"), "{told}");
 }
 
 /// A simulator that ends with the test.

@@ -1,8 +1,12 @@
 //! The README's examples are run: every `console` block whose command is headroom's.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::{env, fs};
+use std::{env, fs, thread};
+
+use headroom::ledger::report::{ConsumerReport, Forecast, MeterReport, Report};
 
 #[test]
 fn examples_print_what_the_readme_says() {
@@ -14,6 +18,7 @@ fn examples_print_what_the_readme_says() {
         binary.parent().unwrap().display(),
         env::var("PATH").unwrap()
     );
+    let gateway = a_gateway_with_meters();
     let mut examples = 0;
     for block in readme.split("```console\n").skip(1) {
         let block = block.split("```").next().unwrap();
@@ -23,6 +28,7 @@ fn examples_print_what_the_readme_says() {
             .args(["-c", command])
             .current_dir(root)
             .env("PATH", &path)
+            .env("HEADROOM_URL", format!("http://{gateway}"))
             .output()
             .unwrap();
         assert_eq!(
@@ -32,7 +38,95 @@ fn examples_print_what_the_readme_says() {
         );
         examples += 1;
     }
-    assert!(examples >= 2, "the README has lost its examples");
+    assert!(examples >= 4, "the README has lost its examples");
+}
+
+/// The meters of the README's examples, at a moment that does not pass.
+fn meters() -> Report {
+    let user = |consumer: &str, used| ConsumerReport {
+        consumer: consumer.to_owned(),
+        used,
+    };
+    let daily = MeterReport {
+        connection: "crm".to_owned(),
+        provider: "hubspot".to_owned(),
+        policy: "daily".to_owned(),
+        partition: String::new(),
+        unit: "requests".to_owned(),
+        limit: Some(625_000),
+        used: 418_204,
+        remaining: Some(206_796),
+        reset: Some(32_400),
+        window: Some(86_400),
+        source: "provider".to_owned(),
+        mode: "enforce".to_owned(),
+        suspended: None,
+        in_flight: 0,
+        waiting: 0,
+        consumers: vec![user("reports", 300_118), user("billing", 98_300)],
+        others: 19_786,
+        forecast: Some(Forecast {
+            runs_out_in: 26_702,
+            runs_out_at: "2026-03-02T19:25:02Z".to_owned(),
+        }),
+    };
+    let short = MeterReport {
+        policy: "ten-secondly".to_owned(),
+        partition: "credential=9f86d081884c7d65".to_owned(),
+        limit: Some(190),
+        used: 171,
+        remaining: Some(19),
+        reset: Some(4),
+        window: Some(10),
+        consumers: vec![user("reports", 171)],
+        others: 0,
+        forecast: None,
+        ..daily.clone()
+    };
+    let time = MeterReport {
+        connection: "time".to_owned(),
+        provider: "toggl".to_owned(),
+        policy: "organization".to_owned(),
+        partition: "credential=60303ae22b998861/organization=7".to_owned(),
+        limit: Some(240),
+        used: 240,
+        remaining: Some(0),
+        reset: Some(900),
+        window: Some(3_600),
+        mode: "wait".to_owned(),
+        suspended: Some(900),
+        waiting: 3,
+        consumers: vec![user("billing", 200)],
+        others: 40,
+        forecast: None,
+        ..daily.clone()
+    };
+    let meters = vec![daily, short, time];
+    Report {
+        total: meters.len(),
+        meters,
+    }
+}
+
+/// Answers everybody with these meters, as long as the test runs.
+fn a_gateway_with_meters() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let json = serde_json::to_string(&meters()).unwrap();
+    thread::spawn(move || {
+        for stream in socket.incoming() {
+            let mut stream = stream.unwrap();
+            // The head of a question without a body comes in one piece.
+            let _ = stream.read(&mut [0; 4_096]).unwrap();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{json}",
+                json.len()
+            )
+            .unwrap();
+        }
+    });
+    address
 }
 
 /// The configuration that the README shows is one that headroom takes.

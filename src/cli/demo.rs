@@ -2,22 +2,24 @@
 //! without any account and without any network.
 //!
 //! In reading order: [`stage`] opens the sockets, [`caller`] makes the calls, [`report`] shows one exchange, [`meters`]
-//! keeps showing them; `ink` is colour where it is welcome.
+//! remembers the last of each provider. The bars are those of `headroom quota`.
 
 mod caller;
-mod ink;
 mod meters;
 mod report;
 mod stage;
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, print};
-use caller::{Caller, Exchange};
-use ink::Ink;
+use super::ink::{self, Ink};
+use super::quota::draw_over;
+use super::quota::view::{Detail, table};
+use super::{Failure, is_read, print, tell};
+use crate::ledger::report::MeterReport;
+use caller::Caller;
 use meters::Row;
 use stage::{Scene, Stage};
 
@@ -28,15 +30,21 @@ pub(super) struct Arguments {
     once: bool,
 }
 
-/// The narrowest and the widest that is written for.
-const WIDTHS: (usize, usize) = (80, 100);
+/// The widest that is written for: longer lines are hard to read.
+const WIDEST: usize = 100;
 
 /// The pace of the live calls.
 const PACE: Duration = Duration::from_millis(500);
 
-/// Who makes the first calls, and who uses Toggl up: each has an account of its own.
+/// Who makes the first calls, and whose quota at Toggl is used up: each has an account of its own.
 const VISITOR: &str = "visitor";
 const GREEDY: &str = "greedy";
+
+/// What the calls say that may be held.
+const WAIT: &str = "wait=5";
+
+/// How long each of those runs.
+const RUNS_SECS: u64 = 1;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -51,8 +59,8 @@ async fn demo(once: bool) -> Result<(), Failure> {
     let width = width();
     let stage = Stage::open().await?;
     if let Some(taken) = stage.taken {
-        say(&format!(
-            "{taken} is taken, so the gateway listens on {}\n",
+        tell(&format!(
+            "{taken} is taken, so the gateway listens on {}",
             stage.gateway
         ));
     }
@@ -65,35 +73,58 @@ async fn demo(once: bool) -> Result<(), Failure> {
         rows.push(Row::new(scene, &exchange));
     }
     if let Some(scene) = stage.scenes.first() {
-        let (calls, exchange) = use_up(&caller, scene).await?;
-        print(&report::used_up(scene, calls, &exchange, width, ink))?;
+        use_up(&caller, scene, width, ink).await?;
+    }
+    if let Some(scene) = stage.scenes.last() {
+        hold(&caller, scene, width, ink).await?;
     }
     print(&report::summary(&rows, width, ink))?;
+    print(&report::counted(width, ink))?;
+    print(&table(&known(&caller).await?, width, Detail::Full, ink))?;
     if once {
-        return print(&report::closing(ink));
+        return print(&report::closing(width, ink));
     }
     tokio::select! {
         result = keep_calling(&stage, &caller, rows, width, ink) => result,
         _ = tokio::signal::ctrl_c() => {
-            say("\n");
+            tell("");
             Ok(())
         }
     }
 }
 
-/// Calls until the provider refuses.
-async fn use_up(caller: &Caller, scene: &Scene) -> Result<(u64, Exchange), Failure> {
-    // More calls than its quota: it refuses, or the demo is wrong.
-    for calls in 1..=scene.quota.saturating_add(1) {
-        let exchange = caller.get(scene, GREEDY).await?;
-        if exchange.status != http::StatusCode::OK {
-            return Ok((calls, exchange));
-        }
+/// Another program uses the quota up, past the gateway. Then the provider refuses a call through it, and the next one
+/// headroom itself.
+async fn use_up(caller: &Caller, scene: &Scene, width: usize, ink: Ink) -> Result<(), Failure> {
+    for _ in 0..scene.quota {
+        caller.get_past(scene, GREEDY).await?;
     }
-    Err(Failure::unreadable(format!(
-        "headroom: the simulated {} did not refuse",
-        scene.name
-    )))
+    let first = caller.get(scene, GREEDY).await?;
+    if first.status == http::StatusCode::OK {
+        return Err(Failure::unreadable(format!(
+            "headroom: the simulated {} did not refuse",
+            scene.name
+        )));
+    }
+    print(&report::used_up(scene, &first, width, ink))?;
+    let second = caller.get(scene, GREEDY).await?;
+    print(&report::suspended(scene, &second, width, ink))
+}
+
+/// More calls at a time than may run: one is held until another is done.
+async fn hold(caller: &Caller, scene: &Scene, width: usize, ink: Ink) -> Result<(), Failure> {
+    let call = || caller.get_patiently(scene, VISITOR, RUNS_SECS, WAIT);
+    let (a, b, c, d) = tokio::join!(call(), call(), call(), call());
+    let mut calls = [a?, b?, c?, d?];
+    calls.sort_by_key(|(_, took)| *took);
+    print(&report::held(scene, WAIT, &calls, width, ink))
+}
+
+/// The gateway's meters, without those of limits that no simulated account has.
+async fn known(caller: &Caller) -> Result<Vec<MeterReport>, Failure> {
+    let mut meters = caller.meters().await?.meters;
+    meters.retain(|meter| meter.limit.is_some() || meter.remaining.is_some());
+    Ok(meters)
 }
 
 /// Calls at a gentle pace and shows what comes back, until somebody ends it.
@@ -116,20 +147,18 @@ async fn keep_calling(
             for _ in 0..scene.at_once {
                 row.update(&caller.get(scene, VISITOR).await?);
             }
-            if !redraw {
-                print(&row.line())?;
+            if !redraw && !is_read(&row.line())? {
+                return Ok(());
             }
         }
         if redraw {
-            let text = meters::bars(&rows, width, ink);
-            // Up to the first line again; every line is written over whole.
-            let up = if drawn > 0 {
-                format!("\x1b[{drawn}A")
-            } else {
-                String::new()
-            };
-            drawn = text.lines().count();
-            print(&(up + &text))?;
+            let text = table(&known(caller).await?, width, Detail::Brief, ink);
+            let text = text + &report::counts(&rows, ink);
+            drawn = draw_over(
+                &text,
+                drawn,
+                ink::size().map_or(usize::MAX, |(_, lines)| lines),
+            )?;
         }
     }
     Ok(())
@@ -137,14 +166,5 @@ async fn keep_calling(
 
 /// How wide stdout is, within what is written for.
 fn width() -> usize {
-    let (narrowest, widest) = WIDTHS;
-    let terminal = terminal_size::terminal_size_of(io::stdout());
-    terminal.map_or(widest, |(terminal_size::Width(columns), _)| {
-        usize::from(columns).clamp(narrowest, widest)
-    })
-}
-
-/// A message for people; a closed stderr leaves nobody to tell.
-fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    ink::size().map_or(ink::NARROW, |(columns, _)| columns.min(WIDEST))
 }

@@ -23,25 +23,30 @@ pub(super) struct Arguments {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut address = arguments.listen;
-    // A gateway that listens everywhere is asked on loopback.
+    let address = reachable(arguments.listen);
+    let answer = ask(address).map_err(|error| {
+        Failure::mistakes(format!("headroom: nobody answers on {address}: {error}"))
+    })?;
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    let reason = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    if status == "200" {
+        // `ready`, and what is not as it should be all the same.
+        return print(reason);
+    }
+    Err(Failure::mistakes(format!(
+        "headroom: {address} is not ready ({status}): {reason}"
+    )))
+}
+
+/// Where a gateway with this address can be asked: one that listens everywhere, on loopback.
+pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let answer = ask(address).map_err(|error| {
-        Failure::mistakes(format!("headroom: nobody answers on {address}: {error}"))
-    })?;
-    let status = answer.split(' ').nth(1).unwrap_or_default();
-    if status == "200" {
-        return print("ready\n");
-    }
-    let reason = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
-    Err(Failure::mistakes(format!(
-        "headroom: {address} is not ready ({status}): {reason}"
-    )))
+    address
 }
 
 fn ask(address: SocketAddr) -> std::io::Result<String> {

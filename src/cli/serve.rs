@@ -185,19 +185,19 @@ async fn cut(mut orders: Orders) {
 }
 
 /// Ctrl-C, or the SIGTERM of a supervisor. Listened to from when it is made: a signal between two looks is not lost.
-struct Orders {
+pub(super) struct Orders {
     signals: [Option<Signal>; 2],
 }
 
 impl Orders {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
         Self {
             signals: kinds.map(|kind| signal(kind).ok()),
         }
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         let [interrupt, terminate] = &mut self.signals;
         tokio::select! {
             () = next_of(interrupt) => {}

@@ -40,6 +40,8 @@ pub(super) enum Problem {
     NoPage,
     /// A page of headroom's own, asked for with a method that it does not have.
     PageMethod,
+    /// A page of headroom's own, asked for something that it does not know; the text is for people.
+    Parameter(String),
     /// The caller's body ended before its end, or was badly framed.
     RequestBody,
     /// The caller stopped sending in the middle of its body.
@@ -86,6 +88,7 @@ impl Problem {
             | Self::TargetForm
             | Self::DotSegment
             | Self::Target
+            | Self::Parameter(_)
             | Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::SlowRequest => StatusCode::REQUEST_TIMEOUT,
             Self::Method | Self::PageMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -118,6 +121,7 @@ impl Problem {
             Self::UnknownConnection { .. } => "unknown-connection",
             Self::BrokenConnection { .. } => "broken-connection",
             Self::NoPage => "not-found",
+            Self::Parameter(_) => "bad-parameter",
             Self::RequestBody => "incomplete-request",
             Self::SlowRequest => "slow-request",
             Self::Upstream(_) => "upstream-failed",
@@ -155,6 +159,7 @@ impl Problem {
             }
             Self::BrokenConnection { name, reason } => format!("The connection `{name}` cannot be used: {reason}"),
             Self::NoPage => "There is nothing here; /-/ leads to what there is.".to_owned(),
+            Self::Parameter(detail) => detail.clone(),
             Self::RequestBody => "The request's body ended too early or was badly framed.".to_owned(),
             Self::SlowRequest => "The rest of the request's body did not come in time.".to_owned(),
             Self::Upstream(failure) => failure.detail().to_owned(),

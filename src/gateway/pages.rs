@@ -1,4 +1,4 @@
-//! Headroom's own pages: health, readiness, and the list of connections at `/-/`.
+//! Headroom's own pages: health, readiness, the meters, and the list of connections at `/-/`.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use super::House;
 use super::body::Body;
 use super::error::{METHODS, Problem};
 use super::fields;
-use crate::clock;
 use crate::ledger::report::Filter;
+use crate::{clock, consumer};
 
 /// The router of headroom's own pages. Calls to providers never pass it.
 pub(super) struct Pages {
@@ -51,7 +51,10 @@ impl Pages {
             return response;
         }
         let request = Request::from_parts(head, axum::body::Body::empty());
-        let Ok(response) = self.service.call(request).await;
+        let Ok(mut response) = self.service.call(request).await;
+        if let Some(Misasked(detail)) = response.extensions_mut().remove() {
+            return Problem::Parameter(detail).response(None, pseudonym, |_, _| {});
+        }
         match response.status() {
             StatusCode::NOT_FOUND => Problem::NoPage.response(None, pseudonym, |_, _| {}),
             StatusCode::METHOD_NOT_ALLOWED => {
@@ -68,39 +71,72 @@ async fn leads_to_pages() -> Redirect {
 
 async fn readiness(State(house): State<Arc<House>>) -> impl IntoResponse {
     if house.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else {
-        (StatusCode::OK, "ready\n")
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
+    // Counts that cannot be stored are counts all the same: traffic goes on, and whoever watches is told.
+    let told = house.ledger.health().map_or_else(
+        || "ready\n".to_owned(),
+        |error| format!("ready\nstate: {error}\n"),
+    );
+    (StatusCode::OK, told)
 }
 
+/// A page was asked for something that it does not know; in the extensions of its answer.
+#[derive(Debug, Clone)]
+struct Misasked(String);
+
 /// The meters, as JSON: `?connection=`, `?consumer=` and `?policy=` choose among them.
-async fn quota(State(house): State<Arc<House>>, uri: Uri) -> impl IntoResponse {
-    let mut filter = Filter::default();
-    for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        let value = Some(value.into_owned());
-        match &*name {
-            "connection" => filter.connection = value,
-            "consumer" => filter.consumer = value,
-            "policy" => filter.policy = value,
-            _ => {
-                let known = "`connection`, `consumer` and `policy` choose among the meters";
-                let text = format!("There is no parameter `{name}`: {known}.\n");
-                return (StatusCode::BAD_REQUEST, text).into_response();
-            }
+async fn quota(State(house): State<Arc<House>>, uri: Uri) -> Response<axum::body::Body> {
+    let filter = match filter(uri.query().unwrap_or_default()) {
+        Ok(filter) => filter,
+        Err(detail) => {
+            let mut response = Response::default();
+            response.extensions_mut().insert(Misasked(detail));
+            return response;
         }
+    };
+    // Who has used something before a restart has a number in the store, and its name only in the configuration.
+    for name in house.catalogue().consumers().names() {
+        house
+            .ledger
+            .name(consumer::number(name), || Arc::clone(name));
     }
-    let report = house.ledger.report(&filter, clock::moment());
-    match serde_json::to_string(&report) {
-        Ok(json) => {
+    // There may be a million meters: calls do not wait for whoever counts them.
+    let counting = tokio::task::spawn_blocking(move || {
+        let report = house.ledger.report(&filter, clock::moment());
+        serde_json::to_string(&report).ok()
+    });
+    match counting.await.ok().flatten() {
+        Some(json) => {
             let headers = [
                 (CONTENT_TYPE, "application/json"),
                 (CACHE_CONTROL, "no-store"),
             ];
-            (headers, json).into_response()
+            (headers, json + "\n").into_response()
         }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// What a query asks for.
+fn filter(query: &str) -> Result<Filter, String> {
+    let mut filter = Filter::default();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let place = match &*name {
+            "connection" => &mut filter.connection,
+            "consumer" => &mut filter.consumer,
+            "policy" => &mut filter.policy,
+            _ => {
+                return Err(format!(
+                    "There is no parameter `{name}`: `connection`, `consumer` and `policy` choose among the meters."
+                ));
+            }
+        };
+        if place.replace(value.into_owned()).is_some() {
+            return Err(format!("The parameter `{name}` is there twice."));
+        }
+    }
+    Ok(filter)
 }
 
 async fn overview(State(house): State<Arc<House>>) -> impl IntoResponse {

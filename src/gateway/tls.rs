@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
 /// The client side's TLS: certificates are verified, always.
-pub(super) fn client_config(
+pub(crate) fn client_config(
     extra_roots: &[CertificateDer<'static>],
 ) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());

@@ -119,22 +119,13 @@ impl Ledger {
                 continue;
             }
             report.total += 1;
-            if report.meters.len() < MOST {
-                report.meters.push(meter);
+            report.meters.push(meter);
+            // A million of them would fill the memory; which ones are shown must not be chance.
+            if report.meters.len() >= 2 * MOST {
+                keep_first(&mut report.meters);
             }
         }
-        report.meters.sort_by(|a, b| {
-            let key = |meter: &MeterReport| {
-                let MeterReport {
-                    connection,
-                    policy,
-                    partition,
-                    ..
-                } = meter;
-                (connection.clone(), policy.clone(), partition.clone())
-            };
-            key(a).cmp(&key(b))
-        });
+        keep_first(&mut report.meters);
         report
     }
 
@@ -148,7 +139,16 @@ impl Ledger {
                 used: user.used,
             })
             .collect();
-        consumers.sort_by(|a, b| (b.used, &a.consumer).cmp(&(a.used, &b.consumer)));
+        // Those without a name are one.
+        consumers.sort_by(|a, b| a.consumer.cmp(&b.consumer));
+        consumers.dedup_by(|next, kept| {
+            let same = next.consumer == kept.consumer;
+            if same {
+                kept.used = kept.used.saturating_add(next.used);
+            }
+            same
+        });
+        consumers.sort_by_key(|user| std::cmp::Reverse(user.used));
         let in_flight = meter.in_flight();
         let state = State {
             policy: 0,
@@ -190,6 +190,15 @@ impl Ledger {
             .get(&caller)
             .map_or_else(|| "(others)".to_owned(), |name| name.to_string())
     }
+}
+
+/// The first ones by connection, policy and partition, in that order.
+fn keep_first(meters: &mut Vec<MeterReport>) {
+    fn key(meter: &MeterReport) -> (&str, &str, &str) {
+        (&meter.connection, &meter.policy, &meter.partition)
+    }
+    meters.sort_by(|a, b| key(a).cmp(&key(b)));
+    meters.truncate(MOST);
 }
 
 const fn mode(rule: &Rule, standing: &Standing) -> &'static str {

@@ -20,7 +20,9 @@ pub fn complete(translation: &mut Translation, adapter: &Adapter, states: &[Stat
             limit.remaining.is_some() || !counted(told)
         });
     }
-    let tells = translation.limits.iter().any(ServiceLimit::is_known) && !adapter.silent;
+    let tells = !adapter.silent
+        && (translation.limits.iter().any(ServiceLimit::is_known)
+            || states.iter().any(is_used_up_by_its_word));
     let mut added = SmallVec::<[(ServiceLimit, Spoken); 4]>::new();
     for state in states {
         let mut told = translation
@@ -60,10 +62,23 @@ fn keep(translation: &mut Translation, keep: impl Fn(&ServiceLimit, &Spoken) -> 
     }
 }
 
+/// The provider itself has said that nothing is left: that is what a refusal of headroom's own is about.
+fn is_used_up_by_its_word(state: &State) -> bool {
+    let told = matches!(
+        state.standing.cause,
+        Cause::Told | Cause::Suspended | Cause::Probing
+    );
+    told && state.standing.remaining == Some(0)
+}
+
 fn is_worth_telling(state: &State, tells: bool) -> bool {
     let standing = &state.standing;
     match standing.cause {
-        Cause::Documented => state.counts && !tells && standing.limit.is_some(),
+        Cause::Documented => {
+            // What stops calls is told, whoever else says something.
+            let stops = Cause::Documented.is_enforced(&state.rule);
+            state.counts && (stops || !tells) && standing.limit.is_some()
+        }
         Cause::Configured | Cause::Plan => state.counts && standing.limit.is_some(),
         // The provider's last word stays good until its reset.
         _ => standing.remaining.is_some(),

@@ -6,17 +6,23 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, StatusCode};
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
-use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use super::stage::Scene;
 use crate::cli::Failure;
+use crate::clock;
 use crate::emit::{
     HEADROOM_SOURCE, HEADROOM_UPSTREAM_STATUS, RATELIMIT, RATELIMIT_LIMIT, RATELIMIT_POLICY,
     RATELIMIT_REMAINING, RATELIMIT_RESET,
 };
+use crate::gateway::preferences::PREFER;
+use crate::ledger::report::Report;
+use crate::simulate::server::DELAY;
+
+/// What headroom writes on an answer of its own (RFC 9209).
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// What headroom writes, in the order to show it.
 const STANDARD: [HeaderName; 8] = [
@@ -31,12 +37,14 @@ const STANDARD: [HeaderName; 8] = [
 ];
 
 /// What stands on every answer and tells nothing of limits.
-const EVERYDAY: [HeaderName; 5] = [
+const EVERYDAY: [HeaderName; 7] = [
     http::header::CONTENT_TYPE,
     http::header::CONTENT_LENGTH,
     http::header::DATE,
     http::header::VIA,
     http::header::CONNECTION,
+    http::header::CACHE_CONTROL,
+    PROXY_STATUS,
 ];
 
 /// The prefix of native headers whose names headroom itself writes.
@@ -71,17 +79,54 @@ impl Caller {
     /// One call with this credential.
     pub(super) async fn get(&self, scene: &Scene, credential: &str) -> Result<Exchange, Failure> {
         let url = format!("http://{}/{}{}", self.gateway, scene.id, scene.path);
-        let failure = |error: reqwest::Error| {
-            Failure::unreadable(format!("headroom: the call to {url} failed: {error}"))
-        };
+        self.send(self.client.get(&url).header(AUTHORIZATION, credential))
+            .await
+    }
+
+    /// The same call past the gateway, as another program of the same account would make it.
+    pub(super) async fn get_past(&self, scene: &Scene, credential: &str) -> Result<(), Failure> {
+        let url = format!("{}{}", scene.origin, scene.path);
         let request = self.client.get(&url).header(AUTHORIZATION, credential);
-        let response = request.send().await.map_err(failure)?;
+        self.send(request).await.map(|_| ())
+    }
+
+    /// A call that runs for so many seconds, and may be held as long as `wait` says. Tells how long it took.
+    pub(super) async fn get_patiently(
+        &self,
+        scene: &Scene,
+        credential: &str,
+        runs_secs: u64,
+        wait: &str,
+    ) -> Result<(Exchange, Duration), Failure> {
+        let begun = clock::monotonic();
+        let url = format!("http://{}/{}{}", self.gateway, scene.id, scene.path);
+        let request = self.client.get(&url).header(AUTHORIZATION, credential);
+        let request = request.header(DELAY, runs_secs).header(PREFER, wait);
+        let exchange = self.send(request).await?;
+        Ok((exchange, clock::monotonic() - begun))
+    }
+
+    /// The gateway's meters.
+    pub(super) async fn meters(&self) -> Result<Report, Failure> {
+        let url = format!("http://{}/-/quota", self.gateway);
+        let response = self.client.get(&url).send().await.map_err(failed)?;
+        let text = response.text().await.map_err(failed)?;
+        serde_json::from_str(&text)
+            .map_err(|error| Failure::unreadable(format!("headroom: {url}: {error}")))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Exchange, Failure> {
+        let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let headers = response.headers().clone();
         // A body that is not read costs the connection.
-        response.bytes().await.map_err(failure)?;
+        response.bytes().await.map_err(failed)?;
         Ok(Exchange::new(status, &headers))
     }
+}
+
+fn failed(error: reqwest::Error) -> Failure {
+    Failure::unreadable(format!("headroom: a call of the demo failed: {error}"))
 }
 
 /// An answer, taken apart into what the provider said and what headroom made of it. The gateway leaves native headers as
@@ -92,20 +137,8 @@ pub(super) struct Exchange {
     pub(super) native_status: StatusCode,
     pub(super) native: Vec<(String, String)>,
     pub(super) standard: Vec<(String, String)>,
-    /// The limits, as a client reads them from the standard headers, the binding one first.
-    pub(super) gauges: Vec<Gauge>,
-}
-
-/// One limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Gauge {
-    pub(super) policy: String,
-    pub(super) quota: Option<u64>,
-    pub(super) left: Option<u64>,
-    pub(super) reset: Option<u64>,
-    pub(super) window: Option<u64>,
-    /// The unit, where it is not requests.
-    pub(super) unit: Option<String>,
+    /// Headroom itself has answered: the provider has never seen the call.
+    pub(super) is_own: bool,
 }
 
 impl Exchange {
@@ -135,7 +168,7 @@ impl Exchange {
             native_status,
             native,
             standard,
-            gauges: gauges(headers),
+            is_own: headers.contains_key(&PROXY_STATUS),
         }
     }
 
@@ -151,56 +184,4 @@ impl Exchange {
     pub(super) const fn is_silent(&self) -> bool {
         self.native.is_empty()
     }
-}
-
-/// The structured fields, joined by the policies' names.
-fn gauges(headers: &HeaderMap) -> Vec<Gauge> {
-    let mut all: Vec<Gauge> = Vec::new();
-    for field in [&RATELIMIT_POLICY, &RATELIMIT] {
-        for item in items(headers, field) {
-            let Some(name) = item
-                .bare_item
-                .as_string()
-                .map(|name| name.as_str().to_owned())
-            else {
-                continue;
-            };
-            let number = |key: &str| {
-                let value = item.params.get(key).and_then(BareItem::as_integer)?;
-                u64::try_from(i64::from(value)).ok()
-            };
-            let position = all.iter().position(|gauge| gauge.policy == name);
-            let position = position.unwrap_or_else(|| {
-                all.push(Gauge {
-                    policy: name,
-                    ..Gauge::default()
-                });
-                all.len() - 1
-            });
-            let Some(gauge) = all.get_mut(position) else {
-                continue;
-            };
-            gauge.quota = number("q").or(gauge.quota);
-            gauge.window = number("w").or(gauge.window);
-            gauge.left = number("r").or(gauge.left);
-            gauge.reset = number("t").or(gauge.reset);
-            let unit = item.params.get("qu").and_then(BareItem::as_string);
-            if let Some(unit) = unit {
-                gauge.unit = Some(unit.as_str().to_owned());
-            }
-        }
-    }
-    all
-}
-
-fn items(headers: &HeaderMap, field: &HeaderName) -> Vec<Item> {
-    let value = headers.get(field).map(http::HeaderValue::as_bytes);
-    let list = value.and_then(|value| Parser::new(value).parse::<List>().ok());
-    list.into_iter()
-        .flatten()
-        .filter_map(|entry| match entry {
-            ListEntry::Item(item) => Some(item),
-            ListEntry::InnerList(_) => None,
-        })
-        .collect()
 }

@@ -1,14 +1,16 @@
 //! The demo on paper: what a provider says beside what headroom answers. Text in, text out; no I/O.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::StatusCode;
 
 use super::caller::Exchange;
-use super::ink::Ink;
-use super::meters::{Row, cut};
+use super::meters::Row;
 use super::stage::Scene;
-use crate::emit::{HEADROOM_SOURCE, RATELIMIT_LIMIT, RATELIMIT_REMAINING, RATELIMIT_RESET};
+use crate::cli::ink::{Ink, cut};
+use crate::emit::{RATELIMIT_LIMIT, RATELIMIT_REMAINING, RATELIMIT_RESET};
+use crate::simulate::provider::thousands;
 
 /// What the demo is.
 pub(super) fn opening(gateway: SocketAddr, width: usize, ink: Ink) -> String {
@@ -29,39 +31,32 @@ pub(super) fn opening(gateway: SocketAddr, width: usize, ink: Ink) -> String {
 pub(super) fn scene(scene: &Scene, exchange: &Exchange, width: usize, ink: Ink) -> String {
     let mut text = heading(&scene.name, &scene.account, width, ink);
     text.push_str(&sides(scene, exchange, width, ink));
-    let known = exchange.get(&RATELIMIT_REMAINING).is_some();
-    let estimated = exchange
-        .get(&HEADROOM_SOURCE)
-        .is_some_and(|source| source.ends_with(";estimated"));
-    let note = match (exchange.is_silent(), known) {
-        (true, false) => {
-            "Not one header tells of its limits. The documented ones are shown; nothing is counted yet, so what is left is not known."
+    let tells_reset = exchange
+        .native
+        .iter()
+        .any(|(name, _)| name.contains("reset"));
+    let note = match (exchange.is_silent(), tells_reset) {
+        (true, _) => {
+            "Not one header tells of its limits: headroom counts. `estimated`, because it is the documented quota, and nobody has said that this account has it."
         }
-        (true, true) => "Not one header tells of its limits. headroom counts by itself.",
-        (false, _) if estimated => {
-            "No header tells when quota comes back. The whole window is the longest it can take: that is what `estimated` means."
+        (false, false) => {
+            "No header tells when quota comes back: headroom knows from its own count."
         }
-        (false, _) => "",
+        (false, true) => "",
     };
     text.push_str(&remark(note, width, ink));
     text
 }
 
 /// The call that found the quota used up.
-pub(super) fn used_up(
-    scene: &Scene,
-    calls: u64,
-    exchange: &Exchange,
-    width: usize,
-    ink: Ink,
-) -> String {
+pub(super) fn used_up(scene: &Scene, exchange: &Exchange, width: usize, ink: Ink) -> String {
     let title = format!("{}, used up", scene.name);
-    let about = format!("call number {calls} with another credential");
+    let about = format!("{} calls of another program before", scene.quota);
     let mut text = heading(&title, &about, width, ink);
     text.push_str(&sides(scene, exchange, width, ink));
     if exchange.status != exchange.native_status {
         let note = format!(
-            "HTTP clients take a {} for a final answer. On a {} with Retry-After nearly all of them wait and try again by themselves. (The simulated {} skips its limit of one request a second here, or this would take half a minute.)",
+            "HTTP clients take a {} for a final answer. On a {} with Retry-After nearly all of them wait and try again by themselves. (The simulated {} skips its limit of one request a second here.)",
             exchange.native_status.as_u16(),
             exchange.status.as_u16(),
             scene.name,
@@ -69,6 +64,67 @@ pub(super) fn used_up(
         text.push_str(&remark(&note, width, ink));
     }
     text
+}
+
+/// The call after that one.
+pub(super) fn suspended(scene: &Scene, exchange: &Exchange, width: usize, ink: Ink) -> String {
+    let title = format!("{}, once more", scene.name);
+    let mut text = heading(&title, "the next call with this credential", width, ink);
+    text.push_str(&sides(scene, exchange, width, ink));
+    let note = format!(
+        "The call has not left the gateway: {} wants none before its quota is back. Everything else goes on, other accounts at {} too.",
+        scene.name, scene.name,
+    );
+    text.push_str(&remark(&note, width, ink));
+    text
+}
+
+/// Calls of which one was held.
+pub(super) fn held(
+    scene: &Scene,
+    wait: &str,
+    calls: &[(Exchange, Duration)],
+    width: usize,
+    ink: Ink,
+) -> String {
+    let title = format!("{}, waiting in order", scene.name);
+    let about = format!("{} calls at once, and one too many", calls.len());
+    let mut text = heading(&title, &about, width, ink);
+    let request = format!("GET /{}{}  prefer: {wait}", scene.id, scene.path);
+    text.push_str(&format!("  {}\n", ink.dim(&request)));
+    for (exchange, took) in calls {
+        let status = status(exchange.status).show(ink);
+        let took = format!("after {:.1} s", took.as_secs_f64());
+        text.push_str(&format!("  {status}  {}\n", ink.bold(&took)));
+    }
+    let note = format!(
+        "Each of them runs for a second. {} would have refused the last one; headroom held it until another was done, because it said that it can wait.",
+        scene.name
+    );
+    text.push_str(&remark(&note, width, ink));
+    text
+}
+
+/// Above the meters.
+pub(super) fn counted(width: usize, ink: Ink) -> String {
+    heading(
+        "What headroom counts",
+        "`headroom quota` shows it of a running gateway",
+        width,
+        ink,
+    )
+}
+
+/// Below the live meters.
+pub(super) fn counts(rows: &[Row], ink: Ink) -> String {
+    let calls: u64 = rows.iter().map(|row| row.calls).sum();
+    let refused: u64 = rows.iter().map(|row| row.refused).sum();
+    let counts = format!(
+        "  {} calls, {} of them refused with 429",
+        thousands(calls),
+        thousands(refused)
+    );
+    format!("{}\n", ink.dim(&counts))
 }
 
 /// All providers by the same three headers.
@@ -96,10 +152,13 @@ pub(super) fn summary(rows: &[Row], width: usize, ink: Ink) -> String {
 }
 
 /// What to do next.
-pub(super) fn closing(ink: Ink) -> String {
+pub(super) fn closing(width: usize, ink: Ink) -> String {
+    let next = "Without --once the demo goes on, with live meters. With your own credentials: start `headroom serve`, and call http://127.0.0.1:8080/toggl/api/v9/me instead of https://api.track.toggl.com/api/v9/me.";
+    let lines = wrapped(next, width);
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     format!(
-        "\nWithout --once the demo goes on, with live meters. With your own credentials: {}, and\ncall http://127.0.0.1:8080/toggl/api/v9/me instead of https://api.track.toggl.com/api/v9/me.\n\n",
-        ink.bold("headroom serve")
+        "\n{}\n",
+        text.replace("headroom serve", &ink.bold("headroom serve"))
     )
 }
 
@@ -142,20 +201,34 @@ fn sides(scene: &Scene, exchange: &Exchange, width: usize, ink: Ink) -> String {
         .iter()
         .map(|(name, value)| name.len() + value.len() + 2);
     let needed = needed.max().unwrap_or(0).max(32);
-    let stacked = needed + STANDARD_SIDE + 4 > width;
+    // What cannot be broken stands below its name, indented.
+    let words = exchange
+        .standard
+        .iter()
+        .flat_map(|(_, value)| value.split_whitespace());
+    let widest = words.map(|word| word.len() + 2).max().unwrap_or(0);
+    let stacked = needed + widest.max(STANDARD_SIDE) + 4 > width;
     let (left, right) = if stacked {
         (width - 2, width - 2)
     } else {
         (needed, width - needed - 4)
     };
     let mut native = vec![Cell::plain("the provider says", Look::Dim)];
-    native.push(status(exchange.native_status));
-    native.extend(headers(&exchange.native, left));
-    if exchange.is_silent() {
+    if exchange.is_own {
+        native.push(Cell::plain("(it is not asked)", Look::Dim));
+    } else {
+        native.push(status(exchange.native_status));
+        native.extend(headers(&exchange.native, left));
+    }
+    if exchange.is_silent() && !exchange.is_own {
         native.push(Cell::plain("(nothing of its limits)", Look::Dim));
     }
     let mut standard = vec![Cell::plain("headroom answers", Look::Dim)];
     standard.push(status(exchange.status));
+    if exchange.is_own {
+        // In the provider's dress, for whoever reads only that.
+        standard.extend(headers(&exchange.native, right));
+    }
     standard.extend(headers(&exchange.standard, right));
     let request = format!("GET /{}{}", scene.id, scene.path);
     let mut text = format!("  {}\n", ink.dim(&request));

@@ -17,6 +17,7 @@ use crate::ledger::Ledger;
 use crate::ledger::account::Account as Counted;
 use crate::ledger::rule::Wishes;
 use crate::origin::Origin;
+use crate::quota::Mode;
 use crate::simulate::provider::{Account, Provider};
 use crate::simulate::server::{self, House};
 use crate::translate::applies;
@@ -26,6 +27,10 @@ const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 
 /// Toggl's leaky bucket of one request a second. It would make this demo a long one, so it has room for all of its calls.
 const CHANGED: &str = "burst";
+
+/// A quota that is documented for everyone is only observed, unless the configuration says more: here it does, for what
+/// may run at a time at a provider whose answers tell nothing.
+const ENFORCED: (&str, &str) = ("truecontext", "concurrency");
 
 /// A provider on the stage.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub(super) struct Scene {
     pub(super) account: String,
     /// The path that is called, behind the mount.
     pub(super) path: &'static str,
+    /// Where the simulated provider itself is.
+    pub(super) origin: String,
     /// The quota of its first policy.
     pub(super) quota: u64,
     /// Live, it is called every so many ticks …
@@ -88,7 +95,10 @@ impl Stage {
             let terms = Terms::new(&adapter, provider.plan(), Some(&zone), &Default::default())
                 .map_err(wrong)?;
             let base = format!("http://{origin}/{id}");
-            let wishes = |_: &str| Wishes::default();
+            let wishes = |policy: &str| Wishes {
+                mode: ((id, policy) == ENFORCED).then_some(Mode::Enforce),
+                ..Wishes::default()
+            };
             connections.push(Connection {
                 name: id.to_owned(),
                 origin: Origin::parse(&base).map_err(wrong)?,
@@ -104,6 +114,7 @@ impl Stage {
                 name: adapter.name.clone(),
                 account: account_of(&provider, path),
                 path,
+                origin: base,
                 quota: provider.enforced().next().map_or(0, |first| first.quota),
                 every,
                 at_once,
