@@ -15,7 +15,7 @@ use crate::adapter::{Adapter, Call, Policy, WindowKind};
 use crate::quota::Unit;
 use crate::translate::Matches;
 pub use lesson::{Lesson, lessons, may_teach};
-pub use partition::{Account, Learned, Partition, Unknown, label};
+pub use partition::{Account, Learned, Partition, Unknown, key_of, label};
 
 /// What one call uses of one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]

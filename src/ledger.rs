@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod cell;
+mod kept;
 mod learned;
 pub mod meter;
 pub mod queue;

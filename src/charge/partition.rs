@@ -96,6 +96,14 @@ pub(super) fn is_shared(one: &Policy, other: &Policy) -> bool {
         })
 }
 
+/// The key of the partition with this label, as [`find`] makes it.
+#[must_use]
+pub fn key_of(label: &str, secret: (u64, u64)) -> u128 {
+    let mut key = Key(SipHasher128::new_with_keys(secret.0, secret.1));
+    key.write(label.as_bytes());
+    key.0.finish128().as_u128()
+}
+
 /// The partition's name for people and for storage: `credential=1f3a9c0d2e4b/organization=1234567`. It never contains a
 /// credential, and is the same after a restart. Empty where the whole connection is one partition, or no policy has this
 /// index.

@@ -13,7 +13,7 @@ use super::mounts::{Loaded, Mounts};
 use super::state::{State as Place, StateArguments};
 use super::{AdapterFolders, Failure, log};
 use crate::clock;
-use crate::gateway::{Gateway, Listener, Settings};
+use crate::gateway::{Catalogue as _, Gateway, Listener, Lookup, Settings};
 use crate::ledger::{self, Ledger};
 use crate::state::{self, State};
 
@@ -142,6 +142,12 @@ async fn serve(
     }
     let seen = loaded.fingerprint();
     let mounts = Arc::new(Mounts::new(&loaded));
+    for name in ledger.kept_connections() {
+        if let Lookup::Found(connection) = mounts.connection(&name) {
+            let (account, is_resident) = (&connection.account, connection.configured);
+            ledger.adopt(account, settings.secret, is_resident, clock::moment());
+        }
+    }
     let gateway = Gateway::new(mounts, Arc::clone(ledger), settings)
         .map_err(|error| Failure::unreadable(format!("headroom: {error}")))?;
     let gateway = Arc::new(gateway);

@@ -39,7 +39,7 @@ impl Account {
         wishes: &dyn Fn(&str) -> Wishes,
         max_waiting: usize,
     ) -> Self {
-        let identity = format!("{connection} at {origin}");
+        let identity = format!("{connection}{AT}{origin}");
         let seeds = adapter.policies.iter();
         let seeds = seeds.map(|policy| seed(&identity, &policy.name)).collect();
         let rules = adapter.policies.iter().enumerate();
@@ -92,6 +92,14 @@ impl Account {
     fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Between name and origin in an account's identity. No name has a space in it.
+const AT: &str = " at ";
+
+/// The connection's name in an account's identity.
+pub(super) fn connection_of(identity: &str) -> &str {
+    identity.split_once(AT).map_or(identity, |(name, _)| name)
 }
 
 /// Keys of partitions are secret hashes; this only has to differ between policies.

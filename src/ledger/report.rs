@@ -207,6 +207,8 @@ const fn mode(rule: &Rule, standing: &Standing) -> &'static str {
         Some(Mode::Enforce) => "enforce",
         Some(Mode::Wait) => "wait",
         None if standing.cause.is_observed_by_default() => "observe",
+        // Only the provider's refusals stop calls.
+        None if rule.soft && standing.suspended.is_none() => "observe",
         None => "enforce",
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! A store that fails stops nothing: it is reported, and headroom counts on in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cell::{Cell, Inner, Shared};
@@ -74,6 +74,21 @@ impl Store {
                 None
             }
         }
+    }
+
+    /// Whose meters are kept and were not asked for yet.
+    pub(super) fn accounts(&self) -> BTreeSet<String> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.keys().map(|key| key.account.clone()).collect()
+    }
+
+    /// The labels of those of one policy.
+    pub(super) fn labels(&self, account: &str, policy: &str) -> Vec<String> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = kept
+            .keys()
+            .filter(|key| key.account == account && key.policy == policy);
+        own.map(|key| key.partition.clone()).collect()
     }
 
     /// Counts calls ahead that these meters are about to let through.

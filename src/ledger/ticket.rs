@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::Item;
 use super::cell::{Cell, Few, Inner, Shared};
 use super::meter::{Refusal, Standing, Taken, Told};
-use super::rule::Rule;
+use super::rule::{Motion, Rule};
 use super::time::Now;
 use crate::adapter::Adapter;
 use crate::quota::ServiceLimit;
@@ -79,6 +79,9 @@ impl Ticket {
                 let Inner { meter, rule, .. } = inner;
                 let told = told(translation, held.policy, rule);
                 let (taken, mark) = (&held.taken, held.taken.mark);
+                if !self.answered {
+                    meter.arrived(rule, taken, now);
+                }
                 if let Some(told) = &told {
                     meter.observe(rule, told, taken.cost, mark, now);
                 }
@@ -106,7 +109,7 @@ impl Ticket {
                     counts: taken.cost > 0,
                 };
                 if refused || told.is_some_and(|told| told.remaining == Some(0)) {
-                    self.ledger.store.keep(&held.cell, inner, now);
+                    held.cell.store.keep(&held.cell, inner, now);
                 }
                 state
             });

@@ -2,9 +2,45 @@
 
 use super::{Mark, Meter, Taken};
 use crate::ledger::rule::{Motion, Rule};
-use crate::ledger::time::{Now, Steady};
+use crate::ledger::time::{Nanos, Now, Steady};
+
+/// The longest that a call is taken to have been on its way to the provider.
+const LONGEST_WAY: Nanos = Nanos::from_secs(1);
 
 impl Meter {
+    /// The head of a call's answer is there. The provider counted the call when it arrived: somewhere between then and now,
+    /// and later than the meter did if a connection had to be made first. What it used comes back that much later. How much
+    /// of the time was the provider's own nobody knows, so no more than a second is taken for the way, nor a quarter of the
+    /// window.
+    pub fn arrived(&mut self, rule: &Rule, taken: &Taken, now: Now) {
+        if taken.cost == 0 {
+            return;
+        }
+        let at = taken.mark.at;
+        let way = |window: Nanos| {
+            let took = now.steady.since(at).min(LONGEST_WAY);
+            at.after(took.min(Nanos(window.0 / 4)))
+        };
+        match &rule.motion {
+            Motion::Fixed(Some(length)) if self.ends == at.after(*length).0 => {
+                self.ends = way(*length).after(*length).0;
+            }
+            Motion::Rolling(length) => {
+                if let Some(extra) = &mut self.extra {
+                    extra.log.postpone(taken.who, at.0, way(*length).0);
+                }
+            }
+            Motion::Bucket { .. } if self.ends > now.steady.0 => {
+                let unit = self.unit(rule);
+                let limit = self.quota(rule).map_or(1, |(limit, _)| limit);
+                let whole = unit.times(limit.max(1));
+                let full = way(whole).after(unit.times(taken.cost));
+                self.ends = self.ends.max(full.0);
+            }
+            _ => {}
+        }
+    }
+
     /// Gives back what was taken for a call that never reached the provider, or that it refused without counting it.
     pub fn refund(&mut self, rule: &Rule, taken: &Taken, now: Now) {
         self.settle(rule, now);

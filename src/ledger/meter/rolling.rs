@@ -148,6 +148,26 @@ impl Log {
         }
     }
 
+    /// What a caller used at this moment counts from a later one.
+    pub(super) fn postpone(&mut self, who: u64, at: u64, later: u64) {
+        let place = self.entries.partition_point(|entry| entry.at < at);
+        let found = self.entries.iter().skip(place).position(|entry| {
+            // What was remembered together has the moment of the last of it.
+            entry.begun <= at && entry.who == who
+        });
+        let Some(place) = found.map(|found| place + found) else {
+            return;
+        };
+        if let Some(mut entry) = self.entries.get(place).copied()
+            && entry.at < later
+        {
+            self.entries.remove(place);
+            entry.at = later;
+            let place = self.entries.partition_point(|other| other.at <= later);
+            self.entries.insert(place, entry);
+        }
+    }
+
     /// A call of this caller at this moment was not counted after all. Whether it still was.
     pub(super) fn remove(&mut self, cost: u64, who: u64, at: u64) -> bool {
         let place = self.entries.partition_point(|entry| entry.at < at);

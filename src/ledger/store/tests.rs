@@ -40,7 +40,16 @@ fn meter(folder: &std::path::Path) -> (Store, Arc<Cell>) {
     let account = Arc::new(account);
     let rule = Arc::clone(&account.rules[0]);
     let (store, _) = Store::new(Some(State::open(folder, NOW.wall_ms).unwrap()));
-    let cell = Cell::new(&account, String::new(), true, Meter::default(), &rule);
+    // The cell's own store is not asked in these tests.
+    let none = Arc::new(Store::default());
+    let cell = Cell::new(
+        &account,
+        &none,
+        String::new(),
+        true,
+        Meter::default(),
+        &rule,
+    );
     (store, Arc::new(cell))
 }
 
