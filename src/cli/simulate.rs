@@ -27,7 +27,7 @@ Only what the adapter names is sent, also Retry-After; what is not documented is
 Faults happen by chance: `--fault drop=10%` says how often, `--fault late=2s` how long, `--fault late=2s@25%` both.
   late     the answer takes 2 s longer, and tells the state from before (2s@10%)
   drop     the request is counted and no answer comes: its connection ends (5%)
-  reorder  the answer is sent after some of those that were counted later, or after 300 ms (300ms@50%)
+  reorder  the answer is sent after some that were counted later, or after 300 ms (300ms@50%)
   lie      the answer tells that more is left than there is, or less (10%); refusals are never lies
   mute     the answer tells nothing of limits; refusals still do (10%)
   others   somebody else has just made the same request with the same account (10%)

@@ -317,6 +317,33 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Small quotas are remembered call by call, large ones in grains that come back late, never early.
+    #[test]
+    fn no_hour_admits_more_than_its_quota(
+        quota in prop_oneof![1_u64..12, 1_001_u64..5_000],
+        steps in prop::collection::vec((0_i64..400_000, any::<bool>()), 1..80),
+    ) {
+        let dear = quota / 5 + 1;
+        let keys = format!(
+            "[policy.hour]\nquota = {quota}\nwindow = \"1h\"\nkind = \"rolling\"\nweights = [{{ path = \"/dear\", cost = {dear} }}]"
+        );
+        let provider = provider(&keys);
+        let mut till = Till::new(&provider);
+        let mut now = at("2026-11-21T12:00:00Z");
+        let mut admitted: Vec<(Timestamp, u64)> = Vec::new();
+        for (pause, is_dear) in steps {
+            now += SignedDuration::from_millis(pause);
+            let (path, cost) = if is_dear { ("/dear", dear) } else { ("/", 1) };
+            if till.call(path, now).verdict.refused.is_none() {
+                admitted.push((now, cost));
+            }
+            let recent = admitted.iter().filter(|(then, _)| now.duration_since(*then) < SignedDuration::from_hours(1));
+            prop_assert!(recent.map(|(_, cost)| cost).sum::<u64>() <= quota);
+        }
+    }
+}
+
 /// The window that the user gave where none is documented, and no more than its quota.
 #[test]
 fn a_window_of_the_account_holds() {
