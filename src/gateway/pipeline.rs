@@ -72,7 +72,7 @@ impl Gateway {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(*refusal),
         };
-        let mut received = match self.forward(head, body, route).await {
+        let mut received = match self.forward(head, body, route, &mut ticket).await {
             Ok(received) => received,
             Err(problem) => {
                 if problem.is_before_provider() {
@@ -150,6 +150,7 @@ impl Gateway {
         head: &Parts,
         body: Upload,
         route: &Route<'_>,
+        ticket: &mut Ticket,
     ) -> Result<Received, Problem> {
         let pseudonym = &self.settings.pseudonym;
         let outgoing = forward::outgoing(head, Some(body), route, pseudonym)?;
@@ -157,6 +158,9 @@ impl Gateway {
         let answer = match self.upstream.send(outgoing).await {
             Err(Problem::Upstream(failure)) if repetition.fits(failure) => {
                 let again = forward::outgoing(head, None, route, pseudonym)?.on_new_connection();
+                if failure != Failure::NotProcessed {
+                    ticket.repeated(clock::moment());
+                }
                 self.upstream.send(again).await?
             }
             answer => answer?,

@@ -263,6 +263,7 @@ impl Meter {
             self.pace(rule, cost, now);
         }
         self.add(rule, cost, caller, now);
+        let behind = self.in_flight();
         self.admitted = self.admitted.wrapping_add(cost);
         self.calls = self.calls.wrapping_add(1);
         Taken {
@@ -272,6 +273,7 @@ impl Meter {
                 call: self.calls,
                 window: self.turns,
                 at: now.steady,
+                behind,
             },
             probe,
             permit: matches!(rule.motion, Motion::InFlight(_)),

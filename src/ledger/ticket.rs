@@ -54,6 +54,14 @@ impl Ticket {
         }
     }
 
+    /// The call is sent a second time, and the provider may have counted the first.
+    pub fn repeated(&mut self, now: Now) {
+        for held in &mut self.held {
+            let before = held.taken;
+            held.taken = held.with(|inner| inner.meter.take_again(&inner.rule, &before, now));
+        }
+    }
+
     /// The call never reached the provider: it used nothing.
     pub fn unsent(&mut self, now: Now) {
         for held in &self.held {
@@ -83,7 +91,7 @@ impl Ticket {
                     meter.arrived(rule, taken, now);
                 }
                 if let Some(told) = &told {
-                    meter.observe(rule, told, taken.cost, mark, now);
+                    meter.observe(rule, told, mark, now);
                 }
                 if refused {
                     let wait_secs = translation

@@ -1,6 +1,6 @@
 //! What was taken is given back: a call that used nothing after all, or one that is over.
 
-use super::{Mark, Meter, Taken};
+use super::{Caller, Mark, Meter, Taken};
 use crate::ledger::rule::{Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
@@ -39,6 +39,22 @@ impl Meter {
             }
             _ => {}
         }
+    }
+
+    /// The call is sent a second time, and nobody knows whether the provider saw the first: it may count twice.
+    #[must_use]
+    pub fn take_again(&mut self, rule: &Rule, taken: &Taken, now: Now) -> Taken {
+        if taken.permit {
+            return *taken;
+        }
+        let caller = Caller {
+            id: taken.who,
+            is_named: self.users().any(|user| user.who == taken.who),
+        };
+        let again = self.take(rule, taken.cost, caller, now);
+        self.finish(taken.cost, again.probe);
+        let probe = taken.probe;
+        Taken { probe, ..again }
     }
 
     /// Gives back what was taken for a call that never reached the provider, or that it refused without counting it.

@@ -1,8 +1,8 @@
 //! What the provider says corrects the count.
 //!
 //! An answer was made somewhere between its call and now. It knows nothing of calls that were let through after its own, so
-//! these are taken off what it says is left. It may also not know of earlier calls that are still on their way: if it says
-//! that more is left than the meter believes, so much of the difference as is in flight is not believed yet. An answer that
+//! these are taken off what it says is left. It may also not know of calls that were still on their way when its own went:
+//! if it says that more is left than the meter believes, so much of the difference is not believed yet. An answer that
 //! arrives after that of a later call can only lower what is left; one that speaks of a window that is over says nothing.
 
 use super::{Caller, Meter, NONE, Taken, signed};
@@ -30,6 +30,8 @@ pub struct Mark {
     pub(super) window: u32,
     /// When.
     pub(super) at: Steady,
+    /// What was in flight then, itself not included.
+    pub(super) behind: u64,
 }
 
 impl Mark {
@@ -64,7 +66,7 @@ pub struct Refusal {
 
 impl Meter {
     /// What an answer says of this policy. The call is still in flight: [`Meter::finish`] comes after.
-    pub fn observe(&mut self, rule: &Rule, told: &Told, cost: u64, mark: Mark, now: Now) {
+    pub fn observe(&mut self, rule: &Rule, told: &Told, mark: Mark, now: Now) {
         self.settle(rule, now);
         let later = self.admitted.wrapping_sub(mark.after);
         let is_newest = mark.call.wrapping_sub(self.word().newest) <= u32::MAX / 2;
@@ -88,11 +90,9 @@ impl Meter {
         let mut left = told_left.saturating_sub(later);
         if newest {
             self.word_mut().newest = mark.call;
-            // Of what is in flight nobody knows which part went before it.
-            let earlier = self.in_flight().saturating_sub(cost);
-            if let Some(before) = before.filter(|before| *before < left && !is_newer_window) {
-                left -= (left - before).min(earlier);
-            }
+            // What was on its way when this call went may have been counted after it, whether it was answered since or not.
+            let before = before.filter(|_| !is_newer_window).unwrap_or(0);
+            left -= left.saturating_sub(before).min(mark.behind);
         } else {
             left = before.map_or(left, |before| before.min(told_left));
         }

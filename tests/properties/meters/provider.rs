@@ -157,7 +157,7 @@ impl World {
         let now = self.clock.now();
         let (cost, mark) = (call.taken.cost, call.taken.mark);
         if let Some(answer) = call.answer.filter(|_| !is_lost) {
-            self.meter.observe(&self.rule, &answer, cost, mark, now);
+            self.meter.observe(&self.rule, &answer, mark, now);
         }
         self.meter.finish(cost, call.taken.probe);
     }
@@ -395,7 +395,7 @@ fn an_answer_from_a_window_that_is_over_does_not_poison_the_next() {
             let before = world.remaining();
             world
                 .meter
-                .observe(&world.rule, &old, 1, taken.mark, world.clock.now());
+                .observe(&world.rule, &old, taken.mark, world.clock.now());
             prop_assert_eq!(world.remaining(), before);
             Ok(())
         },

@@ -80,7 +80,7 @@ fn nothing_goes_before_its_time_then_one_call_and_when_it_opened_all() {
                         remaining: Some(500_000),
                         ..Told::default()
                     };
-                    meter.observe(&rule, &told, 1, taken.mark, now);
+                    meter.observe(&rule, &told, taken.mark, now);
                     meter.opened(false);
                     meter.finish(1, false);
                 }
