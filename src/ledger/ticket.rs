@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::Item;
 use super::cell::{Cell, Few, Inner, Shared};
 use super::meter::{Refusal, Standing, Taken, Told};
-use super::rule::Rule;
+use super::rule::{Motion, Rule};
 use super::time::Now;
 use crate::adapter::Adapter;
 use crate::quota::ServiceLimit;
@@ -106,7 +106,7 @@ impl Ticket {
                     counts: taken.cost > 0,
                 };
                 if refused || told.is_some_and(|told| told.remaining == Some(0)) {
-                    self.ledger.store.keep(&held.cell, inner, now);
+                    held.cell.store.keep(&held.cell, inner, now);
                 }
                 state
             });
