@@ -215,25 +215,33 @@ fn main() {
         |number| bench.decide(spread(number)),
     );
 
+    side_by_side("two threads", "wanted >= 1.7", &|number| {
+        bench.decide(spread(number))
+    });
+    side_by_side(
+        "two threads, moka's lookup alone",
+        "for comparison",
+        &|number| {
+            bench.look_up(spread(number));
+        },
+    );
+    waiting();
+}
+
+/// How much more two threads do than one.
+fn side_by_side(name: &str, wanted: &str, call: &(impl Fn(u128) + Sync)) {
     let (mut ones, mut twos) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        ones.push(time(100_000, |number| bench.decide(spread(number))));
+        ones.push(time(100_000, call));
         let both = std::thread::scope(|scope| {
-            let half = |offset: u128| {
-                let bench = &bench;
-                move || time(100_000, |number| bench.decide(spread(number + offset)))
-            };
+            let half = |offset: u128| move || time(100_000, |number| call(number + offset));
             let threads = [scope.spawn(half(0)), scope.spawn(half(500_000))];
             threads.map(|thread| thread.join().unwrap())
         });
         twos.push(both[0].max(both[1]));
     }
-    println!(
-        "{:<44} {:>5.2} times one  (wanted >= 1.7)",
-        "two threads",
-        2.0 * median(ones) / median(twos)
-    );
-    waiting();
+    let times = 2.0 * median(ones) / median(twos);
+    println!("{name:<44} {times:>5.2} times one  ({wanted})");
 }
 
 /// Ten thousand calls that wait for one meter.

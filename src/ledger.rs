@@ -218,28 +218,28 @@ impl Ledger {
             let rule = policy.and_then(|policy| demand.account.rules.get(policy));
             let refused = |cells: Few<Arc<Cell>>, queue_is_full| {
                 let policies = demand.items.iter().map(|item| item.policy);
-                Err(Refused {
+                Refused {
                     policy,
                     obstacle,
                     queue_is_full,
                     cells: policies.zip(cells).collect(),
-                })
+                }
             };
             let left = patience(demand, rule, obstacle)
                 .saturating_sub(now.steady.since(begun.steady).into());
             let until = match obstacle.until {
                 Until::At(moment) => Some(Duration::from(moment.since(now.steady))),
                 Until::Released => None,
-                Until::Never => return refused(cells, false),
+                Until::Never => return Err(refused(cells, false)),
             };
             // A wait that is known to be in vain is none.
             if left.is_zero() || until.is_some_and(|until| until > left) {
-                return refused(cells, false);
+                return Err(refused(cells, false));
             }
             match &mut waiting {
                 None => {
                     let Some(place) = self.place(demand) else {
-                        return refused(cells, true);
+                        return Err(refused(cells, true));
                     };
                     waiting = Some(Waiting {
                         account: Arc::clone(demand.account),

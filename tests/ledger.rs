@@ -8,12 +8,13 @@ use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
 use headroom::clock;
 use headroom::ledger::account::Account;
-use headroom::ledger::meter::{Caller, Cause, Until};
+use headroom::ledger::meter::{Caller, Cause, Meter, Until};
 use headroom::ledger::report::Filter;
-use headroom::ledger::rule::{Shares, Wishes};
+use headroom::ledger::rule::{Rule, Shares, Wishes};
 use headroom::ledger::ticket::Ticket;
 use headroom::ledger::{Demand, Item, Ledger, Refused, Settings};
 use headroom::quota::Mode;
+use headroom::time::{Nanos, Now, Steady};
 use headroom::translate::{Spoken, Translation};
 
 use crate::support::translations::told;
@@ -427,6 +428,46 @@ async fn a_flood_of_one_consumer_leaves_the_others_their_share() {
         house.call(sure).await.ok().unwrap();
     }
     assert!(house.call(sure).await.is_err());
+}
+
+#[test]
+fn a_day_is_not_granted_twice_when_the_clock_jumps_over_midnight_and_back() {
+    let source = "name = \"Stub\"\ndocs = [\"https://example.com\"]\n[policy.day]\nquota = 2\n\
+        window = \"day\"\nkind = \"clock\"\ntime_zone = \"UTC\"\n";
+    let adapter = parse("stub", source).unwrap();
+    let terms = Terms::new(&adapter, None, None, &Default::default()).unwrap();
+    let wishes = Wishes {
+        mode: Some(Mode::Enforce),
+        ..Wishes::default()
+    };
+    let rule = Rule::new(&adapter.policies[0], 0, &terms, &wishes);
+    let mut meter = Meter::default();
+    let at = |steady_secs: u64, wall: &str| Now {
+        steady: Steady(1 << 50).after(Nanos::from_secs(steady_secs)),
+        wall_ms: wall.parse::<jiff::Timestamp>().unwrap().as_millisecond(),
+    };
+    let caller = Caller {
+        id: 1,
+        is_named: false,
+    };
+    let noon = at(0, "2026-11-21T12:00:00Z");
+    for _ in 0..2 {
+        assert!(meter.check(&rule, 1, caller, noon).is_ok());
+        let _ = meter.take(&rule, 1, caller, noon);
+    }
+    // A wrong clock, somebody looks, and the clock is right again.
+    assert_eq!(meter.standing(&rule, at(5, "2026-11-22T00:00:05Z")).used, 0);
+    assert!(
+        meter
+            .check(&rule, 1, caller, at(10, "2026-11-21T12:00:10Z"))
+            .is_err()
+    );
+    // The next day is a new one all the same.
+    assert!(
+        meter
+            .check(&rule, 1, caller, at(50_000, "2026-11-22T01:53:20Z"))
+            .is_ok()
+    );
 }
 
 #[test]

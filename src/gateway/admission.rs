@@ -125,7 +125,7 @@ fn credential<'a>(head: &'a Parts, route: &'a Route<'_>) -> Option<Cow<'a, [u8]>
         CredentialPlace::Query(name) => route.target.split_once('?').and_then(|(_, query)| {
             query.split('&').find_map(|pair| {
                 let (key, value) = pair.split_once('=')?;
-                (key == name).then(|| Cow::Borrowed(value.as_bytes()))
+                (key == name).then_some(Cow::Borrowed(value.as_bytes()))
             })
         }),
         CredentialPlace::Bearer | CredentialPlace::Basic => None,

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::account::Account;
 use super::meter::{Caller, Meter, Obstacle, Taken, Until};
@@ -12,8 +12,8 @@ use super::rule::Rule;
 use super::store::Store;
 use super::time::Now;
 
-/// Policies of one call, as a rule.
-pub type Few<T> = SmallVec<[T; 4]>;
+/// As many as most calls have policies.
+pub type Few<T> = SmallVec<[T; 2]>;
 
 /// A meter that calls share.
 #[derive(Debug)]
@@ -58,6 +58,24 @@ impl Inner {
             dead: false,
             dirty: false,
             promised: 0,
+        }
+    }
+
+    /// What is in the way of a call; else whether the store has counted it.
+    fn judge(
+        &mut self,
+        want: &Want<'_>,
+        caller: Caller,
+        place: Option<&Place>,
+        now: Now,
+    ) -> Result<bool, Obstacle> {
+        if !Arc::ptr_eq(&self.rule, want.rule) {
+            self.rule = Arc::clone(want.rule);
+        }
+        self.meter.check(&self.rule, want.cost, caller, now)?;
+        match self.queue.precedes(caller, place) {
+            Some(obstacle) => Err(obstacle),
+            None => Ok(!self.rule.kept || self.meter.is_covered(want.cost)),
         }
     }
 
@@ -145,6 +163,10 @@ pub fn decide<S: Shared>(
     place: Option<&mut Place>,
     now: Now,
 ) -> Outcome {
+    if let ([cell], [want]) = (cells, wants) {
+        return decide_one(cell.lock(), want, caller, place, now);
+    }
+    // The order of the locks, and each with its place in the call.
     let mut order: Few<usize> = (0..cells.len()).collect();
     order.sort_unstable_by_key(|index| cells.get(*index).map(|cell| cell.rank()));
     let mut guards: Few<(usize, S::Guard<'_>)> = order
@@ -160,21 +182,12 @@ pub fn decide<S: Shared>(
         let Some(want) = wants.get(*index) else {
             continue;
         };
-        let inner = &mut **inner;
-        if !Arc::ptr_eq(&inner.rule, want.rule) {
-            inner.rule = Arc::clone(want.rule);
-        }
-        let obstacle = match inner.meter.check(&inner.rule, want.cost, caller, now) {
-            Err(obstacle) => Some(obstacle),
-            Ok(()) => inner.queue.precedes(caller, place.as_deref()),
-        };
-        if let Some(obstacle) = obstacle
-            && worst.is_none_or(|(_, worst)| obstacle.until > worst.until)
-        {
-            worst = Some((*index, obstacle));
-        }
-        if inner.rule.kept && !inner.meter.is_covered(want.cost) {
-            unstored.push(*index);
+        match inner.judge(want, caller, place.as_deref(), now) {
+            Err(obstacle) if worst.is_none_or(|(_, worst)| obstacle.until > worst.until) => {
+                worst = Some((*index, obstacle));
+            }
+            Ok(false) => unstored.push(*index),
+            _ => {}
         }
     }
     if let Some((index, obstacle)) = worst {
@@ -201,4 +214,37 @@ pub fn decide<S: Shared>(
         place.leave_among(&mut guards);
     }
     Outcome::Admitted(taken)
+}
+
+/// The same over one meter, as most calls have it.
+fn decide_one<G: DerefMut<Target = Inner>>(
+    guard: G,
+    want: &Want<'_>,
+    caller: Caller,
+    place: Option<&mut Place>,
+    now: Now,
+) -> Outcome {
+    let mut guards = [(0, guard)];
+    let [(_, inner)] = &mut guards;
+    if inner.dead {
+        return Outcome::Stale;
+    }
+    match inner.judge(want, caller, place.as_deref(), now) {
+        Ok(true) => {}
+        Ok(false) => return Outcome::Unstored(smallvec![0]),
+        Err(obstacle) => {
+            if let Some(place) = place
+                && obstacle.until != Until::Never
+            {
+                place.move_to(&mut guards, 0, obstacle, caller);
+            }
+            return Outcome::Blocked(0, obstacle);
+        }
+    }
+    let Inner { meter, rule, .. } = &mut **inner;
+    let taken = meter.take(rule, want.cost, caller, now);
+    if let Some(place) = place {
+        place.leave_among(&mut guards);
+    }
+    Outcome::Admitted(smallvec![taken])
 }

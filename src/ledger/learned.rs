@@ -11,7 +11,10 @@ const MOST: usize = 100_000;
 
 /// All lessons, by account, what they are about, and what was known.
 #[derive(Debug, Default)]
-pub(super) struct Learned(RwLock<HashMap<(Box<str>, Box<str>, Box<str>), Arc<str>>>);
+pub(super) struct Learned(RwLock<HashMap<Key, Arc<str>>>);
+
+/// Account, what it is about, what was known.
+type Key = (Box<str>, Box<str>, Box<str>);
 
 impl Learned {
     pub(super) fn new(rows: Vec<LearnedRow>) -> Self {

@@ -46,10 +46,20 @@ pub struct Meter {
     turns: u32,
     /// So much was counted ahead in the store.
     reserved: u64,
+    /// The calendar's window before this one, in case the clock is set back into it.
+    closed: Option<Box<Closed>>,
     /// What the provider said, from its first word on.
     word: Option<Box<Word>>,
     /// What only some meters need.
     extra: Option<Box<Extra>>,
+}
+
+/// A window of the calendar that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Closed {
+    used: u64,
+    own: u64,
+    ends: u64,
 }
 
 /// What only some meters need.
@@ -378,7 +388,21 @@ impl Meter {
             }
             Motion::Aligned { .. } => {
                 let wall = wall(now);
+                if let Some(closed) = self.closed.take_if(|closed| wall < closed.ends) {
+                    // The clock was set back into the window before. What was used since was used in it.
+                    self.used = self.used.saturating_add(closed.used);
+                    self.own = self.own.saturating_add(closed.own);
+                    self.ends = closed.ends;
+                    self.turns = self.turns.wrapping_add(1);
+                }
                 if self.ends != 0 && self.ends <= wall {
+                    self.closed = (self.used > 0).then(|| {
+                        Box::new(Closed {
+                            used: self.used,
+                            own: self.own,
+                            ends: self.ends,
+                        })
+                    });
                     self.turn();
                     // The next one is open at once: if the clock is set back, the old one is not granted again.
                     self.ends = end_of_window(rule, now).unwrap_or(0);

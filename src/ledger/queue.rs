@@ -28,7 +28,10 @@ pub struct Order {
 
 /// The calls that wait for one meter.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Option<Box<BTreeMap<(u64, Order), Arc<Notify>>>>);
+pub(super) struct Queue(Option<Box<Lanes>>);
+
+/// By lane and order, whom to wake.
+type Lanes = BTreeMap<(u64, Order), Arc<Notify>>;
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
@@ -77,7 +80,7 @@ impl Queue {
     }
 
     fn is_first(&self, lane: u64, order: Order) -> bool {
-        let first = |waiting: &BTreeMap<(u64, Order), Arc<Notify>>| {
+        let first = |waiting: &Lanes| {
             let first = waiting.range((lane, Order::FIRST)..).next();
             first.is_some_and(|(key, _)| *key == (lane, order))
         };

@@ -105,12 +105,14 @@ impl Store {
             let admitted = inner.meter.admitted();
             inner.promised = inner.promised.max(admitted.saturating_add(block));
             let written = self.hand_over(&cell, inner, now);
+            // Making the row has closed a window that was over.
+            let promise = inner.meter.promise(block);
             drop(guard);
-            covers.push((cell, admitted, block, written));
+            covers.push((cell, promise, written));
         }
-        for (cell, admitted, block, written) in covers {
+        for (cell, promise, written) in covers {
             settle(written).await;
-            cell.lock().meter.cover(admitted, block);
+            cell.lock().meter.cover(promise);
         }
     }
 

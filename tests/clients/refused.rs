@@ -121,16 +121,15 @@ async fn octokit_waits_for_what_github_said() {
     if !has_node("@octokit/rest") {
         return;
     }
-    for mount in 0..2 {
-        let upstream = github().await;
-        let headroom = Headroom::before(&upstream, "github");
-        let command = with_argument(from_stdin(), &headroom.mounts("github")[mount]);
-        run(command, include_bytes!("octokit_refused.mjs")).await;
-        assert_eq!(
-            through_headroom(&upstream, "token secret"),
-            ["GET /repos/acme/last", "GET /repos/acme/one"]
-        );
-    }
+    let upstream = github().await;
+    let headroom = Headroom::before(&upstream, "github");
+    let [base, _] = headroom.mounts("github");
+    let command = with_argument(from_stdin(), base);
+    run(command, include_bytes!("octokit_refused.mjs")).await;
+    assert_eq!(
+        through_headroom(&upstream, "token secret"),
+        ["GET /repos/acme/last", "GET /repos/acme/one"]
+    );
 }
 
 /// The first answer uses up the last of the quota; two seconds later there is a new one.

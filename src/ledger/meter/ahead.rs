@@ -3,6 +3,15 @@
 use super::Meter;
 use crate::ledger::rule::Rule;
 
+/// What the store will have counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// Up to this, of all that was ever let through.
+    covers: u64,
+    /// For this window.
+    window: u32,
+}
+
 impl Meter {
     /// The store has counted so much already.
     #[must_use]
@@ -17,12 +26,23 @@ impl Meter {
         rule.block.min(quota / 64).max(cost).max(1)
     }
 
-    /// So much more than now is stored.
-    pub fn cover(&mut self, admitted: u64, ahead: u64) {
-        self.reserved = self.reserved.max(admitted.wrapping_add(ahead));
+    /// So much is about to be stored beside a snapshot taken now.
+    #[must_use]
+    pub const fn promise(&self, ahead: u64) -> Promise {
+        Promise {
+            covers: self.admitted.wrapping_add(ahead),
+            window: self.turns,
+        }
     }
 
-    /// What was ever let through: [`Meter::cover`] is told what it was when the snapshot was taken.
+    /// It is stored. If its window is over meanwhile, it is worth nothing.
+    pub fn cover(&mut self, promise: Promise) {
+        if promise.window == self.turns {
+            self.reserved = self.reserved.max(promise.covers);
+        }
+    }
+
+    /// What was ever let through.
     #[must_use]
     pub const fn admitted(&self) -> u64 {
         self.admitted

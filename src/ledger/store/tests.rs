@@ -16,7 +16,7 @@ const NOW: Now = Now {
 };
 
 /// A meter of an hour, in a ledger with a store in this folder.
-fn meter(folder: &std::path::Path) -> (Store, Arc<Cell>) {
+fn meter(folder: &std::path::Path) -> (Arc<Store>, Arc<Cell>) {
     let adapter = parse(
         "stub",
         r#"
@@ -40,22 +40,15 @@ fn meter(folder: &std::path::Path) -> (Store, Arc<Cell>) {
     let account = Arc::new(account);
     let rule = Arc::clone(&account.rules[0]);
     let (store, _) = Store::new(Some(State::open(folder, NOW.wall_ms).unwrap()));
-    // The cell's own store is not asked in these tests.
-    let none = Arc::new(Store::default());
-    let cell = Cell::new(
-        &account,
-        &none,
-        String::new(),
-        true,
-        Meter::default(),
-        &rule,
-    );
+    let store = Arc::new(store);
+    let label = String::new();
+    let cell = Cell::new(&account, &store, label, true, Meter::default(), &rule);
     (store, Arc::new(cell))
 }
 
 /// What the store has of the only meter, as a killed process would leave it.
-fn stored(store: Store, folder: &std::path::Path) -> MeterRow {
-    store.state.unwrap().close().unwrap();
+fn stored(store: &Store, folder: &std::path::Path) -> MeterRow {
+    store.state.clone().unwrap().close().unwrap();
     let (state, mut loaded) = State::open(folder, NOW.wall_ms).unwrap();
     state.close().unwrap();
     assert_eq!(loaded.meters.len(), 1);
@@ -92,7 +85,7 @@ async fn what_is_counted_ahead_is_not_taken_back_while_it_is_on_its_way() {
         inner.meter.take(&rule, 1, caller, NOW);
     }
     drop(inner);
-    assert_eq!(stored(store, folder.path()).reserved, 10);
+    assert_eq!(stored(&store, folder.path()).reserved, 10);
 }
 
 #[tokio::test]
@@ -107,5 +100,5 @@ async fn who_goes_away_while_it_is_counted_ahead_stops_nobody() {
     }
     store.count_ahead(one(), NOW).await;
     assert!(cell.lock().meter.is_covered(10));
-    assert_eq!(stored(store, folder.path()).reserved, 10);
+    assert_eq!(stored(&store, folder.path()).reserved, 10);
 }

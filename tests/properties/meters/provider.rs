@@ -321,7 +321,7 @@ fn an_answer_out_of_order_never_raises_what_is_left() {
 }
 
 #[test]
-fn with_nothing_else_in_flight_the_meter_says_what_the_provider_said() {
+fn after_a_call_that_went_alone_the_meter_says_what_the_provider_said() {
     each_schedule(
         CASES,
         STEPS,
@@ -337,15 +337,16 @@ fn with_nothing_else_in_flight_the_meter_says_what_the_provider_said() {
                 if dice.one_in(3) {
                     continue;
                 }
-                // Everything is answered, the newest last and at once.
+                // Everything is answered, and then a call goes alone.
                 while let Some(any) = world.pick(dice, false) {
                     world.arrive(any);
                 }
-                while world.calls.len() > 1 {
+                while !world.calls.is_empty() {
                     world.answer(0, dice.one_in(2));
                 }
-                if let Some(last) = world.calls.last_mut() {
-                    last.answer = Some(world.provider.answer(world.clock));
+                world.call(1);
+                if !world.calls.is_empty() {
+                    world.arrive(0);
                     world.answer(0, false);
                     let truth = world.provider.left(world.clock);
                     prop_assert_eq!(world.remaining(), Some(truth));
