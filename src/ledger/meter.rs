@@ -58,7 +58,6 @@ pub struct Meter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Closed {
     used: u64,
-    own: u64,
     ends: u64,
 }
 
@@ -298,9 +297,8 @@ impl Meter {
         let quota = self.quota(rule);
         let limit = quota.map(|(limit, _)| limit);
         let used = match (&rule.motion, limit) {
-            (Motion::Bucket { .. }, Some(limit)) => self.amount(rule, limit, now),
-            (Motion::InFlight(_), Some(limit)) => self.amount(rule, limit, now),
-            _ => self.used,
+            (Motion::Fixed(_) | Motion::Rolling(_), _) | (_, None) => self.used,
+            (_, Some(limit)) => self.amount(rule, limit, now),
         };
         let mut remaining = limit.map(|limit| limit.saturating_sub(used));
         let mut cause = quota.map_or(Cause::Told, |(_, cause)| cause);
@@ -388,21 +386,11 @@ impl Meter {
             }
             Motion::Aligned { .. } => {
                 let wall = wall(now);
-                if let Some(closed) = self.closed.take_if(|closed| wall < closed.ends) {
-                    // The clock was set back into the window before. What was used since was used in it.
-                    self.used = self.used.saturating_add(closed.used);
-                    self.own = self.own.saturating_add(closed.own);
-                    self.ends = closed.ends;
-                    self.turns = self.turns.wrapping_add(1);
-                }
                 if self.ends != 0 && self.ends <= wall {
-                    self.closed = (self.used > 0).then(|| {
-                        Box::new(Closed {
-                            used: self.used,
-                            own: self.own,
-                            ends: self.ends,
-                        })
-                    });
+                    let (used, ends) = (self.used, self.ends);
+                    if used > 0 {
+                        self.closed = Some(Box::new(Closed { used, ends }));
+                    }
                     self.turn();
                     // The next one is open at once: if the clock is set back, the old one is not granted again.
                     self.ends = end_of_window(rule, now).unwrap_or(0);

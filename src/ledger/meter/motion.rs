@@ -1,7 +1,7 @@
 //! How each kind of window counts, and when it gives quota back.
 
 use super::rolling::Log;
-use super::{Caller, Cause, Meter, NONE, Until, cause_of, end_of_window, signed};
+use super::{Caller, Cause, Closed, Meter, NONE, Until, cause_of, end_of_window, signed, wall};
 use crate::ledger::rule::{Basis, Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
@@ -98,8 +98,20 @@ impl Meter {
                 let starts = self.extra.as_ref().map_or(&[][..], |extra| &extra.starts);
                 starts.iter().filter(|start| **start <= long).count() as u64
             }
+            Motion::Aligned { .. } => {
+                let before = self.set_back(rule, now).map_or(0, |closed| closed.used);
+                self.used.saturating_add(before)
+            }
             _ => self.used,
         }
+    }
+
+    /// The clock was set back into the window before this one: what was used in it is used.
+    fn set_back(&self, rule: &Rule, now: Now) -> Option<&Closed> {
+        let closed = self.closed.as_deref()?;
+        let ahead = closed.ends.checked_sub(wall(now))?;
+        // A clock that was wrong by years must not stop anybody for years.
+        (ahead > 0 && ahead <= rule.longest_ms()).then_some(closed)
     }
 
     /// What stands against a quota for certain. Where nobody knows when the window ends, only the provider's refusals stop
@@ -121,7 +133,11 @@ impl Meter {
         };
         match &rule.motion {
             Motion::Fixed(_) => Until::At(Steady(self.ends)),
-            Motion::Aligned { .. } => Until::At(now.steady_at(signed(self.ends))),
+            Motion::Aligned { .. } => {
+                let before = self.set_back(rule, now).filter(|_| self.used <= room);
+                let ends = before.map_or(self.ends, |closed| closed.ends);
+                Until::At(now.steady_at(signed(ends)))
+            }
             Motion::Rolling(length) => {
                 let log = self.extra.as_ref().map(|extra| &extra.log);
                 let at = log.and_then(|log| log.falls_to(room));
@@ -144,7 +160,8 @@ impl Meter {
                 length.map_or(cap, |length| now.steady.after(length))
             }
             Motion::Aligned { .. } => {
-                let ends = (self.ends != 0).then_some(self.ends);
+                let before = self.set_back(rule, now).map(|closed| closed.ends);
+                let ends = before.or((self.ends != 0).then_some(self.ends));
                 now.steady_at(signed(ends.or_else(|| end_of_window(rule, now))?))
             }
             Motion::Rolling(length) => {

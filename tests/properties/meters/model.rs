@@ -39,6 +39,8 @@ pub(super) struct Model {
     pub(super) requests: Vec<Request>,
     /// The latest window of the calendar that the clock has shown.
     label: i64,
+    /// The last one before it in which something was used, and how much that was when it was over.
+    closed: Option<(i64, u64)>,
     /// Of a bucket: units that were given back late are less than they were.
     pub(super) refunded: u64,
 }
@@ -50,6 +52,7 @@ impl Model {
             quota,
             requests: Vec::new(),
             label: i64::MIN,
+            closed: None,
             refunded: 0,
         }
     }
@@ -60,6 +63,10 @@ impl Model {
             let shown = label(*length, zone, clock);
             // Before the first call there is nothing to remember.
             let is_new = self.requests.iter().all(|request| request.cost == 0);
+            let used = self.labelled();
+            if !is_new && shown > self.label && used > 0 {
+                self.closed = Some((self.label, used));
+            }
             self.label = if is_new { shown } else { self.label.max(shown) };
         }
         // Nothing looks back so far: the list stays short enough for a million decisions.
@@ -147,6 +154,14 @@ impl Model {
             .collect()
     }
 
+    /// What was used in the window of the calendar that is open.
+    fn labelled(&self) -> u64 {
+        let own = self.requests.iter();
+        own.filter(|request| !request.void && request.label == self.label)
+            .map(|request| request.cost)
+            .sum()
+    }
+
     /// What is used now.
     pub(super) fn used(&self, clock: Clock) -> u64 {
         self.used_of(clock, 0)
@@ -164,10 +179,12 @@ impl Model {
                     .map(|request| request.cost)
                     .sum()
             }),
-            Kind::Aligned(..) => counted
-                .filter(|request| request.label == self.label)
-                .map(|request| request.cost)
-                .sum(),
+            Kind::Aligned(length, zone) => {
+                let shown = label(*length, zone, clock);
+                // A clock that was set back is in a window that was used already.
+                let again = self.closed.filter(|(closed, _)| shown <= *closed);
+                self.labelled() + again.map_or(0, |(_, used)| used)
+            }
             Kind::Rolling(length) => counted
                 .rev()
                 .take_while(|request| now < request.at + length.0 + late)
