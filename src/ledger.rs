@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod cell;
+mod house;
 mod kept;
 mod learned;
 pub mod meter;
@@ -22,18 +23,20 @@ pub mod tell;
 pub mod ticket;
 
 pub use crate::time;
+pub use house::KeyHasher;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use moka::sync::Cache;
+use smallvec::smallvec;
 
 use account::Account;
-use cell::{Cell, Few, Outcome, Shared, Want, decide};
-use meter::{Caller, Cause, Meter, Obstacle, Until};
+use cell::{Cell, Few, Outcome, Shared, Want, decide, decide_one};
+use meter::{Caller, Cause, Obstacle, Until};
 use queue::Place;
 use rule::Rule;
 use ticket::Ticket;
@@ -164,6 +167,13 @@ impl Ledger {
         mut waiting: Option<&mut Waiting>,
         now: Now,
     ) -> Attempt {
+        if let ([item], None) = (&*demand.items, &waiting) {
+            // Most calls have one meter and go at once.
+            match self.try_one(demand, item, now) {
+                Some(attempt) => return attempt,
+                None => return Attempt::Full,
+            }
+        }
         let wants = wants(demand);
         loop {
             let Some(cells) = self.cells(demand, now) else {
@@ -181,6 +191,32 @@ impl Ledger {
                 Outcome::Blocked(index, obstacle) => Attempt::Blocked(cells, index, obstacle),
                 Outcome::Stale => continue,
             };
+        }
+    }
+
+    /// The same for one meter. `None`: the house is full.
+    fn try_one(&self, demand: &Demand<'_>, item: &Item, now: Now) -> Option<Attempt> {
+        let rule = demand.account.rules.get(item.policy)?;
+        let want = Want {
+            rule,
+            cost: item.cost,
+        };
+        loop {
+            let cell = match self.cells.get(&item.key) {
+                Some(cell) => cell,
+                None => self.make(demand, 0, item, now)?,
+            };
+            let outcome = decide_one(cell.lock(), &want, demand.caller, None, now);
+            return Some(match outcome {
+                Outcome::Admitted(taken) => {
+                    Attempt::Admitted(Ticket::new(&demand.items, smallvec![cell], taken))
+                }
+                Outcome::Unstored(indices) => Attempt::Unstored(smallvec![cell], indices),
+                Outcome::Blocked(index, obstacle) => {
+                    Attempt::Blocked(smallvec![cell], index, obstacle)
+                }
+                Outcome::Stale => continue,
+            });
         }
     }
 
@@ -270,81 +306,6 @@ impl Ledger {
         let (account, caller) = (demand.account, demand.caller.id);
         let order = account.draw(demand.urgency, caller, cost, number)?;
         Some(Place::new(order))
-    }
-
-    /// The call's meters, made where they are not there. `None`: the house is full.
-    fn cells(&self, demand: &Demand<'_>, now: Now) -> Option<Few<Arc<Cell>>> {
-        let mut cells = Few::new();
-        for (index, item) in demand.items.iter().enumerate() {
-            let key = item.key;
-            let cell = match self.cells.get(&key) {
-                Some(cell) => cell,
-                None => self.make(demand, index, item, now)?,
-            };
-            cells.push(cell);
-        }
-        Some(cells)
-    }
-
-    fn make(&self, demand: &Demand<'_>, index: usize, item: &Item, now: Now) -> Option<Arc<Cell>> {
-        let (count, most) = if demand.is_resident {
-            (&self.residents, self.settings.max_residents)
-        } else {
-            (&self.strangers, self.settings.max_strangers)
-        };
-        if count.load(Ordering::Relaxed) >= most {
-            return None;
-        }
-        let rule = demand.account.rules.get(item.policy)?;
-        Some(self.cells.get_with(item.key, || {
-            count.fetch_add(1, Ordering::Relaxed);
-            let label = (demand.label)(index);
-            let meter = self
-                .store
-                .take_kept(&demand.account.identity, rule, &label, now)
-                .or_else(|| self.guess(item))
-                .unwrap_or_default();
-            Arc::new(Cell::new(
-                demand.account,
-                &self.store,
-                label,
-                demand.is_resident,
-                meter,
-                rule,
-            ))
-        }))
-    }
-
-    /// What was used of a partition before it was known: all that may have been.
-    fn guess(&self, item: &Item) -> Option<Meter> {
-        if item.shared == item.key {
-            return None;
-        }
-        let shared = self.cells.get(&item.shared)?;
-        let inner = shared.lock();
-        // What is in flight is not one of the new meter's.
-        let counts = !matches!(inner.rule.motion, rule::Motion::InFlight(_));
-        counts.then(|| inner.meter.copy_of_use())
-    }
-
-    /// Forgets meters that say nothing any more. To be called now and then.
-    pub fn sweep(&self, now: Now) {
-        self.store.prune(now);
-        for (key, cell) in &self.cells {
-            let mut guard = cell.lock();
-            let inner = &mut *guard;
-            if !inner.queue.is_empty() || !inner.meter.is_idle(&inner.rule, now) {
-                continue;
-            }
-            inner.dead = true;
-            self.cells.invalidate(&*key);
-            let count = if cell.is_resident {
-                &self.residents
-            } else {
-                &self.strangers
-            };
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 
     /// Remembers what an answer has taught.
@@ -460,27 +421,5 @@ fn full() -> Refused {
         },
         queue_is_full: false,
         cells: Few::new(),
-    }
-}
-
-/// Keys are hashes already.
-#[derive(Default)]
-pub struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
-        let low = key as u64;
-        self.0 = low;
     }
 }

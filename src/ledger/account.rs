@@ -1,12 +1,13 @@
 //! What a connection is, for its meters.
 
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::queue::{Order, Turns};
 use super::rule::{Rule, Wishes};
+use super::store::Store;
 use crate::adapter::Adapter;
 use crate::adapter::terms::Terms;
 
@@ -26,6 +27,8 @@ pub struct Account {
     /// So many calls may wait at once.
     pub max_waiting: usize,
     turns: Mutex<Turns>,
+    /// Where its meters are kept, once there is one.
+    store: OnceLock<Arc<Store>>,
 }
 
 impl Account {
@@ -55,7 +58,18 @@ impl Account {
                 .collect(),
             max_waiting,
             turns: Mutex::default(),
+            store: OnceLock::new(),
         }
+    }
+
+    /// Its meters are kept here.
+    pub(super) fn keep_in(&self, store: &Arc<Store>) {
+        self.store.get_or_init(|| Arc::clone(store));
+    }
+
+    /// Where its meters are kept.
+    pub(super) fn store(&self) -> Option<&Store> {
+        self.store.get().map(|store| &**store)
     }
 
     /// The key of a policy's meter for a partition with this key.

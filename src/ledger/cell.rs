@@ -9,25 +9,23 @@ use super::account::Account;
 use super::meter::{Caller, Meter, Obstacle, Taken, Until};
 use super::queue::{Place, Queue};
 use super::rule::Rule;
-use super::store::Store;
 use super::time::Now;
 
 /// As many as most calls have policies.
 pub type Few<T> = SmallVec<[T; 2]>;
 
-/// A meter that calls share.
+/// A meter that calls share. There may be a million: what is rare is kept elsewhere.
 #[derive(Debug)]
 pub struct Cell {
-    /// Whose budget it is, for people and for the store; empty: the whole connection's.
-    pub label: Box<str>,
     /// The account that it was made for.
     pub account: Arc<Account>,
-    /// Somebody vouches for whoever made it.
-    pub(super) is_resident: bool,
-    /// Where it is kept.
-    pub(super) store: Arc<Store>,
+    label: Option<Box<Label>>,
     inner: Mutex<Inner>,
 }
+
+/// A thin pointer to a text: most meters have none.
+#[derive(Debug)]
+struct Label(Box<str>);
 
 /// What a cell's lock protects.
 #[derive(Debug)]
@@ -44,7 +42,9 @@ pub struct Inner {
     pub(super) dirty: bool,
     /// What may have been let through once the rows that were handed to the store are there. Until then the meter itself
     /// does not know of it.
-    pub(super) promised: u64,
+    pub(super) promised: u32,
+    /// Somebody vouches for whoever made it.
+    pub(super) is_resident: bool,
 }
 
 impl Inner {
@@ -58,6 +58,7 @@ impl Inner {
             dead: false,
             dirty: false,
             promised: 0,
+            is_resident: false,
         }
     }
 
@@ -92,20 +93,27 @@ impl Cell {
     #[must_use]
     pub(super) fn new(
         account: &Arc<Account>,
-        store: &Arc<Store>,
         label: String,
         is_resident: bool,
         meter: Meter,
         rule: &Arc<Rule>,
     ) -> Self {
-        let rule = Arc::clone(rule);
-        Self {
-            label: label.into_boxed_str(),
-            account: Arc::clone(account),
-            store: Arc::clone(store),
+        let inner = Inner {
             is_resident,
-            inner: Mutex::new(Inner::new(meter, rule)),
+            ..Inner::new(meter, Arc::clone(rule))
+        };
+        let label = (!label.is_empty()).then(|| Box::new(Label(label.into_boxed_str())));
+        Self {
+            account: Arc::clone(account),
+            label,
+            inner: Mutex::new(inner),
         }
+    }
+
+    /// Whose budget it is, for people and for the store; empty: the whole connection's.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.label.as_ref().map_or("", |label| &label.0)
     }
 }
 
@@ -217,7 +225,7 @@ pub fn decide<S: Shared>(
 }
 
 /// The same over one meter, as most calls have it.
-fn decide_one<G: DerefMut<Target = Inner>>(
+pub(super) fn decide_one<G: DerefMut<Target = Inner>>(
     guard: G,
     want: &Want<'_>,
     caller: Caller,

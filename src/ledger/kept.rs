@@ -22,14 +22,14 @@ impl Ledger {
 
     /// Puts the kept meters of an account in place. `secret` is what keys of partitions are made with.
     pub fn adopt(&self, account: &Arc<Account>, secret: (u64, u64), is_resident: bool, now: Now) {
+        account.keep_in(&self.store);
         for (policy, rule) in account.rules.iter().enumerate() {
             for label in self.store.labels(&account.identity, &rule.policy) {
                 let key = account.key(policy, key_of(&label, secret));
                 let Some(meter) = self.store.take_kept(&account.identity, rule, &label, now) else {
                     continue;
                 };
-                let store = &self.store;
-                let cell = Cell::new(account, store, label, is_resident, meter, rule);
+                let cell = Cell::new(account, label, is_resident, meter, rule);
                 self.cells.insert(key, Arc::new(cell));
                 let count = if is_resident {
                     &self.residents

@@ -46,8 +46,6 @@ pub struct Meter {
     turns: u32,
     /// So much was counted ahead in the store.
     reserved: u64,
-    /// The calendar's window before this one, in case the clock is set back into it.
-    closed: Option<Box<Closed>>,
     /// What the provider said, from its first word on.
     word: Option<Box<Word>>,
     /// What only some meters need.
@@ -55,7 +53,7 @@ pub struct Meter {
 }
 
 /// A window of the calendar that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Closed {
     used: u64,
     ends: u64,
@@ -74,6 +72,8 @@ struct Extra {
     who_since: u64,
     /// When the next call of a paced connection may go.
     slot: u64,
+    /// The calendar's window before this one, in case the clock is set back into it.
+    closed: Option<Closed>,
 }
 
 /// What the provider said.
@@ -389,7 +389,8 @@ impl Meter {
                 if self.ends != 0 && self.ends <= wall {
                     let (used, ends) = (self.used, self.ends);
                     if used > 0 {
-                        self.closed = Some(Box::new(Closed { used, ends }));
+                        let extra = self.extra.get_or_insert_default();
+                        extra.closed = Some(Closed { used, ends });
                     }
                     self.turn();
                     // The next one is open at once: if the clock is set back, the old one is not granted again.

@@ -161,7 +161,7 @@ impl Ledger {
             connection: cell.account.connection.to_string(),
             provider: cell.account.provider.to_string(),
             policy: rule.policy.to_string(),
-            partition: cell.label.to_string(),
+            partition: cell.label().to_owned(),
             unit: rule.unit.to_string(),
             limit: limit.limit,
             used: standing.used,

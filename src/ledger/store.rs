@@ -103,7 +103,10 @@ impl Store {
             let inner = &mut *guard;
             let block = inner.meter.block(&inner.rule, cost);
             let admitted = inner.meter.admitted();
-            inner.promised = inner.promised.max(admitted.saturating_add(block));
+            let promised = low(admitted.wrapping_add(block));
+            if promised.wrapping_sub(inner.promised) <= u32::MAX / 2 {
+                inner.promised = promised;
+            }
             let written = self.hand_over(&cell, inner, now);
             // Making the row has closed a window that was over.
             let promise = inner.meter.promise(block);
@@ -149,7 +152,9 @@ impl Store {
     /// Hands a meter's row over while nobody else has the meter, so that rows of one meter arrive in their order. It counts
     /// ahead whatever an earlier one did, also where that is still on its way.
     fn hand_over(&self, cell: &Cell, inner: &mut Inner, now: Now) -> Option<Written> {
-        let promised = inner.promised.saturating_sub(inner.meter.admitted());
+        // Both count on and on; a block is far smaller than what fits into their lower half.
+        let promised = inner.promised.wrapping_sub(low(inner.meter.admitted()));
+        let promised = u64::from(if promised > u32::MAX / 2 { 0 } else { promised });
         let ahead = inner.meter.ahead().max(promised);
         let row = row(cell, &inner.rule, &mut inner.meter, ahead, now)?;
         Some(self.state.as_ref()?.write(vec![row], Vec::new()))
@@ -197,6 +202,14 @@ impl Store {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower half is asked for"
+)]
+const fn low(count: u64) -> u32 {
+    count as u32
+}
+
 /// Waits until a row is stored.
 async fn settle(written: Option<Written>) {
     if let Some(written) = written
@@ -227,7 +240,7 @@ fn row(cell: &Cell, rule: &Rule, meter: &mut Meter, ahead: u64, now: Now) -> Opt
     Some(MeterRow {
         account: cell.account.identity.to_string(),
         policy: rule.policy.to_string(),
-        partition: cell.label.to_string(),
+        partition: cell.label().to_owned(),
         reserved: ahead,
         ends_ms: now.wall_ms.saturating_add(longest_ms),
         data: serde_json::to_vec(&snapshot).ok()?,

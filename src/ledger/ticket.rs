@@ -116,8 +116,9 @@ impl Ticket {
                     standing: meter.standing(rule, now),
                     counts: taken.cost > 0,
                 };
-                if refused || told.is_some_and(|told| told.remaining == Some(0)) {
-                    held.cell.store.keep(&held.cell, inner, now);
+                let is_out = refused || told.is_some_and(|told| told.remaining == Some(0));
+                if let Some(store) = held.cell.account.store().filter(|_| is_out) {
+                    store.keep(&held.cell, inner, now);
                 }
                 state
             });
@@ -175,8 +176,8 @@ impl Held {
         inner.queue.wake();
         let is_new = inner.touch();
         drop(inner);
-        if is_new {
-            self.cell.store.touch(&self.cell);
+        if is_new && let Some(store) = self.cell.account.store() {
+            store.touch(&self.cell);
         }
         result
     }

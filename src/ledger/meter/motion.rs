@@ -107,8 +107,8 @@ impl Meter {
     }
 
     /// The clock was set back into the window before this one: what was used in it is used.
-    fn set_back(&self, rule: &Rule, now: Now) -> Option<&Closed> {
-        let closed = self.closed.as_deref()?;
+    fn set_back(&self, rule: &Rule, now: Now) -> Option<Closed> {
+        let closed = self.extra.as_deref()?.closed?;
         let ahead = closed.ends.checked_sub(wall(now))?;
         // A clock that was wrong by years must not stop anybody for years.
         (ahead > 0 && ahead <= rule.longest_ms()).then_some(closed)

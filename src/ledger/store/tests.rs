@@ -42,7 +42,7 @@ fn meter(folder: &std::path::Path) -> (Arc<Store>, Arc<Cell>) {
     let (store, _) = Store::new(Some(State::open(folder, NOW.wall_ms).unwrap()));
     let store = Arc::new(store);
     let label = String::new();
-    let cell = Cell::new(&account, &store, label, true, Meter::default(), &rule);
+    let cell = Cell::new(&account, label, true, Meter::default(), &rule);
     (store, Arc::new(cell))
 }
 

@@ -1,0 +1,115 @@
+//! Where meters live: they are found by key, made when they are first asked for, and forgotten when nothing is lost by it.
+
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::cell::{Cell, Few, Shared};
+use super::meter::Meter;
+use super::time::Now;
+use super::{Demand, Item, Ledger, rule};
+
+impl Ledger {
+    /// The call's meters, made where they are not there. `None`: the house is full.
+    pub(super) fn cells(&self, demand: &Demand<'_>, now: Now) -> Option<Few<Arc<Cell>>> {
+        let mut cells = Few::new();
+        for (index, item) in demand.items.iter().enumerate() {
+            let key = item.key;
+            let cell = match self.cells.get(&key) {
+                Some(cell) => cell,
+                None => self.make(demand, index, item, now)?,
+            };
+            cells.push(cell);
+        }
+        Some(cells)
+    }
+
+    pub(super) fn make(
+        &self,
+        demand: &Demand<'_>,
+        index: usize,
+        item: &Item,
+        now: Now,
+    ) -> Option<Arc<Cell>> {
+        let (count, most) = if demand.is_resident {
+            (&self.residents, self.settings.max_residents)
+        } else {
+            (&self.strangers, self.settings.max_strangers)
+        };
+        if count.load(Ordering::Relaxed) >= most {
+            return None;
+        }
+        let rule = demand.account.rules.get(item.policy)?;
+        demand.account.keep_in(&self.store);
+        Some(self.cells.get_with(item.key, || {
+            count.fetch_add(1, Ordering::Relaxed);
+            let label = (demand.label)(index);
+            let meter = self
+                .store
+                .take_kept(&demand.account.identity, rule, &label, now)
+                .or_else(|| self.guess(item))
+                .unwrap_or_default();
+            Arc::new(Cell::new(
+                demand.account,
+                label,
+                demand.is_resident,
+                meter,
+                rule,
+            ))
+        }))
+    }
+
+    /// What was used of a partition before it was known: all that may have been.
+    fn guess(&self, item: &Item) -> Option<Meter> {
+        if item.shared == item.key {
+            return None;
+        }
+        let shared = self.cells.get(&item.shared)?;
+        let inner = shared.lock();
+        // What is in flight is not one of the new meter's.
+        let counts = !matches!(inner.rule.motion, rule::Motion::InFlight(_));
+        counts.then(|| inner.meter.copy_of_use())
+    }
+
+    /// Forgets meters that say nothing any more. To be called now and then.
+    pub fn sweep(&self, now: Now) {
+        self.store.prune(now);
+        for (key, cell) in &self.cells {
+            let mut guard = cell.lock();
+            let inner = &mut *guard;
+            if !inner.queue.is_empty() || !inner.meter.is_idle(&inner.rule, now) {
+                continue;
+            }
+            inner.dead = true;
+            self.cells.invalidate(&*key);
+            let count = if inner.is_resident {
+                &self.residents
+            } else {
+                &self.strangers
+            };
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Keys are hashes already.
+#[derive(Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+        let low = key as u64;
+        self.0 = low;
+    }
+}
