@@ -200,7 +200,9 @@ impl Meter {
             return Some(false);
         }
         if first > known {
-            let is_newer = self.word().told;
+            // A new window ends a whole window later. What ends a little later is the same one, told less well.
+            let half = Nanos::from_secs(rule.window_secs.unwrap_or(0) / 2);
+            let is_newer = self.word().told && first.since(known) >= half;
             if is_newer {
                 self.turn();
             }
