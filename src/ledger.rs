@@ -35,7 +35,7 @@ use moka::sync::Cache;
 use smallvec::smallvec;
 
 use account::Account;
-use cell::{Cell, Few, Outcome, Shared, Want, decide, decide_one};
+use cell::{Cell, Denied, Few, Outcome, Shared, Want, decide, decide_one};
 use meter::{Caller, Cause, Obstacle, Until};
 use queue::Place;
 use rule::Rule;
@@ -206,16 +206,12 @@ impl Ledger {
                 Some(cell) => cell,
                 None => self.make(demand, 0, item, now)?,
             };
-            let outcome = decide_one(cell.lock(), &want, demand.caller, None, now);
-            return Some(match outcome {
-                Outcome::Admitted(taken) => {
-                    Attempt::Admitted(Ticket::new(&demand.items, smallvec![cell], taken))
-                }
-                Outcome::Unstored(indices) => Attempt::Unstored(smallvec![cell], indices),
-                Outcome::Blocked(index, obstacle) => {
-                    Attempt::Blocked(smallvec![cell], index, obstacle)
-                }
-                Outcome::Stale => continue,
+            let decided = decide_one(cell.lock(), &want, demand.caller, None, now);
+            return Some(match decided {
+                Ok(taken) => Attempt::Admitted(Ticket::one(item.policy, cell, taken)),
+                Err(Denied::Unstored) => Attempt::Unstored(smallvec![cell], smallvec![0]),
+                Err(Denied::Blocked(obstacle)) => Attempt::Blocked(smallvec![cell], 0, obstacle),
+                Err(Denied::Stale) => continue,
             });
         }
     }

@@ -172,7 +172,12 @@ pub fn decide<S: Shared>(
     now: Now,
 ) -> Outcome {
     if let ([cell], [want]) = (cells, wants) {
-        return decide_one(cell.lock(), want, caller, place, now);
+        return match decide_one(cell.lock(), want, caller, place, now) {
+            Ok(taken) => Outcome::Admitted(smallvec![taken]),
+            Err(Denied::Blocked(obstacle)) => Outcome::Blocked(0, obstacle),
+            Err(Denied::Unstored) => Outcome::Unstored(smallvec![0]),
+            Err(Denied::Stale) => Outcome::Stale,
+        };
     }
     // The order of the locks, and each with its place in the call.
     let mut order: Few<usize> = (0..cells.len()).collect();
@@ -224,6 +229,13 @@ pub fn decide<S: Shared>(
     Outcome::Admitted(taken)
 }
 
+/// Why a call does not get what it wants of one meter.
+pub(super) enum Denied {
+    Blocked(Obstacle),
+    Unstored,
+    Stale,
+}
+
 /// The same over one meter, as most calls have it.
 pub(super) fn decide_one<G: DerefMut<Target = Inner>>(
     guard: G,
@@ -231,22 +243,22 @@ pub(super) fn decide_one<G: DerefMut<Target = Inner>>(
     caller: Caller,
     place: Option<&mut Place>,
     now: Now,
-) -> Outcome {
+) -> Result<Taken, Denied> {
     let mut guards = [(0, guard)];
     let [(_, inner)] = &mut guards;
     if inner.dead {
-        return Outcome::Stale;
+        return Err(Denied::Stale);
     }
     match inner.judge(want, caller, place.as_deref(), now) {
         Ok(true) => {}
-        Ok(false) => return Outcome::Unstored(smallvec![0]),
+        Ok(false) => return Err(Denied::Unstored),
         Err(obstacle) => {
             if let Some(place) = place
                 && obstacle.until != Until::Never
             {
                 place.move_to(&mut guards, 0, obstacle, caller);
             }
-            return Outcome::Blocked(0, obstacle);
+            return Err(Denied::Blocked(obstacle));
         }
     }
     let Inner { meter, rule, .. } = &mut **inner;
@@ -254,5 +266,5 @@ pub(super) fn decide_one<G: DerefMut<Target = Inner>>(
     if let Some(place) = place {
         place.leave_among(&mut guards);
     }
-    Outcome::Admitted(smallvec![taken])
+    Ok(taken)
 }

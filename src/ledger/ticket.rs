@@ -40,6 +40,20 @@ pub struct State {
 }
 
 impl Ticket {
+    /// The same for one meter.
+    pub(super) fn one(policy: usize, cell: Arc<Cell>, taken: Taken) -> Self {
+        let mut held = Few::new();
+        held.push(Held {
+            policy,
+            cell,
+            taken,
+        });
+        Self {
+            held,
+            answered: false,
+        }
+    }
+
     /// Nothing that all calls share is counted here: two threads would wait for each other's caches.
     pub(super) fn new(items: &[Item], cells: Few<Arc<Cell>>, taken: Few<Taken>) -> Self {
         let held = items.iter().zip(cells).zip(taken);

@@ -71,6 +71,10 @@ impl Meter {
         let later = self.admitted.wrapping_sub(mark.after);
         let is_newest = mark.call.wrapping_sub(self.word().newest) <= u32::MAX / 2;
         let Some(is_newer_window) = self.align(rule, told, mark, is_newest, now) else {
+            // It says nothing, but what earlier calls are told is older still.
+            if is_newest {
+                self.word_mut().newest = mark.call;
+            }
             return;
         };
         let newest = is_newest || is_newer_window;
