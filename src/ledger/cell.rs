@@ -15,6 +15,9 @@ use super::time::Now;
 /// As many as most calls have policies.
 pub type Few<T> = SmallVec<[T; 2]>;
 
+/// A count that nothing ends is told for so many sweeps after its last call.
+const QUIET: u16 = 120;
+
 /// A meter that calls share.
 #[derive(Debug)]
 pub struct Cell {
@@ -42,6 +45,9 @@ pub struct Inner {
     pub(super) dead: bool,
     /// It waits to be stored.
     pub(super) dirty: bool,
+    /// Sweeps since anybody called, and how many had called by then.
+    quiet: u16,
+    calls: u32,
     /// What may have been let through once the rows that were handed to the store are there. Until then the meter itself
     /// does not know of it.
     pub(super) promised: u64,
@@ -57,6 +63,8 @@ impl Inner {
             queue: Queue::default(),
             dead: false,
             dirty: false,
+            quiet: 0,
+            calls: 0,
             promised: 0,
         }
     }
@@ -77,6 +85,22 @@ impl Inner {
             Some(obstacle) => Err(obstacle),
             None => Ok(!self.rule.kept || self.meter.is_covered(want.cost)),
         }
+    }
+
+    /// A sweep asks whether nothing is lost by forgetting it.
+    pub(super) fn is_over(&mut self, now: Now) -> bool {
+        let calls = self.meter.calls();
+        self.quiet = match self.calls == calls {
+            true => self.quiet.saturating_add(1),
+            false => 0,
+        };
+        self.calls = calls;
+        let Self { meter, rule, .. } = self;
+        // What waits to be stored is stored first.
+        self.queue.is_empty()
+            && !self.dirty
+            && (meter.is_idle(rule, now)
+                || (self.quiet >= QUIET && meter.is_idle_without_end(rule, now)))
     }
 
     /// Something changed. Whether it has to be stored, and is not known to have to be.
@@ -176,6 +200,8 @@ pub fn decide<S: Shared>(
     if guards.iter().any(|(_, inner)| inner.dead) {
         return Outcome::Stale;
     }
+    // From here on in the order of the call: where two are in its way for as long, it is told of the same one each time.
+    guards.sort_unstable_by_key(|(index, _)| *index);
     let mut worst: Option<(usize, Obstacle)> = None;
     let mut unstored = Few::new();
     for (index, inner) in &mut guards {
@@ -201,7 +227,6 @@ pub fn decide<S: Shared>(
     if !unstored.is_empty() {
         return Outcome::Unstored(unstored);
     }
-    guards.sort_unstable_by_key(|(index, _)| *index);
     let taken = guards
         .iter_mut()
         .zip(wants)

@@ -173,7 +173,7 @@ impl Held {
         let mut inner = self.cell.lock();
         let result = change(&mut inner);
         inner.queue.wake();
-        let is_new = inner.touch();
+        let is_new = self.cell.store.is_there() && inner.touch();
         drop(inner);
         if is_new {
             self.cell.store.touch(&self.cell);
