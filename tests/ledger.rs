@@ -19,6 +19,8 @@ use headroom::translate::{Spoken, Translation};
 
 use crate::support::translations::told;
 
+mod forgetting;
+
 struct House {
     ledger: Arc<Ledger>,
     account: Arc<Account>,

@@ -285,8 +285,12 @@ impl Walk<'_> {
     fn endpoint<S: Sink>(&self, to: &mut S) {
         let method = self.call.method.as_str().as_bytes();
         to.write(b"\"");
-        // Methods are tokens: there is nothing to escape in them.
-        to.write(method);
+        // Methods are tokens: there is nothing to escape in them. Nobody's own are that long.
+        to.write(if method.len() > MAX_SHOWN {
+            b"*"
+        } else {
+            method
+        });
         to.write(b" ");
         match self.call.path {
             None => to.write(UNKNOWN),

@@ -5,9 +5,9 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, Entry};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use siphasher::sip::SipHasher13;
 
 use super::Gateway;
@@ -106,11 +106,21 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then(|| token.trim_start())
 }
 
-/// Takes headroom's own key out of what the provider gets.
+/// Takes headroom's own key out of what the provider gets, in whichever line and behind whichever scheme it stands there.
 pub(super) fn strip_key(headers: &mut HeaderMap) {
     headers.remove(HEADROOM_KEY);
-    if bearer(headers).is_some_and(|token| token.starts_with(KEY_PREFIX)) {
-        headers.remove(AUTHORIZATION);
+    let is_key = |word: &[u8]| word.starts_with(KEY_PREFIX.as_bytes());
+    let has_key = |line: &HeaderValue| line.as_bytes().split(u8::is_ascii_whitespace).any(is_key);
+    if !headers.get_all(AUTHORIZATION).iter().any(has_key) {
+        return;
+    }
+    let Entry::Occupied(lines) = headers.entry(AUTHORIZATION) else {
+        return;
+    };
+    let (_, kept) = lines.remove_entry_mult();
+    let kept: Vec<HeaderValue> = kept.filter(|line| !has_key(line)).collect();
+    for line in kept {
+        headers.append(AUTHORIZATION, line);
     }
 }
 
@@ -184,16 +194,21 @@ impl Gateway {
         };
         match self.ledger.admit(&demand, clock::moment).await {
             Ok(ticket) => Ok(Admitted { ticket, wait }),
-            Err(refused) => Err(Box::new(self.turn_away(route, call, &refused))),
+            Err(refused) => Err(Box::new(self.turn_away(head, route, call, &refused))),
         }
     }
 
     /// The answer to a call that may not go.
-    fn turn_away(&self, route: &Route<'_>, call: &Call<'_>, refused: &Refused) -> Response<Body> {
+    fn turn_away(
+        &self,
+        head: &Parts,
+        route: &Route<'_>,
+        call: &Call<'_>,
+        refused: &Refused,
+    ) -> Response<Body> {
         let connection = &*route.connection;
         let Some(policy) = refused.policy else {
-            let problem = Problem::HouseFull;
-            return problem.response(Some(&connection.name), &self.settings.pseudonym, |_, _| {});
+            return self.refuse(head, Some(route), &Problem::HouseFull, None);
         };
         let now = clock::moment();
         let states = states(
@@ -299,5 +314,36 @@ const fn whose(cause: Cause) -> Origin {
             Origin::Provider
         }
         Cause::Configured | Cause::Share | Cause::Paced | Cause::Queued => Origin::Own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_of_headrooms_is_sent_on() {
+        for (lines, kept) in [
+            (&[][..], &[][..]),
+            (&["Bearer hr_abc"], &[]),
+            (&["bearer   hr_abc"], &[]),
+            (&["Bearer\thr_abc"], &[]),
+            (&["Token hr_abc"], &[]),
+            (&["hr_abc"], &[]),
+            (&["Basic eDp5", "Bearer hr_abc"], &["Basic eDp5"]),
+            (&["Bearer hr_abc", "Basic eDp5"], &["Basic eDp5"]),
+            (&["Bearer chr_abc"], &["Bearer chr_abc"]),
+            (&["Basic eDp5", "Bearer x"], &["Basic eDp5", "Bearer x"]),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HEADROOM_KEY, HeaderValue::from_static("hr_abc"));
+            for line in lines {
+                headers.append(AUTHORIZATION, HeaderValue::from_static(line));
+            }
+            strip_key(&mut headers);
+            assert!(!headers.contains_key(HEADROOM_KEY));
+            let left: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
+            assert_eq!(left, kept, "{lines:?}");
+        }
     }
 }

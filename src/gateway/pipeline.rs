@@ -58,6 +58,7 @@ impl Gateway {
     ) -> Result<Response<Body>, Problem> {
         let connection = &*route.connection;
         route::check(head, route, &self.settings.pseudonym)?;
+        let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
         let mut call = call(head, route);
         let beginning;
         if charge::needs_request_body(&connection.adapter, &call) {
@@ -65,7 +66,6 @@ impl Gateway {
             beginning = body.read_ahead(REQUEST_BODY_LIMIT, deadline).await;
             call.body = Some(&beginning);
         }
-        let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
         let admission = self.admit(head, route, &call, &visitor);
         let admitted = body.read_during(admission, WAITING_BODY).await;
         let Admitted { mut ticket, wait } = match admitted.ok_or(Problem::RequestBody)? {
@@ -196,7 +196,7 @@ impl Gateway {
 
     /// An answer of headroom's own, with what is known of the connection's limits: what the meters of the call say, and
     /// for a call that never had any, what is documented.
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         head: &Parts,
         route: Option<&Route<'_>>,

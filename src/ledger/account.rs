@@ -32,7 +32,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// A connection's account. `stores`: there is a store that can count ahead.
+    /// A connection's account at the origin where its calls go.
     #[must_use]
     pub fn new(
         connection: &str,

@@ -14,6 +14,9 @@ use super::time::Now;
 /// As many as most calls have policies.
 pub type Few<T> = SmallVec<[T; 2]>;
 
+/// A count that nothing ends is told for so many sweeps after its last call.
+const QUIET: u8 = 120;
+
 /// A meter that calls share. There may be a million: what is rare is kept elsewhere.
 #[derive(Debug)]
 pub struct Cell {
@@ -40,6 +43,8 @@ pub struct Inner {
     pub(super) dead: bool,
     /// It waits to be stored.
     pub(super) dirty: bool,
+    /// Sweeps since anybody called.
+    quiet: u8,
     /// What may have been let through once the rows that were handed to the store are there. Until then the meter itself
     /// does not know of it.
     pub(super) promised: u32,
@@ -57,6 +62,7 @@ impl Inner {
             queue: Queue::default(),
             dead: false,
             dirty: false,
+            quiet: 0,
             promised: 0,
             is_resident: false,
         }
@@ -73,11 +79,23 @@ impl Inner {
         if !Arc::ptr_eq(&self.rule, want.rule) {
             self.rule = Arc::clone(want.rule);
         }
+        self.quiet = 0;
         self.meter.check(&self.rule, want.cost, caller, now)?;
         match self.queue.precedes(caller, place) {
             Some(obstacle) => Err(obstacle),
             None => Ok(!self.rule.kept || self.meter.is_covered(want.cost)),
         }
+    }
+
+    /// A sweep asks whether nothing is lost by forgetting it.
+    pub(super) fn is_over(&mut self, now: Now) -> bool {
+        self.quiet = self.quiet.saturating_add(1);
+        let Self { meter, rule, .. } = self;
+        // What waits to be stored is stored first.
+        self.queue.is_empty()
+            && !self.dirty
+            && (meter.is_idle(rule, now)
+                || (self.quiet >= QUIET && meter.is_idle_without_end(rule, now)))
     }
 
     /// Something changed. Whether it has to be stored, and is not known to have to be.
@@ -189,6 +207,8 @@ pub fn decide<S: Shared>(
     if guards.iter().any(|(_, inner)| inner.dead) {
         return Outcome::Stale;
     }
+    // From here on in the order of the call: where two are in its way for as long, it is told of the same one each time.
+    guards.sort_unstable_by_key(|(index, _)| *index);
     let mut worst: Option<(usize, Obstacle)> = None;
     let mut unstored = Few::new();
     for (index, inner) in &mut guards {
@@ -214,7 +234,6 @@ pub fn decide<S: Shared>(
     if !unstored.is_empty() {
         return Outcome::Unstored(unstored);
     }
-    guards.sort_unstable_by_key(|(index, _)| *index);
     let taken = guards
         .iter_mut()
         .zip(wants)

@@ -2,7 +2,7 @@
 
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::cell::{Cell, Few, Shared};
 use super::meter::Meter;
@@ -31,18 +31,14 @@ impl Ledger {
         item: &Item,
         now: Now,
     ) -> Option<Arc<Cell>> {
-        let (count, most) = if demand.is_resident {
-            (&self.residents, self.settings.max_residents)
-        } else {
-            (&self.strangers, self.settings.max_strangers)
-        };
-        if count.load(Ordering::Relaxed) >= most {
+        if self.is_full(demand.is_resident) {
             return None;
         }
         let rule = demand.account.rules.get(item.policy)?;
         demand.account.keep_in(&self.store);
         Some(self.cells.get_with(item.key, || {
-            count.fetch_add(1, Ordering::Relaxed);
+            self.count(demand.is_resident)
+                .fetch_add(1, Ordering::Relaxed);
             let label = (demand.label)(index);
             let meter = self
                 .store
@@ -75,20 +71,33 @@ impl Ledger {
     pub fn sweep(&self, now: Now) {
         self.store.prune(now);
         for (key, cell) in &self.cells {
-            let mut guard = cell.lock();
-            let inner = &mut *guard;
-            if !inner.queue.is_empty() || !inner.meter.is_idle(&inner.rule, now) {
+            let mut inner = cell.lock();
+            if !inner.is_over(now) {
                 continue;
             }
             inner.dead = true;
             self.cells.invalidate(&*key);
-            let count = if inner.is_resident {
-                &self.residents
-            } else {
-                &self.strangers
-            };
-            count.fetch_sub(1, Ordering::Relaxed);
+            self.count(inner.is_resident)
+                .fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many meters there are of its kind.
+    pub(super) const fn count(&self, is_resident: bool) -> &AtomicUsize {
+        if is_resident {
+            &self.residents
+        } else {
+            &self.strangers
+        }
+    }
+
+    pub(super) fn is_full(&self, is_resident: bool) -> bool {
+        let most = if is_resident {
+            self.settings.max_residents
+        } else {
+            self.settings.max_strangers
+        };
+        self.count(is_resident).load(Ordering::Relaxed) >= most
     }
 }
 

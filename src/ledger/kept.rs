@@ -20,23 +20,22 @@ impl Ledger {
         names.collect()
     }
 
-    /// Puts the kept meters of an account in place. `secret` is what keys of partitions are made with.
+    /// Puts the kept meters of an account in place, as far as there is room. `secret` is what keys of partitions are made
+    /// with.
     pub fn adopt(&self, account: &Arc<Account>, secret: (u64, u64), is_resident: bool, now: Now) {
         account.keep_in(&self.store);
         for (policy, rule) in account.rules.iter().enumerate() {
             for label in self.store.labels(&account.identity, &rule.policy) {
+                if self.is_full(is_resident) {
+                    return;
+                }
                 let key = account.key(policy, key_of(&label, secret));
                 let Some(meter) = self.store.take_kept(&account.identity, rule, &label, now) else {
                     continue;
                 };
                 let cell = Cell::new(account, label, is_resident, meter, rule);
                 self.cells.insert(key, Arc::new(cell));
-                let count = if is_resident {
-                    &self.residents
-                } else {
-                    &self.strangers
-                };
-                count.fetch_add(1, Ordering::Relaxed);
+                self.count(is_resident).fetch_add(1, Ordering::Relaxed);
             }
         }
     }

@@ -16,13 +16,16 @@ pub use claims::{Caller, NOBODY, Use};
 pub use observe::{Mark, Refusal, Told};
 pub use snapshot::Snapshot;
 
-use claims::Who;
+use claims::{REST, Who};
 use rolling::Log;
 
 use super::rule::{Basis, Motion, Rule};
-use super::time::{Now, Steady};
+use super::time::{Nanos, Now, Steady};
 use crate::quota::Mode;
 use crate::translate::window;
+
+/// So long after its end a suspension is remembered, if nobody asks.
+const REMEMBERED: Nanos = Nanos::from_secs(600);
 
 /// No number: the largest, so that comparing needs no case of its own.
 const NONE: u64 = u64::MAX;
@@ -271,7 +274,13 @@ impl Meter {
         if rule.pace {
             self.pace(rule, cost, now);
         }
-        self.add(rule, cost, caller, now);
+        // Those whom nobody tells apart are one: anybody can make up credentials.
+        let id = if caller.is_named || !rule.shares.is_empty() {
+            caller.id
+        } else {
+            REST
+        };
+        self.add(rule, cost, Caller { id, ..caller }, now);
         let behind = self.in_flight();
         self.admitted = self.admitted.wrapping_add(cost);
         self.calls = self.calls.wrapping_add(1);
@@ -286,7 +295,7 @@ impl Meter {
             },
             probe,
             permit: matches!(rule.motion, Motion::InFlight(_)),
-            who: caller.id,
+            who: id,
         }
     }
 
@@ -342,10 +351,22 @@ impl Meter {
     /// Nothing is used, held or in flight, and nothing would be lost by forgetting it.
     #[must_use]
     pub fn is_idle(&mut self, rule: &Rule, now: Now) -> bool {
+        self.is_idle_but_for_its_count(rule, now) && self.used == 0
+    }
+
+    /// The same, where what is used is told and decides nothing: no window will ever end it, and nobody knows its end.
+    pub(super) fn is_idle_without_end(&mut self, rule: &Rule, now: Now) -> bool {
+        self.is_idle_but_for_its_count(rule, now)
+            && matches!(rule.motion, Motion::Fixed(_))
+            && self.ends == 0
+    }
+
+    fn is_idle_but_for_its_count(&mut self, rule: &Rule, now: Now) -> bool {
         self.settle(rule, now);
-        self.word().hold <= now.steady.0
+        let hold = Steady(self.word().hold);
+        // Whoever asks first after a suspension goes alone: that must not be forgotten with its end.
+        (hold.0 == 0 || hold.after(REMEMBERED) <= now.steady)
             && !self.word().probing
-            && self.used == 0
             && (self.word().cap == NONE || self.word().cap_ends == 0)
             && self.admitted == self.answered
             && (!matches!(rule.motion, Motion::Bucket { .. }) || self.ends <= now.steady.0)

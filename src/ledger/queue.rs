@@ -208,6 +208,15 @@ impl Turns {
     /// The turn of a call that begins to wait.
     pub(super) fn draw(&mut self, caller: u64, cost: u64) -> u64 {
         self.waiting += 1;
+        if self.next.len() > 2 * self.waiting + 64 {
+            // Whose turn is over begins where all are.
+            let now = self.now;
+            self.next.retain(|_, next| *next > now);
+            if self.next.len() > 2 * self.waiting + 64 {
+                // More callers went away than wait: anybody can make up callers.
+                self.next.clear();
+            }
+        }
         let next = self.next.entry(caller).or_insert(0);
         let turn = (*next).max(self.now);
         *next = turn.saturating_add(cost.max(1));
@@ -228,5 +237,23 @@ impl Turns {
 
     pub(super) const fn waiting(&self) -> usize {
         self.waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_that_went_away_are_not_remembered() {
+        let mut turns = Turns::default();
+        turns.draw(1, 1);
+        for caller in 2..10_000 {
+            let turn = turns.draw(caller, 1);
+            turns.leave(turn, caller % 2 == 0);
+        }
+        assert!(turns.next.len() < 100);
+        // Who asked for much still comes later.
+        assert!(turns.draw(20_000, 5) < turns.draw(20_000, 1));
     }
 }

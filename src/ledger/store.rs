@@ -128,20 +128,43 @@ impl Store {
         dirty.push(Arc::clone(cell));
     }
 
-    /// Writes what changed.
+    /// Writes what changed. What cannot be written is tried again with the next flush: a meter that nobody asks any more
+    /// would say nothing of itself again.
     pub(super) async fn flush(&self, now: Now) {
         let dirty = {
             let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *dirty)
         };
-        let mut last = None;
-        for cell in &dirty {
-            let mut guard = cell.lock();
-            guard.dirty = false;
-            last = self.hand_over(cell, &mut guard, now).or(last);
+        let mut dirty = dirty.into_iter();
+        loop {
+            // Others want to be served meanwhile. While the store fails, one meter finds out whether it still does.
+            let most = if self.health().is_some() { 1 } else { AT_ONCE };
+            let part: Vec<_> = dirty.by_ref().take(most).collect();
+            if part.is_empty() {
+                return;
+            }
+            let mut written = Vec::new();
+            for cell in &part {
+                let mut guard = cell.lock();
+                guard.dirty = false;
+                written.extend(self.hand_over(cell, &mut guard, now));
+            }
+            let mut all = true;
+            for one in written {
+                all &= settle(Some(one)).await;
+            }
+            if !all {
+                for cell in part {
+                    let is_new = cell.lock().touch();
+                    if is_new {
+                        self.touch(&cell);
+                    }
+                }
+                let mut later = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+                later.extend(dirty);
+                return;
+            }
         }
-        // What was handed over before is there with the last.
-        settle(last).await;
     }
 
     /// Stores a meter at once, because the provider has said that nothing is left. Nobody waits for it.
@@ -150,14 +173,16 @@ impl Store {
     }
 
     /// Hands a meter's row over while nobody else has the meter, so that rows of one meter arrive in their order. It counts
-    /// ahead whatever an earlier one did, also where that is still on its way.
+    /// ahead whatever an earlier one did, also where that is still on its way. A meter that was forgotten has no row any
+    /// more: it is that of the meter in its place.
     fn hand_over(&self, cell: &Cell, inner: &mut Inner, now: Now) -> Option<Written> {
+        let state = self.state.as_ref().filter(|_| !inner.dead)?;
         // Both count on and on; a block is far smaller than what fits into their lower half.
         let promised = inner.promised.wrapping_sub(low(inner.meter.admitted()));
         let promised = u64::from(if promised > u32::MAX / 2 { 0 } else { promised });
         let ahead = inner.meter.ahead().max(promised);
         let row = row(cell, &inner.rule, &mut inner.meter, ahead, now)?;
-        Some(self.state.as_ref()?.write(vec![row], Vec::new()))
+        Some(state.write(vec![row], Vec::new()))
     }
 
     pub(super) fn learn(&self, account: &str, lesson: &Lesson<'_>, now: Now) {
@@ -210,13 +235,18 @@ const fn low(count: u64) -> u32 {
     count as u32
 }
 
-/// Waits until a row is stored.
-async fn settle(written: Option<Written>) {
-    if let Some(written) = written
-        && let Err(error) = written.await
-    {
-        tracing::error!(error = %error, "The store cannot be written; headroom counts on in memory.");
+/// Meters that are written in one go.
+const AT_ONCE: usize = 1_000;
+
+/// Waits until a row is stored. Whether it is, or there was none. That the store fails is told where it begins to: every
+/// call of a busy gateway would say so again.
+async fn settle(written: Option<Written>) -> bool {
+    let Some(written) = written else { return true };
+    let result = written.await;
+    if let Err(error) = &result {
+        tracing::debug!(error = %error, "The store cannot be written; headroom counts on in memory.");
     }
+    result.is_ok()
 }
 
 /// A suspension that is worth the writing, as is a window of that length.
@@ -234,15 +264,13 @@ fn row(cell: &Cell, rule: &Rule, meter: &mut Meter, ahead: u64, now: Now) -> Opt
         return None;
     }
     let snapshot = meter.snapshot(rule, now);
-    // A month is the longest window; what the provider suspended can last as long.
-    let longest_secs = rule.window_secs.unwrap_or(0).max(32 * 86_400);
-    let longest_ms = i64::try_from(longest_secs.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let ends_ms = now.wall_at(meter.matters_until(rule, now));
     Some(MeterRow {
         account: cell.account.identity.to_string(),
         policy: rule.policy.to_string(),
         partition: cell.label().to_owned(),
         reserved: ahead,
-        ends_ms: now.wall_ms.saturating_add(longest_ms),
+        ends_ms,
         data: serde_json::to_vec(&snapshot).ok()?,
     })
 }

@@ -188,9 +188,10 @@ impl Held {
         let mut inner = self.cell.lock();
         let result = change(&mut inner);
         inner.queue.wake();
-        let is_new = inner.touch();
+        let store = self.cell.account.store().filter(|store| store.is_there());
+        let store = store.filter(|_| inner.touch());
         drop(inner);
-        if is_new && let Some(store) = self.cell.account.store() {
+        if let Some(store) = store {
             store.touch(&self.cell);
         }
         result

@@ -38,7 +38,13 @@ impl Shared {
         };
         match refused {
             Ok(()) => self.bell.notify_one(),
-            Err((waiter, error)) => waiter.answer(Err(error)),
+            Err((waiter, error)) => {
+                // What hangs fails nowhere else.
+                if error == WriteError::Full {
+                    self.set_health(Some(error.to_string()));
+                }
+                waiter.answer(Err(error));
+            }
         }
     }
 

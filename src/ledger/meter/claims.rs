@@ -227,7 +227,7 @@ impl Meter {
     }
 
     /// The length of the window.
-    fn whole(&self, rule: &Rule) -> Nanos {
+    pub(super) fn whole(&self, rule: &Rule) -> Nanos {
         match &rule.motion {
             Motion::Bucket { .. } => {
                 let limit = self.quota(rule).map_or(1, |(limit, _)| limit);

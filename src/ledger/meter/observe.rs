@@ -5,7 +5,7 @@
 //! if it says that more is left than the meter believes, so much of the difference is not believed yet. An answer that
 //! arrives after that of a later call can only lower what is left; one that speaks of a window that is over says nothing.
 
-use super::{Caller, Meter, NONE, Taken, signed};
+use super::{Caller, Meter, NOBODY, NONE, Taken, signed};
 use crate::ledger::rule::{Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
@@ -252,6 +252,7 @@ impl Meter {
                 self.used = used;
             }
             Motion::Rolling(length) => {
+                let quota = self.quota(rule).map(|(quota, _)| quota);
                 let extra = self.extra.get_or_insert_default();
                 let known = extra.log.sum();
                 if used > known {
@@ -265,7 +266,8 @@ impl Meter {
                         }
                         None => now.steady.0,
                     };
-                    extra.log.add_others(at.min(now.steady.0), used - known);
+                    let at = at.min(now.steady.0);
+                    extra.log.add(at, used - known, NOBODY, *length, quota);
                 } else {
                     extra.log.remove_oldest(known - used, &mut extra.who);
                 }

@@ -48,60 +48,36 @@ impl Log {
         self.entries.iter()
     }
 
-    /// Something was used now.
-    pub(super) fn add(&mut self, now: u64, cost: u64, who: u64, length: Nanos, quota: Option<u64>) {
+    /// Something was used at this moment, which is now, or before it where others used it as a provider tells.
+    pub(super) fn add(&mut self, at: u64, cost: u64, who: u64, length: Nanos, quota: Option<u64>) {
         self.count(cost, who);
         let exact =
             quota.is_some_and(|quota| quota <= EXACT) && (self.entries.len() as u64) < 2 * EXACT;
         let grain = if exact { 0 } else { length.0 / EXACT };
+        let place = self.entries.partition_point(|entry| entry.at <= at);
         // Callers that take turns are remembered side by side.
-        let since = now.saturating_sub(grain);
-        let recent = self.entries.iter().enumerate().rev();
+        let since = at.saturating_sub(grain);
+        let recent = self.entries.range(..place).enumerate().rev();
         let mut recent = recent.take_while(|(_, entry)| entry.at >= since);
-        let same = recent
-            .find(|(_, entry)| entry.who == who)
-            .map(|(place, _)| place);
-        if let Some(mut entry) = same.and_then(|place| self.entries.get(place).copied())
-            && let Some(place) = same
-            && now.saturating_sub(entry.begun) <= grain
+        let same = recent.find(|(_, entry)| entry.who == who);
+        if let Some((before, entry)) = same.map(|(before, entry)| (before, *entry))
+            && at.saturating_sub(entry.begun) <= grain
         {
-            self.entries.remove(place);
-            entry.at = now;
-            entry.cost = entry.cost.saturating_add(cost);
-            self.entries.push_back(entry);
+            self.entries.remove(before);
+            let cost = entry.cost.saturating_add(cost);
+            self.entries.insert(place - 1, Entry { at, cost, ..entry });
             return;
         }
-        let (at, begun) = (now, now);
-        self.entries.push_back(Entry {
-            at,
-            begun,
-            cost,
-            who,
-        });
-    }
-
-    /// Others used something, which comes back as if it had been at this moment.
-    pub(super) fn add_others(&mut self, at: u64, cost: u64) {
-        self.count(cost, NOBODY);
-        let place = self.entries.partition_point(|entry| entry.at <= at);
-        let before = place.checked_sub(1);
-        match before.and_then(|last| self.entries.get_mut(last)) {
-            Some(last) if last.at == at && last.who == NOBODY => {
-                last.cost = last.cost.saturating_add(cost);
-            }
-            _ => {
-                let (begun, who) = (at, NOBODY);
-                self.entries.insert(
-                    place,
-                    Entry {
-                        at,
-                        begun,
-                        cost,
-                        who,
-                    },
-                );
-            }
-        }
+        let begun = at;
+        self.entries.insert(
+            place,
+            Entry {
+                at,
+                begun,
+                cost,
+                who,
+            },
+        );
     }
 
     fn count(&mut self, cost: u64, who: u64) {

@@ -6,6 +6,9 @@ use super::{Extra, Meter, NONE, wall};
 use crate::ledger::rule::{Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
+/// So long a row matters at least: clocks are set.
+const LEAST: Nanos = Nanos::from_secs(86_400);
+
 /// What is stored of a meter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -67,6 +70,18 @@ impl Meter {
         }
     }
 
+    /// From when on nothing of what is stored matters any more.
+    #[must_use]
+    pub fn matters_until(&self, rule: &Rule, now: Now) -> Steady {
+        let ends = match &rule.motion {
+            Motion::Aligned { .. } => now.steady_at(super::signed(self.ends)),
+            _ => Steady(self.ends),
+        };
+        let window = now.steady.after(self.whole(rule).max(LEAST));
+        let said = self.word().hold.max(self.word().cap_ends);
+        window.max(ends).max(Steady(said))
+    }
+
     /// A stored meter. `ahead` was counted ahead when it was stored: it may have been used before the process died.
     #[must_use]
     pub fn restore(rule: &Rule, snapshot: &Snapshot, ahead: u64, now: Now) -> Self {
@@ -102,11 +117,7 @@ impl Meter {
                     let ago = Nanos::from_millis(u64::try_from(ago).unwrap_or(0));
                     if ago < *length {
                         let at = now.steady.0.saturating_sub(ago.0);
-                        if *who == super::NOBODY {
-                            extra.log.add_others(at, *cost);
-                        } else {
-                            extra.log.add(at, *cost, *who, *length, Some(0));
-                        }
+                        extra.log.add(at, *cost, *who, *length, Some(0));
                     }
                 }
                 meter.used = extra.log.sum();

@@ -102,3 +102,42 @@ async fn who_goes_away_while_it_is_counted_ahead_stops_nobody() {
     assert!(cell.lock().meter.is_covered(10));
     assert_eq!(stored(&store, folder.path()).reserved, 10);
 }
+
+#[tokio::test]
+async fn a_meter_that_was_forgotten_does_not_write_over_the_one_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, old) = meter(folder.path());
+    let account = Arc::clone(&old.account);
+    let rule = Arc::clone(&old.lock().rule);
+    let label = String::new();
+    let new = Cell::new(&account, label, true, Meter::default(), &rule);
+    store
+        .count_ahead(std::iter::once((Arc::new(new), 1)), NOW)
+        .await;
+    old.lock().dead = true;
+    store.touch(&old);
+    store.flush(NOW).await;
+    assert_eq!(stored(&store, folder.path()).reserved, 10);
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, cell) = meter(folder.path());
+    let touch = || {
+        let is_new = cell.lock().touch();
+        assert!(is_new);
+        store.touch(&cell);
+    };
+    touch();
+    store.flush(NOW).await;
+    assert!(!cell.lock().dirty && store.dirty.lock().unwrap().is_empty());
+    // A store that takes nothing, as one whose disk is full.
+    store.state.clone().unwrap().close().unwrap();
+    touch();
+    for _ in 0..3 {
+        store.flush(NOW).await;
+        assert!(cell.lock().dirty);
+        assert_eq!(store.dirty.lock().unwrap().len(), 1);
+    }
+}
