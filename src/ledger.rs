@@ -346,7 +346,8 @@ impl Ledger {
         self.store.prune(now);
         for (key, cell) in &self.cells {
             let mut inner = cell.lock();
-            if !inner.is_over(now) {
+            // The cache's and this one; any other is a call's, which may have something to say when its answer comes.
+            if !inner.is_over(now) || Arc::strong_count(&cell) > 2 {
                 continue;
             }
             inner.dead = true;

@@ -107,11 +107,9 @@ async fn who_goes_away_while_it_is_counted_ahead_stops_nobody() {
 async fn a_meter_that_was_forgotten_does_not_write_over_the_one_in_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let (store, old) = meter(folder.path());
-    let inner = old.lock();
-    let (account, rule) = (Arc::clone(&old.account), Arc::clone(&inner.rule));
-    drop(inner);
+    let rule = Arc::clone(&old.lock().rule);
     let label = String::new();
-    let new = Cell::new(&account, &store, label, true, Meter::default(), &rule);
+    let new = Cell::new(&old.account, &store, label, true, Meter::default(), &rule);
     store
         .count_ahead(std::iter::once((Arc::new(new), 1)), NOW)
         .await;
