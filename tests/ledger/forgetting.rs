@@ -27,7 +27,7 @@ async fn one_call_tries_after_a_suspension_also_when_nobody_asked_for_a_while() 
     let probe = house.call(CALL).await.ok().unwrap();
     let refused = house.call(CALL).await.err().unwrap();
     assert_eq!(refused.obstacle.cause, Cause::Probing);
-    drop(probe);
+    drop((probe, refused));
     // Long after it nobody remembers.
     tokio::time::sleep(SECOND * 3_600).await;
     house.ledger.sweep(clock::moment());
