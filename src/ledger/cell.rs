@@ -45,9 +45,10 @@ pub struct Inner {
     pub(super) dead: bool,
     /// It waits to be stored.
     pub(super) dirty: bool,
-    /// Sweeps since anybody called, and how many had called by then.
+    /// Sweeps since anybody called.
     quiet: u16,
-    calls: u32,
+    /// Calls that were let through and have no answer yet, whatever they cost.
+    open: u32,
     /// What may have been let through once the rows that were handed to the store are there. Until then the meter itself
     /// does not know of it.
     pub(super) promised: u64,
@@ -64,7 +65,7 @@ impl Inner {
             dead: false,
             dirty: false,
             quiet: 0,
-            calls: 0,
+            open: 0,
             promised: 0,
         }
     }
@@ -87,18 +88,26 @@ impl Inner {
         }
     }
 
+    fn take(&mut self, cost: u64, caller: Caller, now: Now) -> Taken {
+        self.quiet = 0;
+        self.open = self.open.saturating_add(1);
+        self.meter.take(&self.rule, cost, caller, now)
+    }
+
+    /// The call's answer is there, or it is given up.
+    pub(super) fn finish(&mut self, taken: &Taken) {
+        self.open = self.open.saturating_sub(1);
+        self.meter.finish(taken.cost, taken.probe);
+    }
+
     /// A sweep asks whether nothing is lost by forgetting it.
     pub(super) fn is_over(&mut self, now: Now) -> bool {
-        let calls = self.meter.calls();
-        self.quiet = match self.calls == calls {
-            true => self.quiet.saturating_add(1),
-            false => 0,
-        };
-        self.calls = calls;
+        self.quiet = self.quiet.saturating_add(1);
         let Self { meter, rule, .. } = self;
-        // What waits to be stored is stored first.
+        // What waits to be stored is stored first; and an answer may have something to say of it.
         self.queue.is_empty()
             && !self.dirty
+            && self.open == 0
             && (meter.is_idle(rule, now)
                 || (self.quiet >= QUIET && meter.is_idle_without_end(rule, now)))
     }
@@ -230,10 +239,7 @@ pub fn decide<S: Shared>(
     let taken = guards
         .iter_mut()
         .zip(wants)
-        .map(|((_, inner), want)| {
-            let inner = &mut **inner;
-            inner.meter.take(&inner.rule, want.cost, caller, now)
-        })
+        .map(|((_, inner), want)| inner.take(want.cost, caller, now))
         .collect();
     if let Some(place) = place {
         place.leave_among(&mut guards);
@@ -266,8 +272,7 @@ fn decide_one<G: DerefMut<Target = Inner>>(
             return Outcome::Blocked(0, obstacle);
         }
     }
-    let Inner { meter, rule, .. } = &mut **inner;
-    let taken = meter.take(rule, want.cost, caller, now);
+    let taken = inner.take(want.cost, caller, now);
     if let Some(place) = place {
         place.leave_among(&mut guards);
     }

@@ -372,11 +372,6 @@ impl Meter {
             && (!matches!(rule.motion, Motion::Bucket { .. }) || self.ends <= now.steady.0)
     }
 
-    /// How many calls it has let through.
-    pub(super) const fn calls(&self) -> u32 {
-        self.calls
-    }
-
     /// What has been let through and not been answered.
     #[must_use]
     pub const fn in_flight(&self) -> u64 {
