@@ -3,7 +3,7 @@
 //!
 //! [`crate::time`] is the two clocks, [`rule`] what a meter is held to, [`meter`] the pure machine; [`cell`] decides over several
 //! meters at once, [`queue`] orders the calls that wait. A call gets a [`ticket`], which carries what it took until the last
-//! byte of its answer; [`tell`] makes limits of meters. [`store`] keeps what must survive the process.
+//! byte of its answer; [`tell`] makes limits of meters. `store` keeps what must survive the process.
 //!
 //! `moka` holds the meters and decides nothing: a cache that is full forgets or refuses by its own lights, and both give
 //! quota away. So it has no capacity here; [`Ledger::sweep`] takes out what nothing is lost by, and the house is full when

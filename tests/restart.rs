@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::exchange::{OK, fields, status};
 use crate::support::harness::Caller;
-use crate::support::program::{Program, get};
+use crate::support::program::{Program, get, stub};
 use crate::support::upstream::Upstream;
 use crate::waiting::{assert_refused, retry_after};
 
@@ -23,14 +23,7 @@ struct Site {
 
 impl Site {
     fn new(upstream: &Upstream, policies: &str, connection: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("adapters")).unwrap();
-        let adapter = format!("name = \"Stub\"\ndocs = [\"https://example.com\"]\n{policies}\n");
-        std::fs::write(folder.path().join("adapters/stub.toml"), adapter).unwrap();
-        let config = format!(
-            "providers = [\"adapters\"]\n[connections.stub]\nbase_url = \"{}\"\n{connection}\n",
-            upstream.base_url()
-        );
+        let (folder, config) = stub(upstream, policies, connection);
         Self { folder, config }
     }
 

@@ -383,11 +383,13 @@ async fn no_more_waits_than_fits() {
     };
     let error = state.write(vec![large], Vec::new()).await.unwrap_err();
     assert_eq!(error, WriteError::Full);
-    assert_eq!(state.health(), None);
+    // A disk that hangs is told of, until something is written again.
+    assert_eq!(state.health(), Some(WriteError::Full.to_string()));
     state
         .write(vec![meter("a", "1")], Vec::new())
         .await
         .unwrap();
+    assert_eq!(state.health(), None);
 }
 
 #[tokio::test]

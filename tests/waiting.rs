@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::exchange::{OK, body, fields, status};
 use crate::support::harness::Caller;
-use crate::support::program::{Program, request, timed};
+use crate::support::program::{Program, request, stub, timed};
 use crate::support::upstream::Upstream;
 
 /// The program before a provider with an adapter of the test's own.
@@ -26,14 +26,7 @@ impl Site {
     }
 
     pub(crate) fn before(upstream: Upstream, policies: &str, connection: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("adapters")).unwrap();
-        let adapter = format!("name = \"Stub\"\ndocs = [\"https://example.com\"]\n{policies}\n");
-        std::fs::write(folder.path().join("adapters/stub.toml"), adapter).unwrap();
-        let config = format!(
-            "providers = [\"adapters\"]\n[connections.stub]\nbase_url = \"{}\"\n{connection}\n",
-            upstream.base_url()
-        );
+        let (folder, config) = stub(&upstream, policies, connection);
         Self {
             upstream,
             program: Program::start(folder.path(), &config),

@@ -96,7 +96,7 @@ pub(super) fn is_shared(one: &Policy, other: &Policy) -> bool {
         })
 }
 
-/// The key of the partition with this label, as [`find`] makes it.
+/// The key of the partition with this label, as a call's partition has it.
 #[must_use]
 pub fn key_of(label: &str, secret: (u64, u64)) -> u128 {
     let mut key = Key(SipHasher128::new_with_keys(secret.0, secret.1));

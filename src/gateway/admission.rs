@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, Entry};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use siphasher::sip::SipHasher13;
@@ -111,14 +111,13 @@ pub(super) fn strip_key(headers: &mut HeaderMap) {
     headers.remove(HEADROOM_KEY);
     let is_key = |word: &[u8]| word.starts_with(KEY_PREFIX.as_bytes());
     let has_key = |line: &HeaderValue| line.as_bytes().split(u8::is_ascii_whitespace).any(is_key);
-    if !headers.get_all(AUTHORIZATION).iter().any(has_key) {
+    let lines = headers.get_all(AUTHORIZATION);
+    if !lines.iter().any(has_key) {
         return;
     }
-    let Entry::Occupied(lines) = headers.entry(AUTHORIZATION) else {
-        return;
-    };
-    let (_, kept) = lines.remove_entry_mult();
-    let kept: Vec<HeaderValue> = kept.filter(|line| !has_key(line)).collect();
+    let kept = lines.iter().filter(|line| !has_key(line));
+    let kept: Vec<HeaderValue> = kept.cloned().collect();
+    headers.remove(AUTHORIZATION);
     for line in kept {
         headers.append(AUTHORIZATION, line);
     }

@@ -104,7 +104,12 @@ impl Gateway {
         if let Some(read) = answer.body {
             self.learn(route, &call, received.status, read, moment);
         }
-        let states = ticket.answered(adapter, &translation, clock::random(), moment);
+        let random = if translation.exhausted {
+            clock::random()
+        } else {
+            0
+        };
+        let states = ticket.answered(adapter, &translation, random, moment);
         tell::complete(&mut translation, adapter, &states, moment);
         // What it took is given back with the last byte of the answer.
         if let Some(body) = &mut body {

@@ -39,17 +39,40 @@ pub struct Inner {
     pub rule: Arc<Rule>,
     /// Calls that wait for it.
     pub(super) queue: Queue,
-    /// It was forgotten: whoever still has it must ask for the new one.
-    pub(super) dead: bool,
-    /// It waits to be stored.
-    pub(super) dirty: bool,
+    /// What else is to be known of it.
+    pub(super) marks: Marks,
     /// Sweeps since anybody called.
     quiet: u8,
+    /// Calls that were let through and have no answer yet, whatever they cost.
+    open: u16,
     /// What may have been let through once the rows that were handed to the store are there. Until then the meter itself
     /// does not know of it.
     pub(super) promised: u32,
+}
+
+/// Three answers in a byte: there may be a million of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Marks(u8);
+
+impl Marks {
+    /// The meter was forgotten: whoever still has it must ask for the new one.
+    pub(super) const DEAD: Self = Self(1);
+    /// It waits to be stored.
+    pub(super) const DIRTY: Self = Self(2);
     /// Somebody vouches for whoever made it.
-    pub(super) is_resident: bool,
+    pub(super) const RESIDENT: Self = Self(4);
+
+    pub(super) const fn has(self, mark: Self) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    pub(super) const fn put(&mut self, mark: Self) {
+        self.0 |= mark.0;
+    }
+
+    pub(super) const fn take(&mut self, mark: Self) {
+        self.0 &= !mark.0;
+    }
 }
 
 impl Inner {
@@ -60,11 +83,10 @@ impl Inner {
             meter,
             rule,
             queue: Queue::default(),
-            dead: false,
-            dirty: false,
+            marks: Marks::default(),
             quiet: 0,
+            open: 0,
             promised: 0,
-            is_resident: false,
         }
     }
 
@@ -87,21 +109,36 @@ impl Inner {
         }
     }
 
+    fn take(&mut self, cost: u64, caller: Caller, now: Now) -> Taken {
+        self.quiet = 0;
+        self.open = self.open.saturating_add(1);
+        self.meter.take(&self.rule, cost, caller, now)
+    }
+
+    /// The call's answer is there, or it is given up.
+    pub(super) fn finish(&mut self, taken: &Taken) {
+        self.open = self.open.saturating_sub(1);
+        self.meter.finish(taken.cost, taken.probe);
+    }
+
     /// A sweep asks whether nothing is lost by forgetting it.
     pub(super) fn is_over(&mut self, now: Now) -> bool {
         self.quiet = self.quiet.saturating_add(1);
         let Self { meter, rule, .. } = self;
-        // What waits to be stored is stored first.
+        // What waits to be stored is stored first; and an answer may have something to say of it.
         self.queue.is_empty()
-            && !self.dirty
+            && !self.marks.has(Marks::DIRTY)
+            && self.open == 0
             && (meter.is_idle(rule, now)
                 || (self.quiet >= QUIET && meter.is_idle_without_end(rule, now)))
     }
 
     /// Something changed. Whether it has to be stored, and is not known to have to be.
     pub(super) fn touch(&mut self) -> bool {
-        let is_new = self.rule.kept && !self.dirty;
-        self.dirty |= is_new;
+        let is_new = self.rule.kept && !self.marks.has(Marks::DIRTY);
+        if is_new {
+            self.marks.put(Marks::DIRTY);
+        }
         is_new
     }
 }
@@ -116,10 +153,10 @@ impl Cell {
         meter: Meter,
         rule: &Arc<Rule>,
     ) -> Self {
-        let inner = Inner {
-            is_resident,
-            ..Inner::new(meter, Arc::clone(rule))
-        };
+        let mut inner = Inner::new(meter, Arc::clone(rule));
+        if is_resident {
+            inner.marks.put(Marks::RESIDENT);
+        }
         let label = (!label.is_empty()).then(|| Box::new(Label(label.into_boxed_str())));
         Self {
             account: Arc::clone(account),
@@ -204,7 +241,7 @@ pub fn decide<S: Shared>(
         .into_iter()
         .filter_map(|index| Some((index, cells.get(index)?.lock())))
         .collect();
-    if guards.iter().any(|(_, inner)| inner.dead) {
+    if guards.iter().any(|(_, inner)| inner.marks.has(Marks::DEAD)) {
         return Outcome::Stale;
     }
     // From here on in the order of the call: where two are in its way for as long, it is told of the same one each time.
@@ -237,10 +274,7 @@ pub fn decide<S: Shared>(
     let taken = guards
         .iter_mut()
         .zip(wants)
-        .map(|((_, inner), want)| {
-            let inner = &mut **inner;
-            inner.meter.take(&inner.rule, want.cost, caller, now)
-        })
+        .map(|((_, inner), want)| inner.take(want.cost, caller, now))
         .collect();
     if let Some(place) = place {
         place.leave_among(&mut guards);
@@ -265,7 +299,7 @@ pub(super) fn decide_one<G: DerefMut<Target = Inner>>(
 ) -> Result<Taken, Denied> {
     let mut guards = [(0, guard)];
     let [(_, inner)] = &mut guards;
-    if inner.dead {
+    if inner.marks.has(Marks::DEAD) {
         return Err(Denied::Stale);
     }
     match inner.judge(want, caller, place.as_deref(), now) {
@@ -280,8 +314,7 @@ pub(super) fn decide_one<G: DerefMut<Target = Inner>>(
             return Err(Denied::Blocked(obstacle));
         }
     }
-    let Inner { meter, rule, .. } = &mut **inner;
-    let taken = meter.take(rule, want.cost, caller, now);
+    let taken = inner.take(want.cost, caller, now);
     if let Some(place) = place {
         place.leave_among(&mut guards);
     }

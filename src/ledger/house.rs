@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::cell::{Cell, Few, Shared};
+use super::cell::{Cell, Few, Marks, Shared};
 use super::meter::Meter;
 use super::time::Now;
 use super::{Demand, Item, Ledger, rule};
@@ -75,9 +75,9 @@ impl Ledger {
             if !inner.is_over(now) {
                 continue;
             }
-            inner.dead = true;
+            inner.marks.put(Marks::DEAD);
             self.cells.invalidate(&*key);
-            self.count(inner.is_resident)
+            self.count(inner.marks.has(Marks::RESIDENT))
                 .fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::cell::{Cell, Inner, Shared};
+use super::cell::{Cell, Inner, Marks, Shared};
 use super::learned::scope;
 use super::meter::{Meter, Snapshot};
 use super::rule::Rule;
@@ -146,7 +146,7 @@ impl Store {
             let mut written = Vec::new();
             for cell in &part {
                 let mut guard = cell.lock();
-                guard.dirty = false;
+                guard.marks.take(Marks::DIRTY);
                 written.extend(self.hand_over(cell, &mut guard, now));
             }
             let mut all = true;
@@ -176,7 +176,10 @@ impl Store {
     /// ahead whatever an earlier one did, also where that is still on its way. A meter that was forgotten has no row any
     /// more: it is that of the meter in its place.
     fn hand_over(&self, cell: &Cell, inner: &mut Inner, now: Now) -> Option<Written> {
-        let state = self.state.as_ref().filter(|_| !inner.dead)?;
+        let state = self
+            .state
+            .as_ref()
+            .filter(|_| !inner.marks.has(Marks::DEAD))?;
         // Both count on and on; a block is far smaller than what fits into their lower half.
         let promised = inner.promised.wrapping_sub(low(inner.meter.admitted()));
         let promised = u64::from(if promised > u32::MAX / 2 { 0 } else { promised });

@@ -122,8 +122,9 @@ impl Ticket {
                     meter.opened(taken.probe);
                 }
                 if !self.answered {
-                    meter.finish(taken.cost, taken.probe);
+                    inner.finish(taken);
                 }
+                let Inner { meter, rule, .. } = inner;
                 let state = State {
                     policy: held.policy,
                     rule: Arc::clone(rule),
@@ -174,7 +175,7 @@ impl Drop for Ticket {
             }
             held.with(|inner| {
                 if !self.answered {
-                    inner.meter.finish(held.taken.cost, held.taken.probe);
+                    inner.finish(&held.taken);
                 }
                 inner.meter.release(&inner.rule, &held.taken);
             });

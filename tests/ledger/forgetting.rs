@@ -21,12 +21,13 @@ async fn one_call_tries_after_a_suspension_also_when_nobody_asked_for_a_while() 
     let house = House::new(TWO_A_MINUTE);
     let mut ticket = house.call(CALL).await.ok().unwrap();
     house.answered(&mut ticket, &refused_for(120));
+    drop(ticket);
     tokio::time::sleep(SECOND * 300).await;
     house.ledger.sweep(clock::moment());
     let probe = house.call(CALL).await.ok().unwrap();
     let refused = house.call(CALL).await.err().unwrap();
     assert_eq!(refused.obstacle.cause, Cause::Probing);
-    drop(probe);
+    drop((probe, refused));
     // Long after it nobody remembers.
     tokio::time::sleep(SECOND * 3_600).await;
     house.ledger.sweep(clock::moment());
@@ -81,6 +82,36 @@ async fn where_two_policies_are_in_the_way_the_first_is_told() {
         let _ticket = house.call(both).await.ok().unwrap();
         assert_eq!(house.call(both).await.err().unwrap().policy, Some(0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_meter_is_not_forgotten_under_a_call_that_costs_what_its_answer_tells() {
+    let house = House::new("[policy.tokens]\nquota = 9\nwindow = \"60s\"\nunit = \"tokens\"\n");
+    let item = Item {
+        policy: 0,
+        key: 1,
+        shared: 1,
+        cost: 0,
+    };
+    let demand = Demand {
+        account: &house.account,
+        items: [item].into_iter().collect(),
+        label: &|_| String::new(),
+        caller: Caller {
+            id: 1,
+            is_named: true,
+        },
+        is_resident: false,
+        urgency: 3,
+        patience: None,
+        mode_patience: Duration::ZERO,
+    };
+    let admit = || house.ledger.admit(&demand, clock::moment);
+    let mut ticket = admit().await.ok().unwrap();
+    house.ledger.sweep(clock::moment());
+    house.answered(&mut ticket, &refused_for(120));
+    let refused = admit().await.err().unwrap();
+    assert_eq!(refused.obstacle.cause, Cause::Suspended);
 }
 
 fn rule(policies: &str) -> Rule {

@@ -9,8 +9,10 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use headroom::clock;
+use tempfile::TempDir;
 
 use super::harness::{Caller, PATIENCE};
+use super::upstream::Upstream;
 
 /// What it has told so far.
 #[derive(Default)]
@@ -39,6 +41,19 @@ pub(crate) fn headroom(folder: &Path) -> Command {
         .env("XDG_STATE_HOME", folder.join("home"))
         .current_dir(folder);
     command
+}
+
+/// A folder with an adapter of these policies, and a configuration whose connection `stub` goes by it.
+pub(crate) fn stub(upstream: &Upstream, policies: &str, connection: &str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("adapters")).unwrap();
+    let adapter = format!("name = \"Stub\"\ndocs = [\"https://example.com\"]\n{policies}\n");
+    fs::write(folder.path().join("adapters/stub.toml"), adapter).unwrap();
+    let config = format!(
+        "providers = [\"adapters\"]\n[connections.stub]\nbase_url = \"{}\"\n{connection}\n",
+        upstream.base_url()
+    );
+    (folder, config)
 }
 
 impl Program {

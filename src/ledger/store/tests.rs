@@ -114,7 +114,7 @@ async fn a_meter_that_was_forgotten_does_not_write_over_the_one_in_its_place() {
     store
         .count_ahead(std::iter::once((Arc::new(new), 1)), NOW)
         .await;
-    old.lock().dead = true;
+    old.lock().marks.put(Marks::DEAD);
     store.touch(&old);
     store.flush(NOW).await;
     assert_eq!(stored(&store, folder.path()).reserved, 10);
@@ -131,13 +131,13 @@ async fn what_could_not_be_written_is_tried_again() {
     };
     touch();
     store.flush(NOW).await;
-    assert!(!cell.lock().dirty && store.dirty.lock().unwrap().is_empty());
+    assert!(!cell.lock().marks.has(Marks::DIRTY) && store.dirty.lock().unwrap().is_empty());
     // A store that takes nothing, as one whose disk is full.
     store.state.clone().unwrap().close().unwrap();
     touch();
     for _ in 0..3 {
         store.flush(NOW).await;
-        assert!(cell.lock().dirty);
+        assert!(cell.lock().marks.has(Marks::DIRTY));
         assert_eq!(store.dirty.lock().unwrap().len(), 1);
     }
 }
