@@ -196,3 +196,18 @@ async fn a_refusal_without_a_time_is_backed_off_from() {
     assert_eq!(status(&answer), 200, "{answer}");
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
+
+#[tokio::test]
+async fn a_refusal_without_a_time_tells_to_wait_as_long_as_the_reset() {
+    let refusal = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
+    let penalized = ONE_AN_HOUR.replace("1h", "1s") + "penalty = \"1m\"\n";
+    for (policies, wait) in [(ONE_AN_HOUR, 1), (&penalized, 60)] {
+        let upstream = telling(|_| refusal.to_owned()).await;
+        let site = Site::before(upstream, policies, "mode = \"observe\"");
+        let answer = site.get("").await;
+        assert_eq!(status(&answer), 429);
+        let reset: u64 = fields(&answer, "ratelimit-reset")[0].parse().unwrap();
+        assert!(reset >= wait, "{answer}");
+        assert!(retry_after(&answer) >= reset, "{answer}");
+    }
+}
