@@ -64,6 +64,9 @@ pub struct Spoken {
     pub remaining: bool,
     /// The answer told its reset.
     pub reset: bool,
+    /// Its limit is the user's own number, which the provider does not know: how much of it is used cannot be told from
+    /// what the provider has left.
+    pub own: bool,
 }
 
 impl Translation {
