@@ -39,6 +39,8 @@ pub struct Translation {
     pub status: Option<StatusCode>,
     /// Seconds to wait, rounded up.
     pub retry_after: Option<u64>,
+    /// They are the provider's own word beside its own 429, and stand.
+    pub wait_stands: bool,
     /// The answer says that a quota is exhausted.
     pub exhausted: bool,
     /// What this request cost, where the provider says so.
@@ -62,6 +64,9 @@ pub struct Spoken {
     pub remaining: bool,
     /// The answer told its reset.
     pub reset: bool,
+    /// Its limit is the user's own number, which the provider does not know: how much of it is used cannot be told from
+    /// what the provider has left.
+    pub own: bool,
 }
 
 impl Translation {
@@ -169,6 +174,7 @@ pub fn translate(
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             // The provider's own 429 with the provider's own time to wait: its word stands.
             out.retry_after = told.or(reset).or(fallback);
+            out.wait_stands = told.is_some();
         } else {
             out.status = Some(StatusCode::TOO_MANY_REQUESTS);
             // Nobody knows how long: a second is the shortest wait there is.

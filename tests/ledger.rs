@@ -482,7 +482,8 @@ fn translations_of_the_tests_are_consistent() {
             policy: Some(0),
             limit: true,
             remaining: true,
-            reset: true
+            reset: true,
+            own: false
         }
     );
 }

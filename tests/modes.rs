@@ -196,3 +196,39 @@ async fn a_refusal_without_a_time_is_backed_off_from() {
     assert_eq!(status(&answer), 200, "{answer}");
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
+
+#[tokio::test]
+async fn a_refusal_without_a_time_tells_to_wait_as_long_as_the_reset() {
+    let refusal = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
+    let penalized = ONE_AN_HOUR.replace("1h", "1s") + "penalty = \"1m\"\n";
+    for (policies, wait) in [(ONE_AN_HOUR, 1), (&penalized, 60)] {
+        let upstream = telling(|_| refusal.to_owned()).await;
+        let site = Site::before(upstream, policies, "mode = \"observe\"");
+        let answer = site.get("").await;
+        assert_eq!(status(&answer), 429);
+        let reset: u64 = fields(&answer, "ratelimit-reset")[0].parse().unwrap();
+        assert!(reset >= wait, "{answer}");
+        assert!(retry_after(&answer) >= reset, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_own_quota_is_counted_where_the_provider_tells_only_what_is_left_of_a_larger_one() {
+    let tells = TELLS.replace("limit = \"x-limit\"", "window = \"1h\"\nkind = \"fixed\"");
+    let upstream = telling(|number| told("200 OK", 239 - number as u64, 3000)).await;
+    let site = Site::before(upstream, &tells, "quotas = { account = 2 }");
+    for left in ["1", "0"] {
+        let answer = site.get("").await;
+        assert_eq!(status(&answer), 200, "{answer}");
+        assert_eq!(fields(&answer, "ratelimit-limit"), ["2;w=3600"]);
+        assert_eq!(fields(&answer, "ratelimit-remaining"), [left], "{answer}");
+    }
+    assert_refused(&site.get("").await);
+    // Where it has less left than that, it is the provider's word that counts.
+    let upstream = telling(|number| told("200 OK", 1 - (number as u64).min(1), 3000)).await;
+    let site = Site::before(upstream, &tells, "quotas = { account = 100 }");
+    for left in ["1", "0"] {
+        assert_eq!(fields(&site.get("").await, "ratelimit-remaining"), [left]);
+    }
+    assert_refused(&site.get("").await);
+}

@@ -49,6 +49,13 @@ pub fn complete(translation: &mut Translation, adapter: &Adapter, states: &[Stat
         translation.told.push(spoken);
     }
     translation.binding = binding(&translation.limits);
+    // The provider refused, and the meter knows better than the answer how long nothing goes: a penalty, a wait of our own.
+    if translation.exhausted && !translation.wait_stands {
+        let limit = translation.binding_limit();
+        let reset = limit.filter(|limit| limit.is_exhausted());
+        let reset = reset.and_then(|limit| limit.reset);
+        translation.retry_after = translation.retry_after.max(reset.map(|secs| secs.max(1)));
+    }
 }
 
 fn keep(translation: &mut Translation, keep: impl Fn(&ServiceLimit, &Spoken) -> bool) {

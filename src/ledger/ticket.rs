@@ -208,8 +208,10 @@ fn told(translation: &Translation, policy: usize, rule: &Rule) -> Option<Told> {
         limits.filter(|(limit, told)| told.policy == Some(policy) && limit.policy == rule.policy);
     let tightest = of_policy.min_by_key(|(limit, _)| limit.remaining.unwrap_or(u64::MAX));
     tightest.map(|(limit, told)| Told {
-        // A documented limit is the measure of what is left.
-        limit: limit.limit.filter(|_| told.limit || told.remaining),
+        // A documented limit is the measure of what is left; the user's own is not.
+        limit: limit
+            .limit
+            .filter(|_| told.limit || (told.remaining && !told.own)),
         // Concluded from a refusal, it is the refusal that counts.
         remaining: limit.remaining.filter(|_| told.remaining),
         reset_secs: limit.reset.filter(|_| told.reset),

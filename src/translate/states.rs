@@ -33,6 +33,8 @@ struct Told {
     limit_sent: bool,
     /// What remains is the answer's, not concluded from a refusal.
     remaining_sent: bool,
+    /// The limit is the user's own number, and no measure of what remains.
+    limit_is_own: bool,
 }
 
 impl States {
@@ -50,6 +52,7 @@ impl States {
                 limit: told.limit_sent,
                 remaining: told.remaining_sent,
                 reset: limit.reset.is_some(),
+                own: told.limit_is_own,
             })
             .collect()
     }
@@ -97,6 +100,7 @@ impl States {
             used: facts.used.map(Decimal::ceil),
             limit_sent: sent_limit(facts).is_some(),
             remaining_sent: remaining.is_some(),
+            limit_is_own: false,
         };
         self.push(
             ServiceLimit {
@@ -202,7 +206,7 @@ impl States {
     /// The user's own quotas bound what was told. Only after it is known whether the provider refused: it does not know
     /// them, so they are no reason of its refusals.
     pub(super) fn bound_by_own_quotas(&mut self, terms: &Terms) {
-        for ((limit, owner), told) in self.limits.iter_mut().zip(&self.owners).zip(&self.told) {
+        for ((limit, owner), told) in self.limits.iter_mut().zip(&self.owners).zip(&mut self.told) {
             let Some(own) = owner.and_then(|index| terms.own.get(index).copied().flatten()) else {
                 continue;
             };
@@ -219,6 +223,7 @@ impl States {
                     let left = told.used.map(|used| own.saturating_sub(used));
                     limit.remaining = limit.remaining.or(left).map(|left| left.min(own));
                     limit.limit = Some(own);
+                    told.limit_is_own = told.used.is_none();
                 }
                 _ => {}
             }
