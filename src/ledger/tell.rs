@@ -119,10 +119,15 @@ fn tighten(limit: &mut ServiceLimit, reset_was_told: bool, state: &State, now: N
 #[must_use]
 pub fn limit(state: &State, now: Now) -> ServiceLimit {
     let standing = &state.standing;
-    let provider = matches!(
-        standing.cause,
-        Cause::Told | Cause::Suspended | Cause::Probing
-    ) && standing.fresh;
+    // A suspension is the provider's word until it ends; a count is from the next call on.
+    let provider = match standing.cause {
+        Cause::Suspended | Cause::Probing => true,
+        Cause::Told => standing.fresh,
+        _ => false,
+    };
+    // When what others used comes back nobody has said.
+    let rolls = matches!(state.rule.motion, Motion::Rolling(_));
+    let is_guess = rolls && standing.used > standing.own;
     ServiceLimit {
         policy: std::sync::Arc::clone(&state.rule.policy),
         unit: state.rule.unit.clone(),
@@ -136,7 +141,7 @@ pub fn limit(state: &State, now: Now) -> ServiceLimit {
             } else {
                 Origin::Own
             },
-            estimated: !provider && state.rule.estimated,
+            estimated: is_guess || (!provider && state.rule.estimated),
         },
     }
 }

@@ -275,7 +275,15 @@ impl Meter {
                 self.own = extra.log.own();
             }
             Motion::Bucket { .. } => {
-                self.ends = now.steady.after(self.unit(rule).times(used)).0;
+                let unit = self.unit(rule);
+                let full = now.steady.after(unit.times(used));
+                // With nothing left, the next unit comes when the provider says that quota comes back.
+                let told = told.reset_secs.filter(|_| told.remaining == Some(0));
+                let told = told.map_or(full, |secs| {
+                    let next = now.steady.after(Nanos::from_secs(secs));
+                    next.after(unit.times(used.saturating_sub(1)))
+                });
+                self.ends = full.max(told).0;
             }
             // What is in flight is known better here.
             Motion::InFlight(_) => {}
