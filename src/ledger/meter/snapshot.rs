@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, Meter, NONE, wall};
+use super::{Closed, Extra, Meter, NONE, wall};
 use crate::ledger::rule::{Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
@@ -24,6 +24,9 @@ pub struct Snapshot {
     /// Of a rolling window: when, how much, by whom.
     log: Vec<(i64, u64, u64)>,
     who: Vec<(u64, u64)>,
+    /// Of the calendar: the window before, and when it was over.
+    #[serde(default)]
+    closed: Option<(u64, i64)>,
     /// When it was made.
     made_ms: i64,
 }
@@ -66,6 +69,9 @@ impl Meter {
                     .collect()
             }),
             who: self.users().map(|user| (user.who, user.used)).collect(),
+            closed: extra
+                .and_then(|extra| extra.closed)
+                .map(|closed| (closed.used, super::signed(closed.ends))),
             made_ms: now.wall_ms,
         }
     }
@@ -99,7 +105,18 @@ impl Meter {
             // A window that is over takes everything with it: what was counted ahead was counted for it.
             Motion::Aligned { .. } => {
                 meter.ends = u64::try_from(snapshot.ends_ms).unwrap_or(0);
-                if meter.ends != 0 && meter.ends <= wall(now) {
+                let is_over = meter.ends != 0 && meter.ends <= wall(now);
+                // In case the clock is set back into it.
+                let closed = if is_over && snapshot.used.saturating_add(ahead) > 0 {
+                    Some((snapshot.used.saturating_add(ahead), snapshot.ends_ms))
+                } else {
+                    snapshot.closed
+                };
+                if let Some((used, ends)) = closed {
+                    let ends = u64::try_from(ends).unwrap_or(0);
+                    meter.extra.get_or_insert_default().closed = Some(Closed { used, ends });
+                }
+                if is_over {
                     meter.ends = 0;
                     return meter;
                 }
