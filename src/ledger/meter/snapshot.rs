@@ -40,7 +40,8 @@ impl Meter {
             if steady == 0 {
                 0
             } else {
-                now.wall_at(Steady(steady))
+                // The wall clock's milliseconds are rounded down: nothing comes back before its time.
+                now.wall_at(Steady(steady)).saturating_add(1)
             }
         };
         let extra = self.extra.as_deref();

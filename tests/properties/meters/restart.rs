@@ -89,7 +89,7 @@ fn a_restored_meter_never_believes_more_and_at_most_the_block_less() {
                     // The wall clock is told in milliseconds, so everything may come so much later.
                     let said = restored
                         .clone()
-                        .standing(&rule, now.later(2 * MS).now())
+                        .standing(&rule, now.later(3 * MS).now())
                         .remaining
                         .unwrap();
                     let most = without.standing(&rule, truth.now()).remaining.unwrap();
