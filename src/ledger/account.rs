@@ -27,7 +27,7 @@ pub struct Account {
     /// So many calls may wait at once.
     pub max_waiting: usize,
     turns: Mutex<Turns>,
-    /// Where its meters are kept, once there is one.
+    /// Where its meters are kept, if they are.
     store: OnceLock<Arc<Store>>,
 }
 
@@ -62,12 +62,14 @@ impl Account {
         }
     }
 
-    /// Its meters are kept here.
+    /// Its meters are kept here, if there is anything to keep them in.
     pub(super) fn keep_in(&self, store: &Arc<Store>) {
-        self.store.get_or_init(|| Arc::clone(store));
+        if store.is_there() {
+            self.store.get_or_init(|| Arc::clone(store));
+        }
     }
 
-    /// Where its meters are kept.
+    /// Where its meters are kept, if they are.
     pub(super) fn store(&self) -> Option<&Store> {
         self.store.get().map(|store| &**store)
     }

@@ -130,8 +130,9 @@ impl Ledger {
     }
 
     fn meter_report(&self, cell: &Cell, inner: &mut Inner, now: Now) -> MeterReport {
+        let state = State::of(inner, 0, true, now);
+        let (standing, limit) = (state.standing, tell::limit(&state, now));
         let Inner { meter, rule, .. } = inner;
-        let standing = meter.standing(rule, now);
         let mut consumers: Vec<ConsumerReport> = meter
             .users()
             .map(|user| ConsumerReport {
@@ -150,13 +151,6 @@ impl Ledger {
         });
         consumers.sort_by_key(|user| std::cmp::Reverse(user.used));
         let in_flight = meter.in_flight();
-        let state = State {
-            policy: 0,
-            rule: std::sync::Arc::clone(rule),
-            standing,
-            counts: true,
-        };
-        let limit = tell::limit(&state, now);
         MeterReport {
             connection: cell.account.connection.to_string(),
             provider: cell.account.provider.to_string(),

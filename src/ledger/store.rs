@@ -121,9 +121,6 @@ impl Store {
 
     /// This meter has something new to store.
     pub(super) fn touch(&self, cell: &Arc<Cell>) {
-        if !self.is_there() {
-            return;
-        }
         let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
         dirty.push(Arc::clone(cell));
     }

@@ -39,8 +39,20 @@ pub struct State {
     pub counts: bool,
 }
 
+impl State {
+    pub(super) fn of(inner: &mut Inner, policy: usize, counts: bool, now: Now) -> Self {
+        let Inner { meter, rule, .. } = inner;
+        Self {
+            policy,
+            rule: Arc::clone(rule),
+            standing: meter.standing(rule, now),
+            counts,
+        }
+    }
+}
+
 impl Ticket {
-    /// The same for one meter.
+    /// What a call took of its only meter.
     pub(super) fn one(policy: usize, cell: Arc<Cell>, taken: Taken) -> Self {
         let mut held = Few::new();
         held.push(Held {
@@ -124,13 +136,7 @@ impl Ticket {
                 if !self.answered {
                     inner.finish(taken);
                 }
-                let Inner { meter, rule, .. } = inner;
-                let state = State {
-                    policy: held.policy,
-                    rule: Arc::clone(rule),
-                    standing: meter.standing(rule, now),
-                    counts: taken.cost > 0,
-                };
+                let state = State::of(inner, held.policy, taken.cost > 0, now);
                 let is_out = refused || told.is_some_and(|told| told.remaining == Some(0));
                 if let Some(store) = held.cell.account.store().filter(|_| is_out) {
                     store.keep(&held.cell, inner, now);
@@ -154,16 +160,7 @@ impl Ticket {
 /// The state of these meters.
 pub fn states<'a>(cells: impl Iterator<Item = (usize, &'a Arc<Cell>)>, now: Now) -> Few<State> {
     cells
-        .map(|(policy, cell)| {
-            let mut guard = cell.lock();
-            let Inner { meter, rule, .. } = &mut *guard;
-            State {
-                policy,
-                rule: Arc::clone(rule),
-                standing: meter.standing(rule, now),
-                counts: true,
-            }
-        })
+        .map(|(policy, cell)| State::of(&mut cell.lock(), policy, true, now))
         .collect()
 }
 
@@ -189,8 +186,7 @@ impl Held {
         let mut inner = self.cell.lock();
         let result = change(&mut inner);
         inner.queue.wake();
-        let store = self.cell.account.store().filter(|store| store.is_there());
-        let store = store.filter(|_| inner.touch());
+        let store = self.cell.account.store().filter(|_| inner.touch());
         drop(inner);
         if let Some(store) = store {
             store.touch(&self.cell);
@@ -215,7 +211,6 @@ fn told(translation: &Translation, policy: usize, rule: &Rule) -> Option<Told> {
         // Concluded from a refusal, it is the refusal that counts.
         remaining: limit.remaining.filter(|_| told.remaining),
         reset_secs: limit.reset.filter(|_| told.reset),
-        cost: translation.cost,
     })
 }
 

@@ -5,7 +5,7 @@
 //! if it says that more is left than the meter believes, so much of the difference is not believed yet. An answer that
 //! arrives after that of a later call can only lower what is left; one that speaks of a window that is over says nothing.
 
-use super::{Caller, Meter, NOBODY, NONE, Taken, signed};
+use super::{Meter, NOBODY, NONE, signed};
 use crate::ledger::rule::{Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
@@ -51,8 +51,6 @@ pub struct Told {
     pub remaining: Option<u64>,
     /// Seconds until quota comes back, where the provider says so itself.
     pub reset_secs: Option<u64>,
-    /// What the call cost, where the provider says so.
-    pub cost: Option<u64>,
 }
 
 /// The provider refused a call.
@@ -142,16 +140,6 @@ impl Meter {
         self.answered = self.answered.wrapping_add(cost);
         if probe {
             self.word_mut().probing = false;
-        }
-    }
-
-    /// What a call cost was told afterwards, by an answer that does not tell what is left.
-    pub fn charge(&mut self, rule: &Rule, told: u64, taken: &Taken, now: Now) {
-        self.settle(rule, now);
-        let more = told.saturating_sub(taken.cost);
-        if !matches!(rule.motion, Motion::InFlight(_)) && !self.has_told(taken.mark) {
-            let (id, is_named) = (taken.who, self.users().any(|user| user.who == taken.who));
-            self.add(rule, more, Caller { id, is_named }, now);
         }
     }
 

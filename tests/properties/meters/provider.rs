@@ -79,7 +79,6 @@ impl Provider {
             limit: Some(self.limit),
             remaining,
             reset_secs: ends.map(|ends| (ends - clock.steady).div_ceil(SEC)),
-            cost: None,
         }
     }
 }
