@@ -45,6 +45,8 @@ pub struct Translation {
     pub exhausted: bool,
     /// What this request cost, where the provider says so.
     pub cost: Option<u64>,
+    /// The same for each policy of the adapter (an index) of which the answer tells it.
+    pub costs: SmallVec<[(usize, u64); 1]>,
     /// What could not be read, had to be guessed, or needs a word.
     pub notes: Vec<String>,
     /// For each of `limits`, where it comes from.
@@ -119,7 +121,17 @@ pub fn translate(
         spoken.push(index);
         lookup.gather(policy, terms.zone.as_ref(), &mut all);
         for facts in &all {
-            out.cost = facts.cost.map(Decimal::ceil).or(out.cost);
+            if let Some(cost) = facts.cost.map(Decimal::ceil) {
+                out.cost = Some(cost);
+                // A state under a name of the provider's own is not the whole policy's.
+                if facts
+                    .label
+                    .as_ref()
+                    .is_none_or(|label| *label == policy.name)
+                {
+                    out.costs.push((index, cost));
+                }
+            }
             if facts.says_something() {
                 states.add(policy, index, terms, facts, now, lookup.notes);
             }

@@ -19,6 +19,7 @@ use headroom::translate::{Spoken, Translation};
 
 use crate::support::translations::told;
 
+mod answers;
 mod forgetting;
 
 struct House {

@@ -84,7 +84,7 @@ async fn each_policy_has_its_mode() {
 }
 
 /// A provider that says of each call what it is told to say.
-async fn telling(answer: impl Fn(usize) -> String + Send + Sync + 'static) -> Upstream {
+pub(crate) async fn telling(answer: impl Fn(usize) -> String + Send + Sync + 'static) -> Upstream {
     let (calls, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(answer));
     Upstream::scripted(move |mut peer, _| {
         let (calls, answer) = (Arc::clone(&calls), Arc::clone(&answer));

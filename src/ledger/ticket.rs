@@ -35,18 +35,19 @@ pub struct State {
     pub rule: Arc<Rule>,
     /// What it says.
     pub standing: Standing,
-    /// A call's cost is known before its answer, so that counting means something.
+    /// Counting means something: what the call cost is known, or what calls before it did.
     pub counts: bool,
 }
 
 impl State {
     pub(super) fn of(inner: &mut Inner, policy: usize, counts: bool, now: Now) -> Self {
         let Inner { meter, rule, .. } = inner;
+        let standing = meter.standing(rule, now);
         Self {
             policy,
             rule: Arc::clone(rule),
-            standing: meter.standing(rule, now),
-            counts,
+            standing,
+            counts: counts || standing.used > 0,
         }
     }
 }
@@ -125,18 +126,23 @@ impl Ticket {
                         .or_else(|| told?.reset_secs)
                         .or_else(|| calendar(translation, rule));
                     meter.refused(rule, &Refusal { wait_secs, random }, now);
-                    if rule.rejected_counts == Some(false)
-                        && told.is_none_or(|told| told.remaining.is_none())
-                    {
-                        meter.refund(rule, taken, now);
-                    }
                 } else {
                     meter.opened(taken.probe);
+                }
+                let cost = cost(translation, held.policy);
+                // What is left is the better word: it knows of this call.
+                if told.is_none_or(|told| told.remaining.is_none()) {
+                    if refused && rule.rejected_counts == Some(false) {
+                        meter.refund(rule, taken, now);
+                    } else if let Some(cost) = cost {
+                        meter.charge(rule, taken, cost, now);
+                    }
                 }
                 if !self.answered {
                     inner.finish(taken);
                 }
-                let state = State::of(inner, held.policy, taken.cost > 0, now);
+                let counts = taken.cost > 0 || cost.is_some();
+                let state = State::of(inner, held.policy, counts, now);
                 let is_out = refused || told.is_some_and(|told| told.remaining == Some(0));
                 if let Some(store) = held.cell.account.store().filter(|_| is_out) {
                     store.keep(&held.cell, inner, now);
@@ -212,6 +218,13 @@ fn told(translation: &Translation, policy: usize, rule: &Rule) -> Option<Told> {
         remaining: limit.remaining.filter(|_| told.remaining),
         reset_secs: limit.reset.filter(|_| told.reset),
     })
+}
+
+/// What the call cost of a policy of the adapter, where the answer tells it. Where it tells several costs, the dearest.
+fn cost(translation: &Translation, policy: usize) -> Option<u64> {
+    let costs = translation.costs.iter();
+    let of_policy = costs.filter(|(of, _)| *of == policy);
+    of_policy.map(|(_, cost)| *cost).max()
 }
 
 /// When the calendar ends a window that a refusal speaks of, where that is certain.

@@ -1,5 +1,6 @@
 //! What was taken is given back: a call that used nothing after all, or one that is over.
 
+use super::claims::REST;
 use super::{Caller, Mark, Meter, Taken};
 use crate::ledger::rule::{Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
@@ -55,6 +56,41 @@ impl Meter {
         self.finish(taken.cost, again.probe);
         let probe = taken.probe;
         Taken { probe, ..again }
+    }
+
+    /// The answer has told what its call cost, and not what is left. What was taken for it already is part of that.
+    ///
+    /// The rest counts from now on: nobody knows when the provider counted it, but it was before. It may be more than was
+    /// left, because the call is over and cannot be refused any more.
+    pub fn charge(&mut self, rule: &Rule, taken: &Taken, cost: u64, now: Now) {
+        if taken.permit {
+            return;
+        }
+        let Some(more) = cost.checked_sub(taken.cost) else {
+            let too_much = taken.cost - cost;
+            let taken = Taken {
+                cost: too_much,
+                ..*taken
+            };
+            self.refund(rule, &taken, now);
+            return;
+        };
+        self.settle(rule, now);
+        if more == 0 {
+            return;
+        }
+        if rule.pace {
+            self.pace(rule, more, now);
+        }
+        let caller = Caller {
+            id: taken.who,
+            is_named: taken.who != REST,
+        };
+        self.add(rule, more, caller, now);
+        // It is neither in flight nor covered by what the store has counted ahead, and answers of calls from before it do
+        // not know of it.
+        self.admitted = self.admitted.wrapping_add(more);
+        self.answered = self.answered.wrapping_add(more);
     }
 
     /// Gives back what was taken for a call that never reached the provider, or that it refused without counting it.

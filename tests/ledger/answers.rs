@@ -1,0 +1,98 @@
+//! What answers tell of a call, and what the meters make of it.
+
+use headroom::ledger::ticket::State;
+
+use super::*;
+
+const TOKENS: &str = "[policy.tokens]\nunit = \"tokens\"\nquota = 100\nwindow = \"60s\"\n\
+    kind = \"fixed\"\ncost = \"x-cost\"\n";
+
+/// A call of so much of each policy: 0 is known by its answer.
+async fn ask(house: &House, costs: &[u64], caller: u64) -> Result<Ticket, Refused> {
+    let items = costs.iter().enumerate();
+    let demand = Demand {
+        account: &house.account,
+        items: items
+            .map(|(policy, cost)| Item {
+                policy,
+                key: house.account.key(policy, 1),
+                shared: house.account.key(policy, 1),
+                cost: *cost,
+            })
+            .collect(),
+        label: &|_| String::new(),
+        caller: Caller {
+            id: caller,
+            is_named: true,
+        },
+        is_resident: false,
+        urgency: 3,
+        patience: None,
+        mode_patience: Duration::ZERO,
+    };
+    house.ledger.admit(&demand, clock::moment).await
+}
+
+fn answer(house: &House, ticket: &mut Ticket, translation: &Translation) -> State {
+    let states = ticket.answered(&house.adapter, translation, 7, clock::moment());
+    states.into_iter().next().unwrap()
+}
+
+/// An answer that tells what its call cost of the first policy.
+fn cost(cost: u64) -> Translation {
+    Translation {
+        costs: [(0, cost)].into_iter().collect(),
+        ..Translation::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_that_only_the_answer_tells_is_counted() {
+    for kind in ["fixed", "rolling", "bucket"] {
+        let house = House::new(&TOKENS.replace("fixed", kind));
+        for (told, left) in [(30, 70), (0, 70), (60, 10), (45, 0)] {
+            let mut ticket = ask(&house, &[0], 1).await.ok().unwrap();
+            let state = answer(&house, &mut ticket, &cost(told));
+            assert_eq!(state.standing.remaining, Some(left), "{kind}");
+            assert!(state.counts, "{kind}");
+        }
+        // More was used than there is, because nobody knew it before; now nothing goes.
+        let refused = ask(&house, &[0], 1).await.err().unwrap();
+        assert_eq!(refused.obstacle.cause, Cause::Documented, "{kind}");
+        // The window is over, or as much has flowed in.
+        tokio::time::sleep(SECOND * 81).await;
+        assert!(ask(&house, &[0], 1).await.is_ok(), "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_is_a_better_word_than_what_a_call_cost() {
+    let house = House::new(TOKENS);
+    let mut ticket = ask(&house, &[0], 1).await.ok().unwrap();
+    let both = Translation {
+        costs: [(0, 30)].into_iter().collect(),
+        ..told("tokens", Some(100), Some(40), Some(60), false)
+    };
+    let state = answer(&house, &mut ticket, &both);
+    assert_eq!(state.standing.remaining, Some(40));
+    // An answer that was overtaken does not know of a later call that has told its cost.
+    let mut early = ask(&house, &[0], 1).await.ok().unwrap();
+    let mut late = ask(&house, &[0], 1).await.ok().unwrap();
+    answer(&house, &mut late, &cost(30));
+    let old = told("tokens", Some(100), Some(40), Some(60), false);
+    let state = answer(&house, &mut early, &old);
+    assert_eq!(state.standing.remaining, Some(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_that_was_only_assumed_is_put_right() {
+    let house = House::new(TOKENS);
+    for (assumed, told, left) in [(5, 30, 70), (50, 10, 60), (10, 10, 50), (20, 0, 50)] {
+        let mut ticket = ask(&house, &[assumed], 1).await.ok().unwrap();
+        let state = answer(&house, &mut ticket, &cost(told));
+        assert_eq!(state.standing.remaining, Some(left), "{assumed} {told}");
+    }
+    let filter = Filter::default();
+    let report = house.ledger.report(&filter, clock::moment());
+    assert_eq!((report.meters[0].used, report.meters[0].in_flight), (50, 0));
+}
