@@ -36,3 +36,17 @@ async fn a_cost_that_only_the_answer_tells_counts_for_the_next_call() {
     let report = site.program.get("/-/quota", "").await;
     assert!(report.contains("\"used\":138"), "{report}");
 }
+
+#[tokio::test]
+async fn a_provider_that_tells_only_its_limit_gets_the_rest_from_the_count() {
+    let upstream = telling(|_| ok("x-limit: 10\r\n")).await;
+    let policies = "[policy.hourly]\nwindow = \"1h\"\nkind = \"fixed\"\nlimit = \"x-limit\"\n";
+    let site = Site::before(upstream, policies, "");
+    for left in ["9", "8"] {
+        let answer = site.get("").await;
+        assert_eq!(field(&answer, "ratelimit-limit"), "10;w=3600");
+        assert_eq!(field(&answer, "ratelimit-remaining"), left);
+        assert_eq!(field(&answer, "ratelimit-reset"), "3600");
+        assert_eq!(field(&answer, "headroom-source"), "own");
+    }
+}

@@ -98,6 +98,8 @@ struct Word {
     probing: bool,
     /// It told something in this window.
     told: bool,
+    /// The meter does not believe that so much is left as it told last.
+    doubted: bool,
 }
 
 /// The provider said nothing.
@@ -110,6 +112,7 @@ static SILENCE: Word = Word {
     tries: 0,
     probing: false,
     told: false,
+    doubted: false,
 };
 
 /// Why a call cannot go now.
@@ -204,7 +207,7 @@ pub struct Standing {
     pub suspended: Option<Steady>,
     /// Whose limit it is.
     pub cause: Cause,
-    /// The provider told something of this window, and nothing was let through since.
+    /// What is left is what the provider told: of this window, and nothing was let through since.
     pub fresh: bool,
 }
 
@@ -344,7 +347,7 @@ impl Meter {
             reset,
             suspended: held.then_some(Steady(self.word().hold)),
             cause,
-            fresh: self.word().told && self.word().newest == self.calls,
+            fresh: self.word().told && !self.word().doubted && self.word().newest == self.calls,
         }
     }
 

@@ -182,8 +182,7 @@ impl Rule {
         } else {
             Basis::Documented
         };
-        let estimated = basis == Basis::Documented
-            || (policy.kind.is_none() && policy.window.is_some() && !calendar)
+        let estimated = (policy.kind.is_none() && policy.window.is_some() && !calendar)
             || (matches!(motion, Motion::Aligned { .. }) && zone.is_none());
         let mut rule = Self {
             kept: false,

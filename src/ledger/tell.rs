@@ -6,7 +6,7 @@ use super::meter::Cause;
 use super::ticket::State;
 use super::time::Now;
 use crate::adapter::Adapter;
-use crate::ledger::rule::Motion;
+use crate::ledger::rule::{Basis, Motion};
 use crate::quota::{Origin, ServiceLimit, Source, binding};
 use crate::translate::{Spoken, Translation};
 
@@ -30,11 +30,13 @@ pub fn complete(translation: &mut Translation, adapter: &Adapter, states: &[Stat
             .iter_mut()
             .zip(&translation.told)
             .filter(|(_, told)| told.policy == Some(state.policy))
-            .map(|(limit, told)| (limit, told.reset))
             .peekable();
         if told.peek().is_some() {
-            for (limit, reset_was_told) in told {
-                tighten(limit, reset_was_told, state, now);
+            for (limit, told) in told {
+                if limit.policy == state.rule.policy {
+                    fill(limit, state, now);
+                }
+                tighten(limit, told.reset, state, now);
             }
         } else if is_worth_telling(state, tells) {
             let spoken = Spoken {
@@ -87,21 +89,37 @@ fn is_worth_telling(state: &State, tells: bool) -> bool {
             state.counts && (stops || !tells) && standing.limit.is_some()
         }
         Cause::Configured | Cause::Plan => state.counts && standing.limit.is_some(),
+        // It may have told its limit only.
+        Cause::Told if standing.limit.is_some() => state.counts && standing.remaining.is_some(),
         // The provider's last word stays good until its reset.
         _ => standing.remaining.is_some(),
     }
 }
 
-/// What an answer told, and what the meter knows beside it.
+/// What an answer did not tell and the meter knows. A state under a name of the provider's own is not the meter's.
+fn fill(limit: &mut ServiceLimit, state: &State, now: Now) {
+    let standing = &state.standing;
+    if limit.remaining.is_none()
+        && is_worth_telling(state, false)
+        && let Some(counted) = standing.remaining
+    {
+        let most = limit.limit.unwrap_or(counted);
+        set_remaining(limit, counted.min(most), state, now);
+    }
+    // A documented quota below what is left is another account's.
+    let fits = |quota: &u64| limit.remaining.is_some_and(|left| left <= *quota);
+    if limit.limit.is_none() {
+        limit.limit = standing.limit.filter(fits);
+    }
+}
+
+/// What an answer told, and what the meter knows better.
 fn tighten(limit: &mut ServiceLimit, reset_was_told: bool, state: &State, now: Now) {
     let standing = &state.standing;
     if let (Some(told), Some(counted)) = (limit.remaining, standing.remaining)
         && counted < told
     {
-        limit.remaining = Some(counted);
-        if counted == 0 {
-            limit.reset = limit.reset.max(secs(state, now));
-        }
+        set_remaining(limit, counted, state, now);
     }
     // The provider did not say when: from the meter's own count.
     let counts = matches!(state.rule.motion, Motion::Rolling(_) | Motion::Fixed(_));
@@ -111,20 +129,42 @@ fn tighten(limit: &mut ServiceLimit, reset_was_told: bool, state: &State, now: N
         && let Some(reset) = secs(state, now)
     {
         limit.reset = Some(reset);
-        limit.source.estimated = state.rule.estimated || standing.used != standing.own;
+        limit.source.estimated = is_estimated(state) || standing.used != standing.own;
     }
+}
+
+/// What is left, as the meter has it.
+fn set_remaining(limit: &mut ServiceLimit, counted: u64, state: &State, now: Now) {
+    limit.remaining = Some(counted);
+    if counted == 0 {
+        limit.reset = limit.reset.max(secs(state, now));
+    }
+    limit.source.origin = origin(state);
+    limit.source.estimated |= limit.source.origin == Origin::Own && is_estimated(state);
+}
+
+/// Who says what the meter says. A suspension is the provider's word until it ends; a count is from the next call on.
+const fn origin(state: &State) -> Origin {
+    let standing = &state.standing;
+    match standing.cause {
+        Cause::Suspended | Cause::Probing => Origin::Provider,
+        Cause::Told if standing.fresh => Origin::Provider,
+        _ => Origin::Own,
+    }
+}
+
+/// The quota is documented for everyone, so that the account's may be another, or something of the window is not known.
+fn is_estimated(state: &State) -> bool {
+    let is_documented = state.rule.basis == Basis::Documented;
+    let is_told = matches!(state.standing.cause, Cause::Told);
+    state.rule.estimated || (is_documented && !is_told)
 }
 
 /// A meter's own count as a limit.
 #[must_use]
 pub fn limit(state: &State, now: Now) -> ServiceLimit {
     let standing = &state.standing;
-    // A suspension is the provider's word until it ends; a count is from the next call on.
-    let provider = match standing.cause {
-        Cause::Suspended | Cause::Probing => true,
-        Cause::Told => standing.fresh,
-        _ => false,
-    };
+    let origin = origin(state);
     // When what others used comes back nobody has said.
     let rolls = matches!(state.rule.motion, Motion::Rolling(_));
     let is_guess = rolls && standing.used > standing.own;
@@ -136,12 +176,8 @@ pub fn limit(state: &State, now: Now) -> ServiceLimit {
         reset: secs(state, now),
         window: state.rule.window_secs,
         source: Source {
-            origin: if provider {
-                Origin::Provider
-            } else {
-                Origin::Own
-            },
-            estimated: is_guess || (!provider && state.rule.estimated),
+            origin,
+            estimated: is_guess || (origin == Origin::Own && is_estimated(state)),
         },
     }
 }

@@ -91,6 +91,9 @@ impl Meter {
         // not know of it.
         self.admitted = self.admitted.wrapping_add(more);
         self.answered = self.answered.wrapping_add(more);
+        if self.word.is_some() {
+            self.word_mut().doubted = true;
+        }
     }
 
     /// Gives back what was taken for a call that never reached the provider, or that it refused without counting it.

@@ -83,6 +83,7 @@ impl Meter {
             return;
         };
         self.word_mut().told = true;
+        let doubted = self.word().doubted;
         let limit = self.word().limit;
         let before = if limit != NONE {
             Some(limit.saturating_sub(self.amount(rule, limit, now)))
@@ -98,6 +99,7 @@ impl Meter {
         } else {
             left = before.map_or(left, |before| before.min(told_left));
         }
+        self.word_mut().doubted = left < told_left && (newest || doubted);
         if limit == NONE {
             self.word_mut().cap = self.used.saturating_add(left);
             self.word_mut().cap_ends = self.end_of_word(rule, told, now);
