@@ -2,7 +2,7 @@
 
 use crate::exchange::{fields, status};
 use crate::modes::telling;
-use crate::waiting::{Site, assert_refused};
+use crate::waiting::{Site, assert_refused, retry_after};
 
 /// An answer with these lines in its head.
 fn ok(lines: &str) -> String {
@@ -48,5 +48,56 @@ async fn a_provider_that_tells_only_its_limit_gets_the_rest_from_the_count() {
         assert_eq!(field(&answer, "ratelimit-remaining"), left);
         assert_eq!(field(&answer, "ratelimit-reset"), "3600");
         assert_eq!(field(&answer, "headroom-source"), "own");
+    }
+}
+
+#[tokio::test]
+async fn a_day_of_an_unknown_zone_has_one_end_wherever_it_is_told() {
+    let day =
+        "[policy.daily]\nquota = 1\nwindow = \"day\"\nkind = \"clock\"\ntime_zone = \"account\"\n";
+    let told = format!("{day}limit = \"x-limit\"\nremaining = \"x-left\"\n");
+    let says = "x-limit: 1\r\nx-left: 0\r\n";
+    for (policies, lines) in [(day, ""), (&*told, says)] {
+        let upstream = telling(move |_| ok(lines)).await;
+        let site = Site::before(upstream, policies, "mode = \"enforce\"");
+        let answer = site.get("").await;
+        assert_eq!(field(&answer, "ratelimit-remaining"), "0");
+        let refused = site.get("").await;
+        assert_refused(&refused);
+        assert_eq!(retry_after(&refused), 86_400);
+        for answer in [&answer, &refused] {
+            assert_eq!(fields(answer, "ratelimit-reset"), ["86400"], "{answer}");
+            let source = fields(answer, "headroom-source").join("");
+            assert!(source.ends_with(";estimated"), "{answer}");
+        }
+        let report = site.program.get("/-/quota", "").await;
+        assert!(report.contains("\"reset\":86400"), "{report}");
+        assert!(report.contains(";estimated\""), "{report}");
+    }
+    // Where the zone is known it is the calendar's.
+    let site = Site::new(day, "time_zone = \"Asia/Kathmandu\"\nmode = \"enforce\"").await;
+    let answer = site.get("").await;
+    let reset: u64 = field(&answer, "ratelimit-reset").parse().unwrap();
+    let now = headroom::clock::moment().wall().as_second();
+    // 5:45 hours ahead of UTC, all year round.
+    let midnight = 86_400 - u64::try_from(now + 20_700).unwrap() % 86_400;
+    assert!(reset.abs_diff(midnight) % 86_400 <= 5, "{reset} {midnight}");
+}
+
+#[tokio::test]
+async fn a_call_that_will_never_fit_is_told_so() {
+    for kind in ["fixed", "rolling", "bucket"] {
+        let policy = format!(
+            "[policy.minute]\nquota = 3\nwindow = \"60s\"\nkind = \"{kind}\"\n\
+             weights = [{{ path = \"/dear\", cost = 5 }}]\n"
+        );
+        let site = Site::new(&policy, "mode = \"enforce\"").await;
+        assert_eq!(status(&site.get("").await), 200);
+        let refused = site.program.get("/stub/dear", "").await;
+        assert_refused(&refused);
+        assert!((58..=60).contains(&retry_after(&refused)), "{refused}");
+        let detail = "it costs 5, and the provider's quota `minute` of 3 is smaller than that; it will never fit.";
+        assert!(refused.contains(detail), "{refused}");
+        assert_eq!(status(&site.get("").await), 200);
     }
 }

@@ -15,7 +15,7 @@ use super::body::Body;
 use super::connection::Connection;
 use super::error::Problem;
 use super::preferences;
-use super::refusal::{Reason, Refused as Dressed, queue_full, used_up};
+use super::refusal::{Reason, Refused as Dressed, queue_full, too_dear, used_up};
 use super::route::Route;
 use crate::adapter::{Call, CredentialPlace};
 use crate::charge::{self, Charge};
@@ -193,7 +193,12 @@ impl Gateway {
         };
         match self.ledger.admit(&demand, clock::moment).await {
             Ok(ticket) => Ok(Admitted { ticket, wait }),
-            Err(refused) => Err(Box::new(self.turn_away(head, route, call, &refused))),
+            Err(refused) => {
+                let of_policy = |charge: &&Charge| Some(charge.policy) == refused.policy;
+                let charge = charges.iter().find(of_policy);
+                let cost = charge.map_or(1, |charge| charge.cost.before_answer().max(1));
+                Err(Box::new(self.turn_away(head, route, call, &refused, cost)))
+            }
         }
     }
 
@@ -204,6 +209,7 @@ impl Gateway {
         route: &Route<'_>,
         call: &Call<'_>,
         refused: &Refused,
+        cost: u64,
     ) -> Response<Body> {
         let connection = &*route.connection;
         let Some(policy) = refused.policy else {
@@ -225,6 +231,8 @@ impl Gateway {
         let detail = if refused.queue_is_full {
             let waiting = connection.account.waiting() as u64;
             queue_full(name, waiting, retry_after)
+        } else if refused.obstacle.until == Until::Never {
+            too_dear(name, limit, whose, cost)
         } else {
             used_up(name, limit, whose, retry_after)
         };
@@ -286,9 +294,7 @@ fn retry_after(refused: &Refused, blocked: Option<&State>, now: Now) -> u64 {
         // Nobody knows when another call ends.
         Until::Released => 1,
         // It will never fit. When the window turns, somebody may have changed the quota.
-        Until::Never => blocked
-            .and_then(|state| state.standing.reset)
-            .map_or(1, |reset| reset.since(now.steady).ceil_secs()),
+        Until::Never => blocked.map_or(1, |state| tell::whole_reset(state, now)),
     };
     secs.max(1)
 }

@@ -68,15 +68,29 @@ pub struct Refused<'a> {
 /// What is said of a quota that is used up.
 #[must_use]
 pub fn used_up(policy: &str, limit: Option<u64>, whose: Origin, retry_after: u64) -> String {
-    let whose = match whose {
-        Origin::Provider => "the provider's",
-        Origin::Own => "your own",
-    };
+    let whose = possessive(whose);
     let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     format!(
         "headroom did not send this call: {whose} quota `{policy}`{limit} is used up; try again in {} s.",
         retry_after.max(1)
     )
+}
+
+/// What is said of a call that costs more than there ever is.
+#[must_use]
+pub fn too_dear(policy: &str, limit: Option<u64>, whose: Origin, cost: u64) -> String {
+    let whose = possessive(whose);
+    let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+    format!(
+        "headroom did not send this call: it costs {cost}, and {whose} quota `{policy}`{limit} is smaller than that; it will never fit."
+    )
+}
+
+const fn possessive(whose: Origin) -> &'static str {
+    match whose {
+        Origin::Provider => "the provider's",
+        Origin::Own => "your own",
+    }
 }
 
 /// What is said where too many calls wait already.

@@ -38,6 +38,9 @@ pub struct Rule {
     pub pace: bool,
     /// Something about the window is not documented, so times are estimates.
     pub estimated: bool,
+    /// Its window ends by a calendar whose zone is not known, and no answer tells when. It is counted by UTC, and its end
+    /// is told as late as it can be: a whole window from now.
+    pub end_is_unknown: bool,
     /// It is stored: it has to survive a restart.
     pub kept: bool,
     /// The most that is counted ahead in the store, so that a crash never loses a count.
@@ -182,10 +185,12 @@ impl Rule {
         } else {
             Basis::Documented
         };
-        let estimated = (policy.kind.is_none() && policy.window.is_some() && !calendar)
-            || (matches!(motion, Motion::Aligned { .. }) && zone.is_none());
+        let in_unknown_zone = matches!(motion, Motion::Aligned { .. }) && zone.is_none();
+        let estimated =
+            (policy.kind.is_none() && policy.window.is_some() && !calendar) || in_unknown_zone;
         let mut rule = Self {
             kept: false,
+            end_is_unknown: in_unknown_zone && !tells_reset(policy),
             policy: Arc::clone(&policy.name),
             unit: policy.unit.clone(),
             motion,

@@ -124,8 +124,7 @@ fn tighten(limit: &mut ServiceLimit, reset_was_told: bool, state: &State, now: N
     // The provider did not say when: from the meter's own count.
     let counts = matches!(state.rule.motion, Motion::Rolling(_) | Motion::Fixed(_));
     if !reset_was_told
-        && counts
-        && standing.own > 0
+        && (state.rule.end_is_unknown || (counts && standing.own > 0))
         && let Some(reset) = secs(state, now)
     {
         limit.reset = Some(reset);
@@ -177,9 +176,25 @@ pub fn limit(state: &State, now: Now) -> ServiceLimit {
         window: state.rule.window_secs,
         source: Source {
             origin,
-            estimated: is_guess || (origin == Origin::Own && is_estimated(state)),
+            estimated: is_guess
+                || state.rule.end_is_unknown
+                || (origin == Origin::Own && is_estimated(state)),
         },
     }
+}
+
+/// Seconds until all of the quota has come back, rounded up: at most, where nobody knows.
+#[must_use]
+pub fn whole_reset(state: &State, now: Now) -> u64 {
+    let whole = match &state.rule.motion {
+        Motion::Rolling(length) => length.ceil_secs(),
+        Motion::Bucket { unit, whole } => {
+            let limit = state.standing.limit.unwrap_or(1);
+            unit.map_or(*whole, |unit| unit.times(limit)).ceil_secs()
+        }
+        _ => 0,
+    };
+    secs(state, now).unwrap_or(0).max(whole)
 }
 
 fn secs(state: &State, now: Now) -> Option<u64> {

@@ -107,6 +107,7 @@ impl Ticket {
         now: Now,
     ) -> Few<State> {
         let refused = refused(adapter, translation, &self.held);
+        let is_rejected = !refused.is_empty();
         let mut states = Few::new();
         for held in &self.held {
             let refused = refused.contains(&held.policy);
@@ -132,7 +133,8 @@ impl Ticket {
                 let cost = cost(translation, held.policy);
                 // What is left is the better word: it knows of this call.
                 if told.is_none_or(|told| told.remaining.is_none()) {
-                    if refused && rule.rejected_counts == Some(false) {
+                    // Whichever of them refused it: a rejected call is not counted by this one.
+                    if is_rejected && rule.rejected_counts == Some(false) {
                         meter.refund(rule, taken, now);
                     } else if let Some(cost) = cost {
                         meter.charge(rule, taken, cost, now);

@@ -202,3 +202,23 @@ async fn a_documented_quota_is_not_put_beside_more_than_it() {
     let answer = completed(&house, &mut ticket, answer);
     assert_eq!(answer.limits[0].limit, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_call_is_given_back_wherever_rejected_calls_do_not_count() {
+    let policy = |name: &str, rejected: &str| {
+        format!("[policy.{name}]\nquota = 9\nwindow = \"60s\"\nkind = \"fixed\"\n{rejected}\n")
+    };
+    let house = House::new(&format!(
+        "{}{}{}",
+        policy("refuses", "rejected = \"uncounted\""),
+        policy("other", "rejected = \"uncounted\""),
+        policy("counts", "rejected = \"counted\""),
+    ));
+    let mut ticket = ask(&house, &[1, 1, 1], 1).await.ok().unwrap();
+    let mut refusal = told("refuses", None, Some(0), None, true);
+    // That nothing is left is concluded from the refusal.
+    refusal.told[0].remaining = false;
+    house.answered(&mut ticket, &refusal);
+    let used = ["refuses", "other", "counts"].map(|policy| house.used(policy));
+    assert_eq!(used, [0, 0, 1]);
+}

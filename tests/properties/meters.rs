@@ -93,6 +93,7 @@ fn rule(motion: Motion, quota: Option<u64>) -> Rule {
         window_secs,
         pace: false,
         estimated: false,
+        end_is_unknown: false,
         kept: true,
         block: 64,
         shares: Arc::new(Shares::default()),

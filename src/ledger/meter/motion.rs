@@ -133,6 +133,9 @@ impl Meter {
         };
         match &rule.motion {
             Motion::Fixed(_) => Until::At(Steady(self.ends)),
+            Motion::Aligned { .. } if rule.end_is_unknown => {
+                Until::At(now.steady.after(self.whole(rule)))
+            }
             Motion::Aligned { .. } => {
                 let before = self.set_back(rule, now).filter(|_| self.used <= room);
                 let ends = before.map_or(self.ends, |closed| closed.ends);
@@ -159,6 +162,7 @@ impl Meter {
                 let cap = Steady(self.word().cap_ends).max(now.steady);
                 length.map_or(cap, |length| now.steady.after(length))
             }
+            Motion::Aligned { .. } if rule.end_is_unknown => now.steady.after(self.whole(rule)),
             Motion::Aligned { .. } => {
                 let before = self.set_back(rule, now).map(|closed| closed.ends);
                 let ends = before.or((self.ends != 0).then_some(self.ends));

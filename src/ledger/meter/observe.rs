@@ -225,7 +225,9 @@ impl Meter {
             .map(|secs| now.steady.after(Nanos::from_secs(secs)).0);
         match &rule.motion {
             Motion::Fixed(_) if self.ends != 0 => self.ends,
-            Motion::Aligned { .. } if self.ends != 0 => now.steady_at(signed(self.ends)).0,
+            Motion::Aligned { .. } if self.ends != 0 && !rule.end_is_unknown => {
+                now.steady_at(signed(self.ends)).0
+            }
             Motion::Rolling(length) if *length <= Nanos::from_secs(60) => {
                 told.unwrap_or(now.steady.after(*length).0)
             }
