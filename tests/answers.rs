@@ -1,5 +1,7 @@
 //! What a caller reads on an answer, by what the provider tells and by what headroom has counted.
 
+use headroom::consumer::{hash_key, to_hex};
+
 use crate::exchange::{fields, status};
 use crate::modes::telling;
 use crate::waiting::{Site, assert_refused, retry_after};
@@ -99,5 +101,87 @@ async fn a_call_that_will_never_fit_is_told_so() {
         let detail = "it costs 5, and the provider's quota `minute` of 3 is smaller than that; it will never fit.";
         assert!(refused.contains(detail), "{refused}");
         assert_eq!(status(&site.get("").await), 200);
+    }
+}
+
+fn consumer(name: &str, rights: &str) -> String {
+    let hash = to_hex(&hash_key(&format!("hr_{name}")));
+    format!("\n[consumers.{name}]\nkey_hash = \"{hash}\"\n{rights}\n")
+}
+
+/// What a consumer is told: limit, remaining, source.
+async fn told_to(site: &Site, name: &str) -> (u16, String, String, String) {
+    let answer = site.get(&format!("headroom-key: hr_{name}\r\n")).await;
+    let field = |name: &str| fields(&answer, name).join(", ");
+    (
+        status(&answer),
+        field("ratelimit-limit"),
+        field("ratelimit-remaining"),
+        field("headroom-source"),
+    )
+}
+
+#[tokio::test]
+async fn a_consumer_is_told_what_is_left_for_it() {
+    let told = "[policy.hourly]\nwindow = \"1h\"\nkind = \"fixed\"\nlimit = \"x-limit\"\n\
+        remaining = \"x-left\"\n";
+    let counted = "[policy.hourly]\nwindow = \"1h\"\nkind = \"fixed\"\nquota = 10\n";
+    for (policy, source) in [(told, "provider"), (counted, "own")] {
+        let upstream = telling(move |number| match source {
+            "provider" => ok(&format!("x-limit: 10\r\nx-left: {}\r\n", 9 - number)),
+            _ => ok(""),
+        })
+        .await;
+        let connection = format!(
+            "{}{}{}{}",
+            if policy == counted {
+                "quotas = { hourly = 10 }"
+            } else {
+                ""
+            },
+            consumer("capped", "cap = { hourly = 2 }"),
+            consumer("sure", "share = \"30%\""),
+            consumer("other", ""),
+        );
+        let site = Site::before(upstream, policy, &connection);
+        let is = |status, limit: &str, left: &str, source: &str| {
+            let text = |text: &str| text.to_owned();
+            (status, format!("{limit};w=3600"), text(left), text(source))
+        };
+        // Seven are not kept for anybody.
+        assert_eq!(told_to(&site, "other").await, is(200, "7", "6", "own"));
+        assert_eq!(told_to(&site, "capped").await, is(200, "2", "1", "own"));
+        assert_eq!(told_to(&site, "capped").await, is(200, "2", "0", "own"));
+        let refused = told_to(&site, "capped").await;
+        assert_eq!(
+            (refused.0, &*refused.1, &*refused.2),
+            (429, "2;w=3600", "0")
+        );
+        // Who has a share may use the rest, too: what is left for it is what is left.
+        assert_eq!(told_to(&site, "sure").await, is(200, "10", "6", source));
+        for left in ["3", "2", "1", "0"] {
+            assert_eq!(told_to(&site, "other").await, is(200, "7", left, "own"));
+        }
+        let refused = told_to(&site, "other").await;
+        assert_eq!(
+            (refused.0, &*refused.1, &*refused.2),
+            (429, "7;w=3600", "0")
+        );
+        // The meter is everybody's.
+        let report = site.program.get("/-/quota", "").await;
+        assert!(report.contains("\"remaining\":2"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_cap_that_is_only_observed_is_not_told() {
+    let policy = "[policy.hourly]\nwindow = \"1h\"\nkind = \"fixed\"\nquota = 10\n";
+    let connection = format!(
+        "mode = \"observe\"{}",
+        consumer("capped", "cap = { hourly = 1 }")
+    );
+    let site = Site::new(policy, &connection).await;
+    for left in ["9", "8"] {
+        assert_eq!(told_to(&site, "capped").await.2, left);
     }
 }

@@ -197,7 +197,14 @@ impl Gateway {
                 let of_policy = |charge: &&Charge| Some(charge.policy) == refused.policy;
                 let charge = charges.iter().find(of_policy);
                 let cost = charge.map_or(1, |charge| charge.cost.before_answer().max(1));
-                Err(Box::new(self.turn_away(head, route, call, &refused, cost)))
+                Err(Box::new(self.turn_away(
+                    head,
+                    route,
+                    call,
+                    visitor.caller,
+                    &refused,
+                    cost,
+                )))
             }
         }
     }
@@ -208,6 +215,7 @@ impl Gateway {
         head: &Parts,
         route: &Route<'_>,
         call: &Call<'_>,
+        caller: Caller,
         refused: &Refused,
         cost: u64,
     ) -> Response<Body> {
@@ -218,6 +226,7 @@ impl Gateway {
         let now = clock::moment();
         let states = states(
             refused.cells.iter().map(|(policy, cell)| (*policy, cell)),
+            caller,
             now,
         );
         let mut known = Translation::default();

@@ -187,7 +187,8 @@ pub struct Taken {
     pub probe: bool,
     /// It holds a place among the requests in flight until it has ended.
     pub permit: bool,
-    who: u64,
+    /// Who called.
+    pub(super) who: u64,
 }
 
 /// The state at one moment.
@@ -258,8 +259,8 @@ impl Meter {
             add(Cause::Paced, Until::At(Steady(extra.slot)));
         }
         if !rule.shares.is_empty()
-            && cost != 0
-            && let Some(until) = self.claim(rule, cost, caller.id, now)
+            && (cost != 0 || self.own != 0)
+            && let Some(until) = self.claim(rule, ask, caller.id, now)
         {
             add(Cause::Share, until);
         }

@@ -130,7 +130,7 @@ impl Ledger {
     }
 
     fn meter_report(&self, cell: &Cell, inner: &mut Inner, now: Now) -> MeterReport {
-        let state = State::of(inner, 0, true, now);
+        let state = State::of(inner, 0, true, None, now);
         let (standing, limit) = (state.standing, tell::limit(&state, now));
         let Inner { meter, rule, .. } = inner;
         let mut consumers: Vec<ConsumerReport> = meter

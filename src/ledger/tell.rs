@@ -88,7 +88,7 @@ fn is_worth_telling(state: &State, tells: bool) -> bool {
             let stops = Cause::Documented.is_enforced(&state.rule);
             state.counts && (stops || !tells) && standing.limit.is_some()
         }
-        Cause::Configured | Cause::Plan => state.counts && standing.limit.is_some(),
+        Cause::Configured | Cause::Plan | Cause::Share => state.counts && standing.limit.is_some(),
         // It may have told its limit only.
         Cause::Told if standing.limit.is_some() => state.counts && standing.remaining.is_some(),
         // The provider's last word stays good until its reset.
@@ -135,6 +135,11 @@ fn tighten(limit: &mut ServiceLimit, reset_was_told: bool, state: &State, now: N
 /// What is left, as the meter has it.
 fn set_remaining(limit: &mut ServiceLimit, counted: u64, state: &State, now: Now) {
     limit.remaining = Some(counted);
+    if matches!(state.standing.cause, Cause::Configured | Cause::Share) {
+        // It is what is left of another quota than the provider's: one of the user's.
+        let most = state.standing.limit;
+        limit.limit = limit.limit.map_or(most, |limit| Some(limit.min(most?)));
+    }
     if counted == 0 {
         limit.reset = limit.reset.max(secs(state, now));
     }
@@ -155,8 +160,9 @@ const fn origin(state: &State) -> Origin {
 /// The quota is documented for everyone, so that the account's may be another, or something of the window is not known.
 fn is_estimated(state: &State) -> bool {
     let is_documented = state.rule.basis == Basis::Documented;
-    let is_told = matches!(state.standing.cause, Cause::Told);
-    state.rule.estimated || (is_documented && !is_told)
+    // A cap is the user's own word.
+    let is_sure = matches!(state.standing.cause, Cause::Told | Cause::Configured);
+    state.rule.estimated || (is_documented && !is_sure)
 }
 
 /// A meter's own count as a limit.

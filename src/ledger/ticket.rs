@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::Item;
 use super::cell::{Cell, Few, Inner, Shared};
-use super::meter::{Refusal, Standing, Taken, Told};
+use super::meter::{Caller, Refusal, Standing, Taken, Told};
 use super::rule::{Motion, Rule};
 use super::time::Now;
 use crate::adapter::Adapter;
@@ -40,9 +40,19 @@ pub struct State {
 }
 
 impl State {
-    pub(super) fn of(inner: &mut Inner, policy: usize, counts: bool, now: Now) -> Self {
+    /// For everybody, or for one caller, who may use less.
+    pub(super) fn of(
+        inner: &mut Inner,
+        policy: usize,
+        counts: bool,
+        caller: Option<u64>,
+        now: Now,
+    ) -> Self {
         let Inner { meter, rule, .. } = inner;
-        let standing = meter.standing(rule, now);
+        let standing = match caller {
+            Some(caller) => meter.standing_for(rule, caller, now),
+            None => meter.standing(rule, now),
+        };
         Self {
             policy,
             rule: Arc::clone(rule),
@@ -144,7 +154,7 @@ impl Ticket {
                     inner.finish(taken);
                 }
                 let counts = taken.cost > 0 || cost.is_some();
-                let state = State::of(inner, held.policy, counts, now);
+                let state = State::of(inner, held.policy, counts, Some(taken.who), now);
                 let is_out = refused || told.is_some_and(|told| told.remaining == Some(0));
                 if let Some(store) = held.cell.account.store().filter(|_| is_out) {
                     store.keep(&held.cell, inner, now);
@@ -160,15 +170,22 @@ impl Ticket {
     /// The state of its meters, for an answer that is headroom's own.
     #[must_use]
     pub fn states(&self, now: Now) -> Few<State> {
-        let cells = self.held.iter().map(|held| (held.policy, &held.cell));
-        states(cells, now)
+        let state = |held: &Held| {
+            let inner = &mut held.cell.lock();
+            State::of(inner, held.policy, true, Some(held.taken.who), now)
+        };
+        self.held.iter().map(state).collect()
     }
 }
 
-/// The state of these meters.
-pub fn states<'a>(cells: impl Iterator<Item = (usize, &'a Arc<Cell>)>, now: Now) -> Few<State> {
+/// The state of these meters, as it is for a caller.
+pub fn states<'a>(
+    cells: impl Iterator<Item = (usize, &'a Arc<Cell>)>,
+    caller: Caller,
+    now: Now,
+) -> Few<State> {
     cells
-        .map(|(policy, cell)| State::of(&mut cell.lock(), policy, true, now))
+        .map(|(policy, cell)| State::of(&mut cell.lock(), policy, true, Some(caller.id), now))
         .collect()
 }
 

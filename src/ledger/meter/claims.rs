@@ -1,6 +1,6 @@
 //! Who used how much of one budget, and what is left for whom: shares, a reserve, caps.
 
-use super::{Meter, Until};
+use super::{Cause, Meter, Standing, Until};
 use crate::ledger::rule::{Motion, Rule, Shares};
 use crate::ledger::time::{Nanos, Now, Steady};
 
@@ -36,6 +36,32 @@ pub struct Use {
     pub(super) last: u64,
     /// Of its share, what others had when it last used something: it does not come back in this window.
     lent: u64,
+}
+
+/// What is left of a quota, and for whom.
+struct Parts {
+    limit: u64,
+    left: u64,
+    /// Of what is left: for others than the caller.
+    kept: u64,
+    /// Of what is left: for the caller, whatever others do.
+    mine: u64,
+    /// Of the whole: for others than the caller.
+    others: u64,
+}
+
+impl Parts {
+    /// The most that the caller may use now.
+    fn free(&self, may_be_short: bool) -> u64 {
+        let free = self.left.saturating_sub(self.kept);
+        let all = self.kept.saturating_add(self.mine);
+        if !may_be_short || self.left >= all {
+            return free;
+        }
+        // Not all can have what was kept for them: each has its part of what is left.
+        let part = u128::from(self.left) * u128::from(self.mine);
+        free.max(u64::try_from(part.div_ceil(u128::from(all))).unwrap_or(0))
+    }
 }
 
 /// The callers of one window.
@@ -134,15 +160,34 @@ impl Meter {
                 self.next_turn(rule, now)
             });
         }
+        let parts = self.parts(rule, who, caller, now)?;
+        let fits = cost <= parts.free(self.may_be_short(rule));
+        // What is simply used up is the quota's own obstacle.
+        if fits || parts.left < cost {
+            return None;
+        }
+        Some(self.next_lent(rule, parts.limit, now))
+    }
+
+    /// What is left of the quota, and for whom.
+    fn parts(&self, rule: &Rule, who: &Who, caller: u64, now: Now) -> Option<Parts> {
+        let shares = &*rule.shares;
         let (limit, _) = self.quota(rule)?;
-        let left = limit.saturating_sub(self.amount(rule, limit, now));
-        let (mut kept, mut mine) = (0_u64, 0_u64);
+        let mut parts = Parts {
+            limit,
+            left: limit.saturating_sub(self.amount(rule, limit, now)),
+            kept: 0,
+            mine: 0,
+            others: 0,
+        };
         for (holder, part) in &shares.sure {
-            let still = self.still_kept(rule, part_of(limit, *part), who.of(*holder), now);
+            let sure = part_of(limit, *part);
+            let still = self.still_kept(rule, sure, who.of(*holder), now);
             if *holder == caller {
-                mine = still;
+                parts.mine = still;
             } else {
-                kept = kept.saturating_add(still);
+                parts.kept = parts.kept.saturating_add(still);
+                parts.others = parts.others.saturating_add(sure);
             }
         }
         if !shares.reserved_for.contains(&caller) {
@@ -151,23 +196,61 @@ impl Meter {
                 .iter()
                 .map(|holder| who.of(*holder).used)
                 .sum();
-            kept = kept.saturating_add(part_of(limit, shares.reserve).saturating_sub(used));
+            let reserve = part_of(limit, shares.reserve);
+            parts.kept = parts.kept.saturating_add(reserve.saturating_sub(used));
+            parts.others = parts.others.saturating_add(reserve);
         }
-        if left >= kept.saturating_add(cost) || left < cost {
-            // What is simply used up is the quota's own obstacle.
-            return None;
+        Some(parts)
+    }
+
+    /// Others, who do not come through headroom, may have used what was somebody's.
+    const fn may_be_short(&self, rule: &Rule) -> bool {
+        self.used != self.own || matches!(rule.motion, Motion::Bucket { .. })
+    }
+
+    /// The state at this moment, as it is for this caller: what it may still use where that is less than what is left for
+    /// all, because it has a cap or because the rest is kept for others.
+    pub(in crate::ledger) fn standing_for(
+        &mut self,
+        rule: &Rule,
+        caller: u64,
+        now: Now,
+    ) -> Standing {
+        let mut standing = self.standing(rule, now);
+        if rule.shares.is_empty() || !Cause::Share.is_enforced(rule) {
+            return standing;
         }
-        // Others, who do not come through headroom, used what was somebody's: all have their part of what is left.
-        let all = kept.saturating_add(mine);
-        let may_be_short = self.used != self.own || matches!(rule.motion, Motion::Bucket { .. });
-        if may_be_short
-            && left < all
-            && u128::from(cost) * u128::from(all)
-                < u128::from(left) * u128::from(mine) + u128::from(all)
+        let empty = Who::default();
+        let who = self.extra.as_deref().map_or(&empty, |extra| &extra.who);
+        let mut tighten = |limit: u64, left: u64, cause: Cause| {
+            if standing.remaining.is_none_or(|remaining| left < remaining) {
+                standing.limit = Some(limit);
+                standing.remaining = Some(left);
+                standing.cause = cause;
+            }
+        };
+        if let Some(parts) = self.parts(rule, who, caller, now) {
+            let left = parts.free(self.may_be_short(rule)).min(parts.left);
+            // What others lend comes on top of what is nobody else's.
+            let limit = parts.limit.saturating_sub(parts.others).max(left);
+            // The part is the user's word; the quota that it is a part of may be another than the documented one.
+            let cause = match self.quota(rule) {
+                Some((_, Cause::Documented)) => Cause::Share,
+                _ => Cause::Configured,
+            };
+            tighten(limit, left, cause);
+        }
+        let mut caps = rule.shares.caps.iter();
+        if let Some((_, cap)) = caps.find(|(holder, _)| *holder == caller) {
+            let left = cap.saturating_sub(who.of(caller).used);
+            tighten(*cap, left, Cause::Configured);
+        }
+        if standing.remaining == Some(0)
+            && let Some(Until::At(at)) = self.claim(rule, 1, caller, now)
         {
-            return None;
+            standing.reset = Some(at);
         }
-        Some(self.next_lent(rule, limit, now))
+        standing
     }
 
     /// What others have of this caller's share, if it has one: from now on it is theirs.
