@@ -24,6 +24,7 @@ mod failure;
 mod fields;
 mod forward;
 mod greeting;
+mod linger;
 mod links;
 mod pages;
 mod pipeline;
