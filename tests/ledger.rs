@@ -19,7 +19,9 @@ use headroom::translate::{Spoken, Translation};
 
 use crate::support::translations::told;
 
+mod ending;
 mod forgetting;
+mod many;
 
 struct House {
     ledger: Arc<Ledger>,
