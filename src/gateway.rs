@@ -24,6 +24,7 @@ mod failure;
 mod fields;
 mod forward;
 mod greeting;
+mod linger;
 mod links;
 mod pages;
 mod pipeline;
@@ -42,7 +43,7 @@ pub use server::Listener;
 pub(crate) use tls::client_config;
 
 /// What an operator can choose. Every duration is a limit on waiting, never on a whole exchange: streams live.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// TCP and TLS handshake with a provider.
     pub connect_timeout: Duration,
@@ -77,6 +78,33 @@ impl Default for Settings {
             extra_roots: Vec::new(),
             secret: (0, 0),
         }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            connect_timeout,
+            head_timeout,
+            idle_timeout,
+            read_ahead_timeout,
+            header_read_timeout,
+            drain_timeout,
+            pseudonym,
+            extra_roots,
+            // Who knows it can look for credentials in what is stored and shown.
+            secret: _,
+        } = self;
+        out.debug_struct("Settings")
+            .field("connect_timeout", connect_timeout)
+            .field("head_timeout", head_timeout)
+            .field("idle_timeout", idle_timeout)
+            .field("read_ahead_timeout", read_ahead_timeout)
+            .field("header_read_timeout", header_read_timeout)
+            .field("drain_timeout", drain_timeout)
+            .field("pseudonym", pseudonym)
+            .field("extra_roots", &extra_roots.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,5 +195,25 @@ impl House {
 
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_is_not_written_out() {
+        let settings = Settings {
+            secret: (7_777_777, 8_888_888),
+            ..Settings::default()
+        };
+        for text in [format!("{settings:?}"), format!("{settings:#?}")] {
+            assert!(text.contains("pseudonym: \"headroom\""), "{text}");
+            assert!(
+                !text.contains("7777777") && !text.contains("8888888"),
+                "{text}"
+            );
+        }
     }
 }

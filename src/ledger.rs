@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use smallvec::smallvec;
+use tokio::sync::watch;
 
 use account::Account;
 use cell::{Cell, Denied, Few, Outcome, Shared, Want, decide, decide_one};
@@ -61,6 +62,8 @@ pub struct Ledger {
     learned: learned::Learned,
     names: RwLock<HashMap<u64, Arc<str>>>,
     store: Arc<store::Store>,
+    /// Nobody waits any more.
+    ending: watch::Sender<bool>,
 }
 
 /// How large the ledger may become.
@@ -120,10 +123,21 @@ pub struct Refused {
     pub policy: Option<usize>,
     /// What is in its way.
     pub obstacle: Obstacle,
-    /// Too many wait already.
-    pub queue_is_full: bool,
+    /// Why it does not wait.
+    pub why: Why,
     /// Its meters, for telling their state.
     pub cells: Few<(usize, Arc<Cell>)>,
+}
+
+/// Why a call does not wait for its quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It would wait for longer than it may, or it may not wait.
+    NoRoom,
+    /// Too many wait already.
+    QueueFull,
+    /// The process ends, see [`Ledger::end_waits`].
+    Ending,
 }
 
 impl Ledger {
@@ -140,6 +154,7 @@ impl Ledger {
             learned: learned::Learned::new(lessons),
             names: RwLock::default(),
             store: Arc::new(store),
+            ending: watch::Sender::new(false),
         }
     }
 
@@ -248,12 +263,12 @@ impl Ledger {
             };
             let policy = demand.items.get(index).map(|item| item.policy);
             let rule = policy.and_then(|policy| demand.account.rules.get(policy));
-            let refused = |cells: Few<Arc<Cell>>, queue_is_full| {
+            let refused = |cells: Few<Arc<Cell>>, why| {
                 let policies = demand.items.iter().map(|item| item.policy);
                 Refused {
                     policy,
                     obstacle,
-                    queue_is_full,
+                    why,
                     cells: policies.zip(cells).collect(),
                 }
             };
@@ -262,16 +277,19 @@ impl Ledger {
             let until = match obstacle.until {
                 Until::At(moment) => Some(Duration::from(moment.since(now.steady))),
                 Until::Released => None,
-                Until::Never => return Err(refused(cells, false)),
+                Until::Never => return Err(refused(cells, Why::NoRoom)),
             };
             // A wait that is known to be in vain is none.
             if left.is_zero() || until.is_some_and(|until| until > left) {
-                return Err(refused(cells, false));
+                return Err(refused(cells, Why::NoRoom));
+            }
+            if *self.ending.borrow() {
+                return Err(refused(cells, Why::Ending));
             }
             match &mut waiting {
                 None => {
                     let Some(place) = self.place(demand) else {
-                        return Err(refused(cells, true));
+                        return Err(refused(cells, Why::QueueFull));
                     };
                     waiting = Some(Waiting {
                         account: Arc::clone(demand.account),
@@ -284,15 +302,22 @@ impl Ledger {
                 Some(waiting) => {
                     let watch = until.filter(|_| waiting.place.is_first()).unwrap_or(left);
                     let sleep = tokio::time::sleep(watch.min(left));
+                    let mut ending = self.ending.subscribe();
                     tokio::select! {
                         () = waiting.place.signal().notified() => {}
                         () = sleep => {}
+                        _ = ending.wait_for(|ends| *ends) => {}
                     }
                 }
             }
             now = clock();
             attempt = self.try_admit(demand, waiting.as_mut(), now);
         }
+    }
+
+    /// From now on nobody waits for a quota: who does is refused, and so is who would. What has its quota goes as before.
+    pub fn end_waits(&self) {
+        self.ending.send_replace(true);
     }
 
     /// A place to wait in; `None`: too many wait already.
@@ -333,6 +358,12 @@ impl Ledger {
         if names.len() < self.settings.max_strangers {
             names.entry(caller).or_insert_with(name);
         }
+    }
+
+    /// The names by the callers' numbers, as they are now.
+    fn names(&self) -> HashMap<u64, Arc<str>> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.clone()
     }
 
     /// Writes what changed since the last time. To be called about once a second.
@@ -415,7 +446,7 @@ fn full() -> Refused {
             cause: Cause::Queued,
             until: Until::Released,
         },
-        queue_is_full: false,
+        why: Why::NoRoom,
         cells: Few::new(),
     }
 }

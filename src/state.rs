@@ -175,11 +175,17 @@ impl State {
 
     fn later(&self, changes: Changes) -> Written {
         let (waiter, answer) = oneshot::channel();
-        self.handle.shared.push(changes, Waiter::Task(waiter));
-        Written(answer)
+        let batch = self.handle.shared.push(changes, Waiter::Task(waiter));
+        Written { answer, batch }
     }
 
-    /// Why the last write failed; `None` when it worked.
+    /// Somebody has given up waiting for this write: a disk may hang without failing. Until the store answers, [`State::health`]
+    /// says so. What was handed over stays handed over.
+    pub fn gave_up(&self, written: &Written) {
+        self.handle.shared.gave_up(written.batch);
+    }
+
+    /// Why the last write failed, or that it takes too long ([`State::gave_up`]); `None` when it worked.
     #[must_use]
     pub fn health(&self) -> Option<String> {
         self.handle.shared.health()
@@ -225,13 +231,17 @@ impl fmt::Debug for State {
 
 /// Ready once a write is committed: from then on `kill -9` does not lose it.
 #[derive(Debug)]
-pub struct Written(oneshot::Receiver<Result<(), WriteError>>);
+pub struct Written {
+    answer: oneshot::Receiver<Result<(), WriteError>>,
+    /// What it was handed over with.
+    batch: u64,
+}
 
 impl Future for Written {
     type Output = Result<(), WriteError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
+        Pin::new(&mut self.answer)
             .poll(context)
             .map(|answer| answer.unwrap_or(Err(WriteError::Closed)))
     }

@@ -3,6 +3,7 @@
 mod bodies;
 mod failures;
 mod heads;
+mod lingering;
 mod serving;
 mod targets;
 mod tls;

@@ -20,7 +20,9 @@ use headroom::translate::{Spoken, Translation};
 use crate::support::translations::told;
 
 mod answers;
+mod ending;
 mod forgetting;
+mod many;
 
 struct House {
     ledger: Arc<Ledger>,

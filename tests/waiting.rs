@@ -1,5 +1,6 @@
 //! Calls that wait for a quota, over real sockets and through the program itself.
 
+mod draining;
 mod order;
 mod permits;
 

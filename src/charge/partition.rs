@@ -2,6 +2,7 @@
 //! bytes, which are not put together for it.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::endpoint;
 use crate::adapter::{Adapter, Applies, Call, CredentialPlace, PartitionPart, Policy};
 
 /// Who calls, as far as partitions are concerned.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Account<'a> {
     /// A keyed hash of the credential that the provider gets, as text (best 12 to 32 hexadecimal digits): it stands in
     /// labels. Empty for a call without one.
@@ -22,6 +23,21 @@ pub struct Account<'a> {
     pub configured: bool,
     /// The secret that keys are made with. Labels that had to be hashed, and keys, are the same as long as it is.
     pub secret: (u64, u64),
+}
+
+impl fmt::Debug for Account<'_> {
+    /// Without the secret: who knows it can look for credentials in labels.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            credential,
+            configured,
+            secret: _,
+        } = self;
+        out.debug_struct("Account")
+            .field("credential", credential)
+            .field("configured", configured)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What has been learned: (partition, from, value) → the partition's value, as in [`super::Lesson`]; names without braces.

@@ -14,6 +14,18 @@ const WHO: Account<'_> = Account {
     secret: (1, 2),
 };
 
+#[test]
+fn the_secret_is_not_written_out() {
+    let who = Account {
+        secret: (7_777_777, 8_888_888),
+        ..WHO
+    };
+    assert_eq!(
+        format!("{who:?}"),
+        "Account { credential: \"1f3a9c0d2e4b\", configured: true, .. }"
+    );
+}
+
 fn adapter(policies: &str) -> Adapter {
     let source = format!(
         "name = \"Example\"\nbase_url = \"https://api.example.com\"\ndocs = [\"https://example.com\"]\n{policies}"

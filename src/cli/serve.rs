@@ -71,6 +71,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
     let outcome = runtime.block_on(serve(arguments, loaded, &ledger, settings));
     ledger.close(clock::moment());
+    // The lookup of a name cannot be cut, and nobody waits for it any more.
+    runtime.shutdown_background();
     outcome
 }
 

@@ -15,7 +15,7 @@ use super::body::Body;
 use super::connection::Connection;
 use super::error::Problem;
 use super::preferences;
-use super::refusal::{Reason, Refused as Dressed, queue_full, too_dear, used_up};
+use super::refusal::{Reason, Refused as Dressed, draining, queue_full, too_dear, used_up};
 use super::route::Route;
 use crate::adapter::{Call, CredentialPlace};
 use crate::charge::{self, Charge};
@@ -24,7 +24,7 @@ use crate::consumer::{self, Consumer, Consumers, KEY_PREFIX};
 use crate::emit;
 use crate::ledger::meter::{Caller, Cause, Until};
 use crate::ledger::ticket::{State, Ticket, states};
-use crate::ledger::{Demand, Item, Refused, tell};
+use crate::ledger::{Demand, Item, Refused, Why, tell};
 use crate::quota::Origin;
 use crate::time::Now;
 use crate::translate::Translation;
@@ -237,13 +237,20 @@ impl Gateway {
         let retry_after = retry_after(refused, blocked, now);
         exhaust(&mut known, name, retry_after);
         let whose = whose(refused.obstacle.cause);
-        let detail = if refused.queue_is_full {
-            let waiting = connection.account.waiting() as u64;
-            queue_full(name, waiting, retry_after)
-        } else if refused.obstacle.until == Until::Never {
-            too_dear(name, limit, whose, cost)
-        } else {
-            used_up(name, limit, whose, retry_after)
+        let (reason, detail) = match refused.why {
+            Why::NoRoom if refused.obstacle.until == Until::Never => (
+                Reason::QuotaExceeded,
+                too_dear(name, limit, whose, cost),
+            ),
+            Why::NoRoom => (
+                Reason::QuotaExceeded,
+                used_up(name, limit, whose, retry_after),
+            ),
+            Why::QueueFull => {
+                let waiting = connection.account.waiting() as u64;
+                (Reason::QueueFull, queue_full(name, waiting, retry_after))
+            }
+            Why::Ending => (Reason::Draining, draining(name, retry_after)),
         };
         tracing::debug!(
             connection = connection.name,
@@ -256,11 +263,7 @@ impl Gateway {
             adapter: &connection.adapter,
             terms: &connection.terms,
             call,
-            reason: if refused.queue_is_full {
-                Reason::QueueFull
-            } else {
-                Reason::QuotaExceeded
-            },
+            reason,
             policies: &[name],
             limit,
             whose,

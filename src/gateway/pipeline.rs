@@ -35,13 +35,13 @@ impl Gateway {
         request: Request<Incoming>,
     ) -> Response<Body> {
         let (head, body) = request.into_parts();
+        let body = Upload::new(body, &head);
         let catalogue = self.house.catalogue();
         let route = match route::route(&head, entrance, &*catalogue) {
             Ok(Destination::Own) => return self.pages.answer(head, &self.settings.pseudonym).await,
             Ok(Destination::Provider(route)) => route,
             Err(problem) => return self.refuse(&head, None, &problem, None),
         };
-        let body = Upload::new(body);
         match self.proxy(&head, body, &route, catalogue.consumers()).await {
             Ok(response) => response,
             Err(problem) => self.refuse(&head, Some(&route), &problem, None),

@@ -23,6 +23,9 @@ pub enum Reason {
     QuotaExceeded,
     /// The quota is used up, and as many calls wait for it as may.
     QueueFull,
+    /// The call waited for a quota that was used up, and headroom stops. As a problem it is a 503: another headroom may have
+    /// room for it at once.
+    Draining,
 }
 
 impl Reason {
@@ -32,6 +35,7 @@ impl Reason {
         match self {
             Self::QuotaExceeded => "quota-exceeded",
             Self::QueueFull => "queue-full",
+            Self::Draining => "draining",
         }
     }
 }
@@ -102,7 +106,17 @@ pub fn queue_full(policy: &str, waiting: u64, retry_after: u64) -> String {
     )
 }
 
-/// The refusal as a problem (RFC 9457), of the type that draft-ietf-httpapi-ratelimit-headers registers.
+/// What is said of a call that waits where headroom stops.
+#[must_use]
+pub fn draining(policy: &str, retry_after: u64) -> String {
+    format!(
+        "headroom did not send this call: it stops, and the quota `{policy}` is used up for another {} s.",
+        retry_after.max(1)
+    )
+}
+
+/// The refusal as a problem (RFC 9457). Where a quota is the reason, it is of the type that
+/// draft-ietf-httpapi-ratelimit-headers registers.
 #[derive(Serialize)]
 struct Details<'a> {
     r#type: &'static str,
@@ -188,10 +202,21 @@ impl Refused<'_> {
     }
 
     fn problem(&self) -> (StatusCode, HeaderMap, String) {
-        let status = StatusCode::TOO_MANY_REQUESTS;
+        let (status, r#type, title) = match self.reason {
+            Reason::QuotaExceeded | Reason::QueueFull => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "https://iana.org/assignments/http-problem-types#quota-exceeded",
+                "Quota Exceeded",
+            ),
+            Reason::Draining => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "about:blank",
+                "Service Unavailable",
+            ),
+        };
         let details = Details {
-            r#type: "https://iana.org/assignments/http-problem-types#quota-exceeded",
-            title: "Quota Exceeded",
+            r#type,
+            title,
             status: status.as_u16(),
             detail: self.detail,
             code: self.reason.code(),

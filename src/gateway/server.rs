@@ -35,7 +35,7 @@ const STREAMS: u32 = 256;
 
 impl Gateway {
     /// Serves until `shutdown` is ready, then stops accepting and lets the calls in flight finish, for as long as the
-    /// drain timeout allows.
+    /// drain timeout allows. Calls that only wait for a quota are refused at once ([`super::refusal::Reason::Draining`]).
     pub async fn serve(
         self: Arc<Self>,
         listeners: Vec<Listener>,
@@ -49,6 +49,8 @@ impl Gateway {
         let keeper = tokio::spawn(keep_house(Arc::clone(&self)));
         shutdown.await;
         self.house.draining.store(true, Ordering::Relaxed);
+        // A call that waits for its quota was not sent: somebody else can send it, and sooner.
+        self.ledger.end_waits();
         // Nobody listens any more when there was no listener.
         let _ = stop.send(true);
         while doors.join_next().await.is_some() {}

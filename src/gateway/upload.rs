@@ -9,10 +9,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::linger::Inbound;
 use crate::clock;
 
 /// What a sent request body tells those who wait for its answer.
@@ -45,7 +47,7 @@ impl Progress {
 
 /// A caller's body before it is sent on.
 pub(super) struct Upload {
-    inner: Incoming,
+    inner: Inbound,
     /// Read already, because what the call costs depends on it; to be sent first.
     read: VecDeque<Frame<Bytes>>,
     /// Of the whole.
@@ -56,7 +58,8 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(inner: Incoming) -> Self {
+    pub(super) fn new(inner: Incoming, head: &Parts) -> Self {
+        let inner = Inbound::new(inner, head);
         Self {
             hint: inner.size_hint(),
             is_empty: inner.is_end_stream(),

@@ -25,17 +25,22 @@ impl Ledger {
     pub fn adopt(&self, account: &Arc<Account>, secret: (u64, u64), is_resident: bool, now: Now) {
         account.keep_in(&self.store);
         for (policy, rule) in account.rules.iter().enumerate() {
-            for label in self.store.labels(&account.identity, &rule.policy) {
-                if self.is_full(is_resident) {
-                    return;
-                }
+            let kept = self.store.take_policy(&account.identity, &rule.policy);
+            let mut kept = kept.into_iter();
+            while !self.is_full(is_resident)
+                && let Some((label, stored)) = kept.next()
+            {
                 let key = account.key(policy, key_of(&label, secret));
-                let Some(meter) = self.store.take_kept(&account.identity, rule, &label, now) else {
+                let Some(meter) = stored.meter(rule, now) else {
                     continue;
                 };
                 let cell = Cell::new(account, label, is_resident, meter, rule);
                 self.cells.insert(key, Arc::new(cell));
                 self.count(is_resident).fetch_add(1, Ordering::Relaxed);
+            }
+            if kept.len() > 0 {
+                let (account, policy) = (&account.identity, &rule.policy);
+                self.store.give_back(account, policy, kept.collect());
             }
         }
     }

@@ -1,5 +1,9 @@
 //! The meters, for people and programs: `GET /-/quota`.
 
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::Ledger;
@@ -97,36 +101,92 @@ impl Ledger {
     /// The meters at this moment.
     #[must_use]
     pub fn report(&self, filter: &Filter, now: Now) -> Report {
-        let mut report = Report::default();
+        let names = Names(self.names());
+        let mut total = 0;
+        // There may be a million: only what is shown is put into words. Which ones are must not be chance.
+        let mut first = BinaryHeap::new();
         for (_, cell) in &self.cells {
-            let account = &cell.account;
             let is = |wanted: &Option<String>, name: &str| {
                 wanted.as_deref().is_none_or(|wanted| wanted == name)
             };
-            if !is(&filter.connection, &account.connection) {
+            if !is(&filter.connection, &cell.account.connection) {
                 continue;
             }
-            let mut guard = cell.lock();
-            if !is(&filter.policy, &guard.rule.policy) {
-                continue;
-            }
-            let meter = self.meter_report(&cell, &mut guard, now);
-            drop(guard);
-            let consumers = &meter.consumers;
-            if let Some(wanted) = &filter.consumer
-                && !consumers.iter().any(|user| user.consumer == *wanted)
+            let policy = {
+                let mut inner = cell.lock();
+                let policy = Arc::clone(&inner.rule.policy);
+                let consumer = filter.consumer.as_deref();
+                if !is(&filter.policy, &policy)
+                    || consumer.is_some_and(|wanted| !names.has(&mut inner, wanted, now))
+                {
+                    continue;
+                }
+                policy
+            };
+            total += 1;
+            let shown = Shown { cell, policy };
+            if first.len() < MOST {
+                first.push(shown);
+            } else if let Some(mut last) = first.peek_mut()
+                && shown < *last
             {
-                continue;
-            }
-            report.total += 1;
-            report.meters.push(meter);
-            // A million of them would fill the memory; which ones are shown must not be chance.
-            if report.meters.len() >= 2 * MOST {
-                keep_first(&mut report.meters);
+                *last = shown;
             }
         }
-        keep_first(&mut report.meters);
-        report
+        let meters = first.into_sorted_vec().into_iter().map(|shown| {
+            let cell = &shown.cell;
+            names.meter_report(cell, &mut cell.lock(), now)
+        });
+        Report {
+            meters: meters.collect(),
+            total,
+        }
+    }
+}
+
+/// A meter of a report, in the report's order.
+struct Shown {
+    cell: Arc<Cell>,
+    policy: Arc<str>,
+}
+
+impl Shown {
+    fn key(&self) -> (&str, &str, &str) {
+        let cell = &self.cell;
+        (&cell.account.connection, &self.policy, cell.label())
+    }
+}
+
+impl Ord for Shown {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Shown {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Shown {}
+
+/// Callers' names, by their numbers.
+struct Names(HashMap<u64, Arc<str>>);
+
+impl Names {
+    /// Whether this consumer used something of a meter.
+    fn has(&self, inner: &mut Inner, wanted: &str, now: Now) -> bool {
+        let Inner { meter, rule, .. } = inner;
+        // Who used something of a window that is over is forgotten with it.
+        let _ = meter.standing(rule, now);
+        meter.users().any(|user| self.name_of(user.who) == wanted)
     }
 
     fn meter_report(&self, cell: &Cell, inner: &mut Inner, now: Now) -> MeterReport {
@@ -136,7 +196,7 @@ impl Ledger {
         let mut consumers: Vec<ConsumerReport> = meter
             .users()
             .map(|user| ConsumerReport {
-                consumer: self.name_of(user.who),
+                consumer: self.name_of(user.who).to_owned(),
                 used: user.used,
             })
             .collect();
@@ -175,24 +235,9 @@ impl Ledger {
         }
     }
 
-    fn name_of(&self, caller: u64) -> String {
-        let names = self
-            .names
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        names
-            .get(&caller)
-            .map_or_else(|| "(others)".to_owned(), |name| name.to_string())
+    fn name_of(&self, caller: u64) -> &str {
+        self.0.get(&caller).map_or("(others)", |name| name)
     }
-}
-
-/// The first ones by connection, policy and partition, in that order.
-fn keep_first(meters: &mut Vec<MeterReport>) {
-    fn key(meter: &MeterReport) -> (&str, &str, &str) {
-        (&meter.connection, &meter.policy, &meter.partition)
-    }
-    meters.sort_by(|a, b| key(a).cmp(&key(b)));
-    meters.truncate(MOST);
 }
 
 const fn mode(rule: &Rule, standing: &Standing) -> &'static str {

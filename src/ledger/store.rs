@@ -2,10 +2,12 @@
 //! time, so that not every call waits for a write. After `kill -9`, what was counted ahead counts as used. What else
 //! changes (the provider's word, what was used of a block) is written about once a second.
 //!
-//! A store that fails stops nothing: it is reported, and headroom counts on in memory.
+//! A store that fails or hangs stops nothing: it is reported, and headroom counts on in memory.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::cell::{Cell, Inner, Marks, Shared};
 use super::learned::scope;
@@ -13,13 +15,26 @@ use super::meter::{Meter, Snapshot};
 use super::rule::Rule;
 use super::time::{Nanos, Now, Steady};
 use crate::charge::Lesson;
-use crate::state::{LearnedRow, Loaded, MeterKey, MeterRow, State, Written};
+use crate::state::{LearnedRow, Loaded, MeterRow, State, Written};
+
+/// Stored meters by account, policy and label: looked up without making a key of three texts.
+type Kept = HashMap<String, HashMap<String, Labels>>;
+
+/// Those of one policy, by label.
+pub(super) type Labels = HashMap<String, Stored>;
+
+/// A meter as it was stored.
+#[derive(Debug)]
+pub(super) struct Stored {
+    reserved: u64,
+    data: Vec<u8>,
+}
 
 /// The store, if there is one, and what it still has for meters that nobody asked for yet.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     state: Option<State>,
-    kept: Mutex<HashMap<MeterKey, MeterRow>>,
+    kept: Mutex<Kept>,
     dirty: Mutex<Vec<Arc<Cell>>>,
 }
 
@@ -28,18 +43,9 @@ impl Store {
         let Some((state, loaded)) = loaded else {
             return (Self::default(), Vec::new());
         };
-        let rows = loaded.meters.into_iter();
-        let kept = rows.map(|row| {
-            let key = MeterKey {
-                account: row.account.clone(),
-                policy: row.policy.clone(),
-                partition: row.partition.clone(),
-            };
-            (key, row)
-        });
         let store = Self {
             state: Some(state),
-            kept: Mutex::new(kept.collect()),
+            kept: Mutex::new(kept(loaded.meters)),
             dirty: Mutex::default(),
         };
         (store, loaded.learned)
@@ -62,33 +68,41 @@ impl Store {
         if kept.is_empty() {
             return None;
         }
-        let row = kept.remove(&MeterKey {
-            account: account.to_owned(),
-            policy: rule.policy.to_string(),
-            partition: label.to_owned(),
-        })?;
-        match serde_json::from_slice::<Snapshot>(&row.data) {
-            Ok(snapshot) => Some(Meter::restore(rule, &snapshot, row.reserved, now)),
-            Err(error) => {
-                tracing::warn!(policy = %rule.policy, error = %error, "A stored meter could not be read; it begins anew.");
-                None
-            }
-        }
+        let stored = kept
+            .get_mut(account)?
+            .get_mut(&*rule.policy)?
+            .remove(label)?;
+        drop(kept);
+        stored.meter(rule, now)
     }
 
     /// Whose meters are kept and were not asked for yet.
     pub(super) fn accounts(&self) -> BTreeSet<String> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.keys().map(|key| key.account.clone()).collect()
+        kept.keys().cloned().collect()
     }
 
-    /// The labels of those of one policy.
-    pub(super) fn labels(&self, account: &str, policy: &str) -> Vec<String> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = kept
-            .keys()
-            .filter(|key| key.account == account && key.policy == policy);
-        own.map(|key| key.partition.clone()).collect()
+    /// Takes all that is kept of one policy.
+    pub(super) fn take_policy(&self, account: &str, policy: &str) -> Labels {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(policies) = kept.get_mut(account) else {
+            return Labels::new();
+        };
+        let taken = policies.remove(policy).unwrap_or_default();
+        if policies.is_empty() {
+            kept.remove(account);
+        }
+        taken
+    }
+
+    /// There was no room for these: whoever asks for one later gets it.
+    pub(super) fn give_back(&self, account: &str, policy: &str, labels: Labels) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let policies = kept.entry(account.to_owned()).or_default();
+        policies
+            .entry(policy.to_owned())
+            .or_default()
+            .extend(labels);
     }
 
     /// Counts calls ahead that these meters are about to let through.
@@ -114,7 +128,10 @@ impl Store {
             covers.push((cell, promise, written));
         }
         for (cell, promise, written) in covers {
-            settle(written).await;
+            // Once it is known that the store does not write, each call would wait in vain.
+            if self.health().is_none() {
+                self.settle(written, PATIENCE).await;
+            }
             cell.lock().meter.cover(promise);
         }
     }
@@ -148,7 +165,7 @@ impl Store {
             }
             let mut all = true;
             for one in written {
-                all &= settle(Some(one)).await;
+                all &= self.settle(Some(one), LONG_PATIENCE).await;
             }
             if !all {
                 for cell in part {
@@ -162,6 +179,22 @@ impl Store {
                 return;
             }
         }
+    }
+
+    /// Waits until a row is stored, but not for ever. Whether it is, or there was none. That the store fails is told where it
+    /// begins to: every call of a busy gateway would say so again.
+    async fn settle(&self, written: Option<Written>, patience: Duration) -> bool {
+        let (Some(mut written), Some(state)) = (written, &self.state) else {
+            return true;
+        };
+        let Ok(result) = tokio::time::timeout(patience, &mut written).await else {
+            state.gave_up(&written);
+            return false;
+        };
+        if let Err(error) = &result {
+            tracing::debug!(error = %error, "The store cannot be written; headroom counts on in memory.");
+        }
+        result.is_ok()
     }
 
     /// Stores a meter at once, because the provider has said that nothing is left. Nobody waits for it.
@@ -227,6 +260,43 @@ impl Store {
     }
 }
 
+impl Stored {
+    /// As it goes on.
+    pub(super) fn meter(&self, rule: &Rule, now: Now) -> Option<Meter> {
+        match serde_json::from_slice::<Snapshot>(&self.data) {
+            Ok(snapshot) => Some(Meter::restore(rule, &snapshot, self.reserved, now)),
+            Err(error) => {
+                tracing::warn!(policy = %rule.policy, error = %error, "A stored meter could not be read; it begins anew.");
+                None
+            }
+        }
+    }
+}
+
+/// Rows come in the order of their keys, and there may be a million: those of one policy find their place together.
+fn kept(rows: Vec<MeterRow>) -> Kept {
+    let mut kept = Kept::new();
+    let mut rows = rows.into_iter().peekable();
+    while let Some(first) = rows.next() {
+        let (account, policy) = (first.account, first.policy);
+        let mut labels = Labels::new();
+        let mut put = |partition, reserved, data| {
+            labels.insert(partition, Stored { reserved, data });
+        };
+        put(first.partition, first.reserved, first.data);
+        while let Some(row) = rows.next_if(|row| row.policy == policy && row.account == account) {
+            put(row.partition, row.reserved, row.data);
+        }
+        match kept.entry(account).or_default().entry(policy) {
+            Entry::Vacant(place) => {
+                place.insert(labels);
+            }
+            Entry::Occupied(mut place) => place.get_mut().extend(labels),
+        }
+    }
+    kept
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the lower half is asked for"
@@ -238,16 +308,12 @@ const fn low(count: u64) -> u32 {
 /// Meters that are written in one go.
 const AT_ONCE: usize = 1_000;
 
-/// Waits until a row is stored. Whether it is, or there was none. That the store fails is told where it begins to: every
-/// call of a busy gateway would say so again.
-async fn settle(written: Option<Written>) -> bool {
-    let Some(written) = written else { return true };
-    let result = written.await;
-    if let Err(error) = &result {
-        tracing::debug!(error = %error, "The store cannot be written; headroom counts on in memory.");
-    }
-    result.is_ok()
-}
+/// So long a call waits until it is counted ahead. A commit takes well below a millisecond, and that of a busy disk some
+/// hundred: what takes longer hangs, and callers have time-outs of a few seconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Nobody waits for what is written once a second. But the round has to go on.
+const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A suspension that is worth the writing, as is a window of that length.
 const LONG: Nanos = Nanos::from_secs(60);

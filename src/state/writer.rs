@@ -11,12 +11,21 @@ use super::store::Store;
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     bell: Condvar,
-    health: Mutex<Option<String>>,
+    health: Mutex<Health>,
+}
+
+#[derive(Default)]
+struct Health {
+    failure: Option<String>,
+    /// The batch that was answered last.
+    answered: u64,
 }
 
 #[derive(Default)]
 struct Queue {
     next: Batch,
+    /// Batches that were taken. The next one has the number after it.
+    taken: u64,
     closed: bool,
 }
 
@@ -26,26 +35,29 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, changes: Changes, waiter: Waiter) {
-        let refused = {
+    /// Hands changes over, and gives the number of their batch.
+    pub(super) fn push(&self, changes: Changes, waiter: Waiter) -> u64 {
+        let (batch, refused) = {
             let mut queue = self.queue();
-            if queue.closed {
+            let refused = if queue.closed {
                 Err((waiter, WriteError::Closed))
             } else {
                 let pushed = queue.next.push(changes, waiter);
                 pushed.map_err(|waiter| (waiter, WriteError::Full))
-            }
+            };
+            (queue.taken + 1, refused)
         };
         match refused {
             Ok(()) => self.bell.notify_one(),
             Err((waiter, error)) => {
                 // What hangs fails nowhere else.
                 if error == WriteError::Full {
-                    self.set_health(Some(error.to_string()));
+                    self.place().set(Some(error.to_string()));
                 }
                 waiter.answer(Err(error));
             }
         }
+        batch
     }
 
     /// Takes nothing more; what waits is still written.
@@ -59,6 +71,7 @@ impl Shared {
         let mut queue = self.queue();
         loop {
             if !queue.next.waiters.is_empty() {
+                queue.taken += 1;
                 return Some(std::mem::take(&mut queue.next));
             }
             if queue.closed {
@@ -72,20 +85,42 @@ impl Shared {
     }
 
     pub(super) fn health(&self) -> Option<String> {
-        self.health
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.place().failure.clone()
     }
 
-    fn set_health(&self, health: Option<String>) {
-        let mut place = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*place, &health) {
+    fn place(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer has an answer for one more batch. What was not written says nothing of the disk.
+    fn answered(&self, result: Option<&Result<(), String>>) {
+        let mut health = self.place();
+        health.answered += 1;
+        if let Some(result) = result {
+            health.set(result.as_ref().err().cloned());
+        }
+    }
+
+    /// Somebody has waited for a batch for too long. The writer's next answer says how it is.
+    pub(super) fn gave_up(&self, batch: u64) {
+        let mut health = self.place();
+        if health.answered < batch && health.failure.is_none() {
+            health.set(Some(HANGS.to_owned()));
+        }
+    }
+}
+
+/// What is said of a store that neither writes nor fails.
+const HANGS: &str = "the state is not written in time; counts are kept in memory meanwhile";
+
+impl Health {
+    fn set(&mut self, failure: Option<String>) {
+        match (&self.failure, &failure) {
             (None, Some(failure)) => tracing::warn!("{failure}"),
             (Some(_), None) => tracing::info!("the state is written again"),
             _ => {}
         }
-        *place = health;
+        self.failure = failure;
     }
 }
 
@@ -110,14 +145,10 @@ pub(super) fn run(mut store: Store, shared: &Shared) {
     let _ending = Ending(shared);
     while let Some(mut batch) = shared.next() {
         let waiters = std::mem::take(&mut batch.waiters);
-        // A barrier says nothing of the disk.
-        let result = if batch.is_barrier() {
-            Ok(())
-        } else {
-            let result = store.commit(&batch);
-            shared.set_health(result.as_ref().err().cloned());
-            result.map_err(|reason| WriteError::Failed(reason.into()))
-        };
+        let result = (!batch.is_barrier()).then(|| store.commit(&batch));
+        shared.answered(result.as_ref());
+        let result = result.unwrap_or(Ok(()));
+        let result = result.map_err(|reason| WriteError::Failed(reason.into()));
         for waiter in waiters {
             waiter.answer(result.clone());
         }

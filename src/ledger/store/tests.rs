@@ -2,6 +2,8 @@
 
 use std::pin::pin;
 
+use tokio::time::timeout;
+
 use super::*;
 use crate::adapter::parse::parse;
 use crate::adapter::terms::Terms;
@@ -140,4 +142,47 @@ async fn what_could_not_be_written_is_tried_again() {
         assert!(cell.lock().marks.has(Marks::DIRTY));
         assert_eq!(store.dirty.lock().unwrap().len(), 1);
     }
+}
+
+/// Somebody who has the file for themselves: writes neither work nor fail, until they give up.
+fn hold(folder: &std::path::Path) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(folder.join("headroom.db")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    other
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_holds_no_call_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, cell) = meter(folder.path());
+    let one = || std::iter::once((Arc::clone(&cell), 1));
+    let other = hold(folder.path());
+    // The clock goes on by itself while nothing happens; the store waits on the true one.
+    let moment = Duration::from_millis(2);
+    let ahead = store.count_ahead(one(), NOW);
+    timeout(PATIENCE + moment, ahead).await.unwrap();
+    assert!(cell.lock().meter.is_covered(10));
+    let health = store.health().unwrap();
+    assert!(health.contains("in time"), "{health}");
+    // Nobody else waits for the same.
+    let ahead = store.count_ahead(one(), NOW);
+    timeout(Duration::ZERO, ahead).await.unwrap();
+    // The round goes on too, and forgets nothing.
+    let is_new = cell.lock().touch();
+    assert!(is_new);
+    store.touch(&cell);
+    let flush = store.flush(NOW);
+    timeout(LONG_PATIENCE + moment, flush).await.unwrap();
+    assert!(cell.lock().marks.has(Marks::DIRTY));
+    assert!(store.health().is_some());
+
+    other.execute_batch("ROLLBACK").unwrap();
+    let state = store.state.clone().unwrap();
+    state.write_blocking(Vec::new(), Vec::new()).unwrap();
+    assert_eq!(store.health(), None);
+    // What it waits for now really happens.
+    tokio::time::resume();
+    store.flush(NOW).await;
+    assert!(!cell.lock().marks.has(Marks::DIRTY));
+    assert_eq!(stored(&store, folder.path()).reserved, 10);
 }

@@ -1,0 +1,106 @@
+//! Many meters: those that a report shows, and those that are taken over from an earlier process.
+
+use headroom::charge::key_of;
+use headroom::ledger::report::Report;
+use headroom::state::State;
+
+use super::*;
+
+const HOURLY: &str = "[policy.hourly]\nquota = 9\nwindow = \"1h\"\nkind = \"fixed\"\n";
+const SECRET: (u64, u64) = (1, 2);
+
+fn label(number: u32) -> String {
+    format!("part={number:05}")
+}
+
+/// A call of a stranger that uses one of this partition.
+async fn use_one(house: &House, number: u32) {
+    let key = house.account.key(0, key_of(&label(number), SECRET));
+    let item = Item {
+        policy: 0,
+        key,
+        shared: key,
+        cost: 1,
+    };
+    let demand = Demand {
+        account: &house.account,
+        items: [item].into_iter().collect(),
+        label: &|_| label(number),
+        caller: Caller {
+            id: 1,
+            is_named: true,
+        },
+        is_resident: false,
+        urgency: 3,
+        patience: None,
+        mode_patience: Duration::ZERO,
+    };
+    drop(
+        house
+            .ledger
+            .admit(&demand, clock::moment)
+            .await
+            .ok()
+            .unwrap(),
+    );
+}
+
+fn report(house: &House) -> Report {
+    house.ledger.report(&Filter::default(), clock::moment())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_shows_the_first_of_very_many_in_order() {
+    let house = House::new(HOURLY);
+    let all = 10_050;
+    for number in 0..all {
+        // In no order; 7919 is prime.
+        use_one(&house, number * 7_919 % all).await;
+    }
+    let report = report(&house);
+    assert_eq!(report.total, all as usize);
+    let shown: Vec<_> = report
+        .meters
+        .iter()
+        .map(|meter| &*meter.partition)
+        .collect();
+    let first: Vec<_> = (0..10_000).map(label).collect();
+    assert_eq!(shown, first);
+}
+
+#[tokio::test]
+async fn what_finds_no_room_at_the_start_is_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = |max_residents| {
+        let settings = Settings {
+            max_residents,
+            ..Settings::default()
+        };
+        let kept = State::open(folder.path(), clock::now().as_millisecond()).unwrap();
+        House {
+            ledger: Arc::new(Ledger::new(settings, Some(kept))),
+            ..House::new(HOURLY)
+        }
+    };
+    let before = house(0);
+    for number in 0..5 {
+        use_one(&before, number).await;
+    }
+    before.ledger.close(clock::moment());
+    let after = house(3);
+    assert_eq!(after.ledger.kept_connections(), ["stub"]);
+    after
+        .ledger
+        .adopt(&after.account, SECRET, true, clock::moment());
+    assert_eq!(report(&after).total, 3);
+    for number in 0..5 {
+        use_one(&after, number).await;
+    }
+    let used: Vec<_> = report(&after)
+        .meters
+        .iter()
+        .map(|meter| meter.used)
+        .collect();
+    assert_eq!(used, [2; 5]);
+    after.ledger.close(clock::moment());
+}
