@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use crate::history::History;
 use crate::ledger::Ledger;
 
 mod accept;
@@ -25,6 +26,7 @@ mod fields;
 mod forward;
 mod greeting;
 mod links;
+mod memo;
 mod pages;
 mod pipeline;
 pub mod preferences;
@@ -97,6 +99,7 @@ pub struct Gateway {
     settings: Settings,
     house: Arc<House>,
     ledger: Arc<Ledger>,
+    history: Arc<History>,
     upstream: upstream::Upstream,
     pages: pages::Pages,
 }
@@ -110,6 +113,7 @@ impl Gateway {
     pub fn new(
         catalogue: Arc<dyn Catalogue>,
         ledger: Arc<Ledger>,
+        history: Arc<History>,
         settings: Settings,
     ) -> Result<Self, SetupError> {
         let token = !settings.pseudonym.is_empty()
@@ -127,9 +131,11 @@ impl Gateway {
             catalogue: RwLock::new(catalogue),
             draining: AtomicBool::new(false),
             ledger: Arc::clone(&ledger),
+            history: Arc::clone(&history),
         });
         Ok(Self {
             ledger,
+            history,
             upstream: upstream::Upstream::new(&settings).map_err(SetupError)?,
             pages: pages::Pages::new(Arc::clone(&house)),
             settings,
@@ -153,6 +159,7 @@ struct House {
     catalogue: RwLock<Arc<dyn Catalogue>>,
     draining: AtomicBool,
     ledger: Arc<Ledger>,
+    history: Arc<History>,
 }
 
 impl House {

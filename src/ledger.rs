@@ -40,7 +40,7 @@ use meter::{Caller, Cause, Obstacle, Until};
 use queue::Place;
 use rule::Rule;
 use ticket::Ticket;
-use time::Now;
+use time::{Nanos, Now};
 
 use crate::charge::Lesson;
 use crate::quota::Mode;
@@ -122,6 +122,8 @@ pub struct Refused {
     pub obstacle: Obstacle,
     /// Too many wait already.
     pub queue_is_full: bool,
+    /// How long it waited, in vain.
+    pub waited: Nanos,
     /// Its meters, for telling their state.
     pub cells: Few<(usize, Arc<Cell>)>,
 }
@@ -227,9 +229,10 @@ impl Ledger {
         let mut now = begun;
         loop {
             let (cells, index, obstacle) = match attempt {
-                Attempt::Admitted(ticket) => {
+                Attempt::Admitted(mut ticket) => {
                     if let Some(waiting) = &mut waiting {
                         waiting.went = true;
+                        ticket.waited = now.steady.since(begun.steady);
                     }
                     return Ok(ticket);
                 }
@@ -248,12 +251,17 @@ impl Ledger {
             };
             let policy = demand.items.get(index).map(|item| item.policy);
             let rule = policy.and_then(|policy| demand.account.rules.get(policy));
+            let waited = match &waiting {
+                Some(_) => now.steady.since(begun.steady),
+                None => Nanos(0),
+            };
             let refused = |cells: Few<Arc<Cell>>, queue_is_full| {
                 let policies = demand.items.iter().map(|item| item.policy);
                 Refused {
                     policy,
                     obstacle,
                     queue_is_full,
+                    waited,
                     cells: policies.zip(cells).collect(),
                 }
             };
@@ -416,6 +424,7 @@ fn full() -> Refused {
             until: Until::Released,
         },
         queue_is_full: false,
+        waited: Nanos(0),
         cells: Few::new(),
     }
 }
