@@ -17,6 +17,16 @@ use crate::translate::Matches;
 pub use lesson::{Lesson, lessons, may_teach};
 pub use partition::{Account, Learned, Partition, Unknown, key_of, label};
 
+/// The template of a path, percent-encoded and without query: identifiers and what may be secret are `*`.
+#[must_use]
+pub fn endpoint(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    endpoint::template(path, &mut |piece| {
+        text.extend(piece.iter().map(|byte| char::from(*byte)));
+    });
+    text
+}
+
 /// What one call uses of one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {

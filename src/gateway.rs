@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use crate::history::History;
 use crate::ledger::Ledger;
 
 mod accept;
@@ -26,6 +27,7 @@ mod forward;
 mod greeting;
 mod linger;
 mod links;
+mod memo;
 mod pages;
 mod pipeline;
 pub mod preferences;
@@ -125,6 +127,7 @@ pub struct Gateway {
     settings: Settings,
     house: Arc<House>,
     ledger: Arc<Ledger>,
+    history: Arc<History>,
     upstream: upstream::Upstream,
     pages: pages::Pages,
 }
@@ -138,6 +141,7 @@ impl Gateway {
     pub fn new(
         catalogue: Arc<dyn Catalogue>,
         ledger: Arc<Ledger>,
+        history: Arc<History>,
         settings: Settings,
     ) -> Result<Self, SetupError> {
         let token = !settings.pseudonym.is_empty()
@@ -155,9 +159,11 @@ impl Gateway {
             catalogue: RwLock::new(catalogue),
             draining: AtomicBool::new(false),
             ledger: Arc::clone(&ledger),
+            history: Arc::clone(&history),
         });
         Ok(Self {
             ledger,
+            history,
             upstream: upstream::Upstream::new(&settings).map_err(SetupError)?,
             pages: pages::Pages::new(Arc::clone(&house)),
             settings,
@@ -181,6 +187,7 @@ struct House {
     catalogue: RwLock<Arc<dyn Catalogue>>,
     draining: AtomicBool,
     ledger: Arc<Ledger>,
+    history: Arc<History>,
 }
 
 impl House {

@@ -41,7 +41,7 @@ use meter::{Caller, Cause, Obstacle, Until};
 use queue::Place;
 use rule::Rule;
 use ticket::Ticket;
-use time::Now;
+use time::{Nanos, Now};
 
 use crate::charge::Lesson;
 use crate::quota::Mode;
@@ -125,6 +125,8 @@ pub struct Refused {
     pub obstacle: Obstacle,
     /// Why it does not wait.
     pub why: Why,
+    /// How long it waited, in vain.
+    pub waited: Nanos,
     /// Its meters, for telling their state.
     pub cells: Few<(usize, Arc<Cell>)>,
 }
@@ -242,9 +244,10 @@ impl Ledger {
         let mut now = begun;
         loop {
             let (cells, index, obstacle) = match attempt {
-                Attempt::Admitted(ticket) => {
+                Attempt::Admitted(mut ticket) => {
                     if let Some(waiting) = &mut waiting {
                         waiting.went = true;
+                        ticket.waited = now.steady.since(begun.steady);
                     }
                     return Ok(ticket);
                 }
@@ -263,12 +266,17 @@ impl Ledger {
             };
             let policy = demand.items.get(index).map(|item| item.policy);
             let rule = policy.and_then(|policy| demand.account.rules.get(policy));
+            let waited = match &waiting {
+                Some(_) => now.steady.since(begun.steady),
+                None => Nanos(0),
+            };
             let refused = |cells: Few<Arc<Cell>>, why| {
                 let policies = demand.items.iter().map(|item| item.policy);
                 Refused {
                     policy,
                     obstacle,
                     why,
+                    waited,
                     cells: policies.zip(cells).collect(),
                 }
             };
@@ -447,6 +455,7 @@ fn full() -> Refused {
             until: Until::Released,
         },
         why: Why::NoRoom,
+        waited: Nanos(0),
         cells: Few::new(),
     }
 }

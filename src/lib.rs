@@ -9,8 +9,9 @@
 //!    standard headers of limits, [`dress`] makes a refusal look like
 //!    the provider's, [`rewrite`] replaces an origin in a streaming JSON body, [`recording`] reads one response as text,
 //!    [`consumer`] knows a program by its key, [`time`] is moments on two clocks. All pure: no clock, no I/O.
-//! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`config`] what the
-//!    user says, [`clock`] the only reader of the time, [`gateway`] the request path.
+//! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`history`] what was
+//!    called, [`config`] what the user says, [`clock`] the only reader of the time, [`admin`] the pages about it all,
+//!    [`gateway`] the request path.
 //! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment
 //!    ([`state`] has a folder of its own).
 //!
@@ -43,6 +44,7 @@
 //! ```
 
 pub mod adapter;
+pub mod admin;
 pub mod charge;
 pub mod cli;
 pub mod clock;
@@ -54,6 +56,7 @@ pub mod dress;
 pub mod emit;
 pub mod form;
 pub mod gateway;
+pub mod history;
 pub mod ledger;
 pub mod origin;
 pub mod quota;

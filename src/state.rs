@@ -9,22 +9,27 @@
 mod batch;
 mod error;
 mod folder;
+pub mod history;
 mod store;
 mod writer;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustls::crypto::GetRandomFailed;
 use tokio::sync::oneshot;
 
-pub use error::{OpenError, WriteError};
+pub use error::{OpenError, ReadError, WriteError};
 
 use batch::{Changes, Waiter};
+use folder::Folder;
+use history::{Chunk, Retention, Snapshot};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use store::Store;
 use writer::Shared;
 
@@ -98,6 +103,9 @@ pub struct Loaded {
 /// The salt's length, in bytes.
 const SALT: usize = 16;
 
+/// How long a reader waits for a lock; with a log there is none.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long a meter is kept after it ended: a clock that was set wrong is seldom wrong by more.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -110,6 +118,9 @@ pub struct State {
 struct Handle {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// What those who read open, and how.
+    database: PathBuf,
+    flags: OpenFlags,
 }
 
 impl State {
@@ -122,11 +133,23 @@ impl State {
     ///
     /// The folder is another headroom's, cannot be written, its disk is full, or a newer headroom made the file.
     pub fn open(folder: &Path, now_ms: i64) -> Result<(Self, Loaded), OpenError> {
-        let (store, loaded) = Store::open(folder, random()?, now_ms)?;
+        let (store, loaded) = Store::open(Folder::lock(folder)?, random()?, now_ms)?;
         Ok((Self::start(store)?, loaded))
     }
 
+    /// A store in memory: nothing survives the process.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had, or no randomness.
+    pub fn in_memory(now_ms: i64) -> Result<Self, OpenError> {
+        let name = u128::from_le_bytes(random()?);
+        let (store, _empty) = Store::open(Folder::in_memory(name), random()?, now_ms)?;
+        Self::start(store)
+    }
+
     fn start(store: Store) -> Result<Self, OpenError> {
+        let (database, flags) = (store.database(), store.flags());
         let shared = Arc::new(Shared::default());
         let work = Arc::clone(&shared);
         let writer = thread::Builder::new()
@@ -134,9 +157,13 @@ impl State {
             .spawn(move || writer::run(store, &work))
             .map_err(OpenError::Thread)?;
         let writer = Mutex::new(Some(writer));
-        Ok(Self {
-            handle: Arc::new(Handle { shared, writer }),
-        })
+        let handle = Arc::new(Handle {
+            shared,
+            writer,
+            database,
+            flags,
+        });
+        Ok(Self { handle })
     }
 
     /// Hands rows over, in the order of the calls, without waiting. What is returned is ready once they are committed,
@@ -171,6 +198,48 @@ impl State {
     /// long calls this now and then.
     pub fn prune(&self, now_ms: i64) -> Written {
         self.later(Changes::prune(now_ms))
+    }
+
+    /// Adds to the history, in order with the writes.
+    pub fn add(&self, chunk: Arc<Chunk>) -> Written {
+        self.later(Changes::add(chunk))
+    }
+
+    /// The same, and blocks until it is done: for the end of the program.
+    ///
+    /// # Errors
+    ///
+    /// It is not stored.
+    pub fn add_blocking(&self, chunk: Arc<Chunk>) -> Result<(), WriteError> {
+        let (waiter, answer) = mpsc::channel();
+        let waiter = Waiter::Thread(waiter);
+        self.handle.shared.push(Changes::add(chunk), waiter);
+        answer.recv().unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Takes out of the history what is not to be kept; a part of it where it is much. To be called now and then.
+    pub fn retain(&self, retention: Retention) -> Written {
+        self.later(Changes::retain(retention))
+    }
+
+    /// Reads the history, while others write. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or `read` fails.
+    pub fn read<T>(
+        &self,
+        read: impl FnOnce(&Snapshot<'_>) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        // One for each reading: opening takes a moment, and whoever put another file in its place is believed.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = (flags | self.handle.flags).difference(OpenFlags::SQLITE_OPEN_CREATE);
+        let mut connection = Connection::open_with_flags(&self.handle.database, flags)?;
+        connection.busy_timeout(READ_PATIENCE)?;
+        connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        read(&Snapshot::new(&transaction))
     }
 
     fn later(&self, changes: Changes) -> Written {

@@ -15,6 +15,7 @@ mod concurrency;
 mod configuration;
 mod demo;
 mod exchange;
+mod history;
 mod layers;
 mod ledger;
 mod modes;

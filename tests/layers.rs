@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "ledger",
         &["quota", "adapter", "translate", "charge", "time", "state"],
     ),
+    ("history", &["quota", "time", "state"]),
     ("clock", &["time"]),
     ("consumer", &[]),
     (
@@ -38,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "consumer",
         ],
     ),
+    ("admin", &["ledger", "history"]),
     (
         "gateway",
         &[
@@ -52,6 +54,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "origin",
             "time",
             "ledger",
+            "history",
+            "admin",
             "clock",
             "consumer",
         ],
@@ -89,6 +93,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "time",
             "state",
             "ledger",
+            "history",
             "clock",
             "consumer",
             "config",

@@ -127,11 +127,20 @@ fn is_token(segment: &[u8]) -> bool {
         && segment.iter().any(u8::is_ascii_uppercase)
         && segment.iter().any(u8::is_ascii_lowercase);
     let long = digits >= 1 && segment.len() >= 20;
-    (mixed || long)
+    (mixed || long || is_random(segment))
         && segment
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_+=~:".contains(byte))
-        && !segment.split(|byte| b"-_+=~:".contains(byte)).all(is_word)
+        && (is_random(segment) || !segment.split(|byte| b"-_+=~:".contains(byte)).all(is_word))
+}
+
+/// Long, and the case of its letters changes more often than words begin in it: `createSession` is none, secrets are.
+fn is_random(segment: &[u8]) -> bool {
+    let changes = segment.windows(2).filter(|pair| {
+        matches!(pair, [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic()
+            && a.is_ascii_uppercase() != b.is_ascii_uppercase())
+    });
+    segment.len() >= 16 && changes.count() * 3 > segment.len()
 }
 
 /// `invoices`, `v2`, `oauth2`, `2024`: letters, and few digits behind them.
@@ -185,6 +194,11 @@ mod tests {
             ("/v1/payment_intents", "/v1/payment_intents"),
             ("/v1/payment%5Fintents", "/v1/payment_intents"),
             ("/v0/appAb3dEf12h45678/Table", "/v0/*/Table"),
+            ("/services/abXcDeFgZhIjKlmNoPqRsTuV", "/services/*"),
+            (
+                "/reports/getAccountsReceivableAgingReport",
+                "/reports/getAccountsReceivableAgingReport",
+            ),
             (
                 "/bot110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/getMe",
                 "/*/getMe",

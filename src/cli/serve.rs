@@ -14,6 +14,7 @@ use super::state::{State as Place, StateArguments};
 use super::{AdapterFolders, Failure, log};
 use crate::clock;
 use crate::gateway::{Catalogue as _, Gateway, Listener, Lookup, Settings};
+use crate::history::{self, History};
 use crate::ledger::{self, Ledger};
 use crate::state::{self, State};
 
@@ -64,12 +65,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         |(_, loaded)| secret(loaded.salt),
     );
     let settings = Settings { secret, ..settings };
+    let state = kept.as_ref().map(|(state, _)| state.clone());
     let ledger = Arc::new(Ledger::new(ledger::Settings::default(), kept));
+    let now_ms = clock::now().as_millisecond();
+    let history = History::new(state, history::Settings::default(), now_ms)
+        .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
+    let history = Arc::new(history);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
-    let outcome = runtime.block_on(serve(arguments, loaded, &ledger, settings));
+    let outcome = runtime.block_on(serve(arguments, loaded, &ledger, &history, settings));
+    if let Err(error) = history.close() {
+        tracing::error!("What was called last is not in the history: {error}");
+    }
     ledger.close(clock::moment());
     // The lookup of a name cannot be cut, and nobody waits for it any more.
     runtime.shutdown_background();
@@ -113,6 +122,7 @@ async fn serve(
     arguments: &Arguments,
     loaded: Loaded,
     ledger: &Arc<Ledger>,
+    history: &Arc<History>,
     settings: Settings,
 ) -> Result<(), Failure> {
     let address = arguments
@@ -150,7 +160,7 @@ async fn serve(
             ledger.adopt(account, settings.secret, is_resident, clock::moment());
         }
     }
-    let gateway = Gateway::new(mounts, Arc::clone(ledger), settings)
+    let gateway = Gateway::new(mounts, Arc::clone(ledger), Arc::clone(history), settings)
         .map_err(|error| Failure::unreadable(format!("headroom: {error}")))?;
     let gateway = Arc::new(gateway);
     let watcher = tokio::spawn(watch(

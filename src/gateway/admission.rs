@@ -9,11 +9,13 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 
 use super::Gateway;
 use super::body::Body;
 use super::connection::Connection;
 use super::error::Problem;
+use super::memo::Memo;
 use super::preferences;
 use super::refusal::{Reason, Refused as Dressed, draining, queue_full, too_dear, used_up};
 use super::route::Route;
@@ -22,6 +24,7 @@ use crate::charge::{self, Charge};
 use crate::clock;
 use crate::consumer::{self, Consumer, Consumers, KEY_PREFIX};
 use crate::emit;
+use crate::history::record::{Spent, Who};
 use crate::ledger::meter::{Caller, Cause, Until};
 use crate::ledger::ticket::{State, Ticket, states};
 use crate::ledger::{Demand, Item, Refused, Why, tell};
@@ -37,6 +40,7 @@ pub(super) struct Visitor<'a> {
     consumer: Option<&'a Consumer>,
     /// A keyed hash of the credential that the provider gets, in hexadecimal digits; empty without one.
     credential: String,
+    hash: Option<u64>,
     caller: Caller,
 }
 
@@ -78,8 +82,18 @@ impl<'a> Visitor<'a> {
         Ok(Self {
             consumer,
             credential: hash.map_or_else(String::new, |hash| format!("{hash:016x}")),
+            hash,
             caller,
         })
+    }
+
+    /// As the history knows it.
+    pub(super) fn who(&self) -> Who {
+        match (self.consumer, self.hash) {
+            (Some(consumer), _) => Who::Named(Arc::clone(&consumer.name)),
+            (None, Some(hash)) => Who::Credential(hash),
+            (None, None) => Who::Anonymous,
+        }
     }
 
     fn account<'b>(&'b self, connection: &Connection, secret: (u64, u64)) -> charge::Account<'b> {
@@ -149,6 +163,8 @@ pub(super) struct Admitted {
     pub(super) ticket: Ticket,
     /// The seconds that the caller said it would wait.
     pub(super) wait: Option<u64>,
+    /// What it uses.
+    pub(super) spent: SmallVec<[Spent; 2]>,
 }
 
 impl Gateway {
@@ -159,6 +175,7 @@ impl Gateway {
         route: &Route<'_>,
         call: &Call<'_>,
         visitor: &Visitor<'_>,
+        memo: &mut Memo,
     ) -> Result<Admitted, Box<Response<Body>>> {
         let connection = &*route.connection;
         let account = &connection.account;
@@ -192,8 +209,20 @@ impl Gateway {
             mode_patience: connection.max_wait,
         };
         match self.ledger.admit(&demand, clock::moment).await {
-            Ok(ticket) => Ok(Admitted { ticket, wait }),
+            Ok(ticket) => {
+                memo.waited(ticket.waited);
+                Ok(Admitted {
+                    ticket,
+                    wait,
+                    spent: spent(connection, &charges),
+                })
+            }
             Err(refused) => {
+                memo.waited(refused.waited);
+                if refused.why != Why::Ending {
+                    let rule = refused.policy.and_then(|policy| account.rules.get(policy));
+                    memo.refused(rule.map(|rule| Arc::clone(&rule.policy)));
+                }
                 let of_policy = |charge: &&Charge| Some(charge.policy) == refused.policy;
                 let charge = charges.iter().find(of_policy);
                 let cost = charge.map_or(1, |charge| charge.cost.before_answer().max(1));
@@ -238,10 +267,9 @@ impl Gateway {
         exhaust(&mut known, name, retry_after);
         let whose = whose(refused.obstacle.cause);
         let (reason, detail) = match refused.why {
-            Why::NoRoom if refused.obstacle.until == Until::Never => (
-                Reason::QuotaExceeded,
-                too_dear(name, limit, whose, cost),
-            ),
+            Why::NoRoom if refused.obstacle.until == Until::Never => {
+                (Reason::QuotaExceeded, too_dear(name, limit, whose, cost))
+            }
             Why::NoRoom => (
                 Reason::QuotaExceeded,
                 used_up(name, limit, whose, retry_after),
@@ -297,6 +325,19 @@ fn item(connection: &Connection, charge: &Charge) -> Item {
         shared: account.key(charge.policy, charge.partition.shared),
         cost: charge.cost.before_answer(),
     }
+}
+
+/// What the call uses, for the history.
+fn spent(connection: &Connection, charges: &[Charge]) -> SmallVec<[Spent; 2]> {
+    let of = |charge: &Charge| {
+        let rule = connection.account.rules.get(charge.policy)?;
+        Some(Spent {
+            policy: Arc::clone(&rule.policy),
+            unit: rule.unit.clone(),
+            cost: charge.cost.before_answer(),
+        })
+    };
+    charges.iter().filter_map(of).collect()
 }
 
 /// Seconds until it is worth trying again, at least 1.

@@ -10,9 +10,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::memo::Memo;
 use super::rewritten::RewrittenBody;
 use super::upstream::UpstreamBody;
 use crate::clock;
+use crate::history::record::Outcome;
 use crate::ledger::ticket::Ticket;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -30,6 +32,7 @@ pub(super) struct AnswerBody {
     ended: bool,
     /// What the call took of its quotas, given back when the answer has ended or nobody wants it any more.
     ticket: Option<Box<Ticket>>,
+    memo: Option<Memo>,
 }
 
 impl AnswerBody {
@@ -42,13 +45,26 @@ impl AnswerBody {
             waiting: false,
             ended: false,
             ticket: None,
+            memo: None,
         }
     }
 
-    /// Keeps the call's ticket until the end.
-    pub(super) fn hold(&mut self, ticket: Ticket) {
+    /// Keeps the call's ticket until the end, and what is remembered of it until its caller has everything.
+    pub(super) fn hold(&mut self, ticket: Ticket, memo: Memo) {
         if !self.ended {
             self.ticket = Some(Box::new(ticket));
+        }
+        self.memo = Some(memo);
+        self.remember_end();
+    }
+
+    /// Remembers the end where there is nothing more to come.
+    fn remember_end(&mut self) {
+        if self.read.is_empty()
+            && (self.ended || self.inner.is_end_stream())
+            && let Some(mut memo) = self.memo.take()
+        {
+            memo.ends(Outcome::Complete);
         }
     }
 
@@ -133,9 +149,20 @@ impl HttpBody for AnswerBody {
             Some(frame) => Some(Ok(frame)),
             None => ready!(self.poll_inner(cx)),
         };
-        if let Some(Err(error)) = &frame {
-            tracing::debug!(error = %error, "The answer broke off; the caller's transfer is broken too.");
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(memo), Some(data)) = (&mut self.memo, frame.data_ref()) {
+                    memo.piece(data);
+                }
+            }
+            Some(Err(error)) => {
+                tracing::debug!(error = %error, "The answer broke off; the caller's transfer is broken too.");
+                // Dropped without an end it counts as broken.
+                self.memo = None;
+            }
+            None => {}
         }
+        self.remember_end();
         Poll::Ready(frame)
     }
 

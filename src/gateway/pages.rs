@@ -18,6 +18,7 @@ use super::House;
 use super::body::Body;
 use super::error::{METHODS, Problem};
 use super::fields;
+use crate::admin::{self, Admin, Misasked};
 use crate::ledger::report::Filter;
 use crate::{clock, consumer};
 
@@ -36,7 +37,11 @@ impl Pages {
             .route("/-/readyz", get(readiness))
             .route("/-/quota", get(quota))
             .fallback(async || StatusCode::NOT_FOUND)
-            .with_state(house);
+            .with_state(Arc::clone(&house))
+            .merge(admin::router(Admin {
+                ledger: Arc::clone(&house.ledger),
+                history: Arc::clone(&house.history),
+            }));
         Self {
             service: TowerToHyperService::new(router),
         }
@@ -74,26 +79,21 @@ async fn readiness(State(house): State<Arc<House>>) -> impl IntoResponse {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
     // Counts that cannot be stored are counts all the same: traffic goes on, and whoever watches is told.
-    let told = house.ledger.health().map_or_else(
-        || "ready\n".to_owned(),
-        |error| format!("ready\nstate: {error}\n"),
-    );
+    let mut told = "ready\n".to_owned();
+    let (state, history) = (house.ledger.health(), house.history.health());
+    for (what, trouble) in [("state", state), ("history", history)] {
+        if let Some(trouble) = trouble {
+            told.push_str(&format!("{what}: {trouble}\n"));
+        }
+    }
     (StatusCode::OK, told)
 }
-
-/// A page was asked for something that it does not know; in the extensions of its answer.
-#[derive(Debug, Clone)]
-struct Misasked(String);
 
 /// The meters, as JSON: `?connection=`, `?consumer=` and `?policy=` choose among them.
 async fn quota(State(house): State<Arc<House>>, uri: Uri) -> Response<axum::body::Body> {
     let filter = match filter(uri.query().unwrap_or_default()) {
         Ok(filter) => filter,
-        Err(detail) => {
-            let mut response = Response::default();
-            response.extensions_mut().insert(Misasked(detail));
-            return response;
-        }
+        Err(detail) => return Misasked(detail).response(),
     };
     // Who has used something before a restart has a number in the store, and its name only in the configuration.
     for name in house.catalogue().consumers().names() {

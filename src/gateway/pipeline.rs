@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::admission::{Admitted, Visitor};
@@ -11,12 +12,14 @@ use super::coding::Coding;
 use super::error::Problem;
 use super::failure::Failure;
 use super::forward::{self, Received};
+use super::memo::Memo;
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
 use super::upload::Upload;
 use super::{Gateway, links, preferences};
 use crate::adapter::{Answer, BODY_LIMIT, Call, REQUEST_BODY_LIMIT};
 use crate::consumer::Consumers;
+use crate::history::record::Outcome;
 use crate::ledger::tell;
 use crate::ledger::ticket::Ticket;
 use crate::rewrite::Rewriter;
@@ -42,10 +45,15 @@ impl Gateway {
             Ok(Destination::Provider(route)) => route,
             Err(problem) => return self.refuse(&head, None, &problem, None),
         };
-        match self.proxy(&head, body, &route, catalogue.consumers()).await {
+        let mut memo = Memo::new(&self.history, &head, &route);
+        let answer = self.proxy(&head, body, &route, catalogue.consumers(), &mut memo);
+        let response = match answer.await {
             Ok(response) => response,
             Err(problem) => self.refuse(&head, Some(&route), &problem, None),
-        }
+        };
+        // Nothing, if the body has taken it along.
+        memo.answered(response.status(), response.body().size_hint().lower());
+        response
     }
 
     /// One call to a provider: check → admit → forward → translate → observe → emit → stream.
@@ -55,10 +63,12 @@ impl Gateway {
         mut body: Upload,
         route: &Route<'_>,
         consumers: &Consumers,
+        memo: &mut Memo,
     ) -> Result<Response<Body>, Problem> {
         let connection = &*route.connection;
         route::check(head, route, &self.settings.pseudonym)?;
         let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
+        memo.by(visitor.who(), head, route);
         let mut call = call(head, route);
         let beginning;
         if charge::needs_request_body(&connection.adapter, &call) {
@@ -66,17 +76,23 @@ impl Gateway {
             beginning = body.read_ahead(REQUEST_BODY_LIMIT, deadline).await;
             call.body = Some(&beginning);
         }
-        let admission = self.admit(head, route, &call, &visitor);
+        let admission = self.admit(head, route, &call, &visitor, memo);
         let admitted = body.read_during(admission, WAITING_BODY).await;
-        let Admitted { mut ticket, wait } = match admitted.ok_or(Problem::RequestBody)? {
+        let Admitted {
+            mut ticket,
+            wait,
+            spent,
+        } = match admitted.ok_or(Problem::RequestBody)? {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(*refusal),
         };
+        memo.sends(spent, body.counter());
         let mut received = match self.forward(head, body, route, &mut ticket).await {
             Ok(received) => received,
             Err(problem) => {
                 if problem.is_before_provider() {
                     ticket.unsent(clock::moment());
+                    memo.unsent();
                 }
                 return Ok(self.refuse(head, Some(route), &problem, Some(&ticket)));
             }
@@ -111,9 +127,12 @@ impl Gateway {
         };
         let states = ticket.answered(adapter, &translation, random, moment);
         tell::complete(&mut translation, adapter, &states, moment);
+        memo.received(&received, &translation, moment.steady);
+        memo.costs(&connection.account, &translation);
         // What it took is given back with the last byte of the answer.
-        if let Some(body) = &mut body {
-            body.hold(ticket);
+        match &mut body {
+            Some(body) => body.hold(ticket, memo.take()),
+            None => memo.ends(Outcome::Complete),
         }
         let body = stream(route, &mut received, body);
         // Links come before the standard headers: a native field that these move away is kept as it was.

@@ -47,6 +47,7 @@ impl Gateway {
             doors.spawn(Arc::clone(&self).accept(listener, stopped.clone()));
         }
         let keeper = tokio::spawn(keep_house(Arc::clone(&self)));
+        let recorder = tokio::spawn(keep_records(Arc::clone(&self)));
         shutdown.await;
         self.house.draining.store(true, Ordering::Relaxed);
         // A call that waits for its quota was not sent: somebody else can send it, and sooner.
@@ -55,6 +56,7 @@ impl Gateway {
         let _ = stop.send(true);
         while doors.join_next().await.is_some() {}
         keeper.abort();
+        recorder.abort();
     }
 
     async fn accept(self: Arc<Self>, listener: Listener, mut stopped: watch::Receiver<bool>) {
@@ -149,6 +151,17 @@ fn is_callers_fault(error: &io::Error) -> bool {
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// Flushes between two sweeps of the meters.
 const SWEEP_EVERY: u32 = 30;
+
+/// Who looks at the live stream sees a call so long after its end, at the most.
+const RECORD_EVERY: Duration = Duration::from_millis(250);
+
+/// Writes what was called.
+async fn keep_records(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(RECORD_EVERY).await;
+        gateway.history.flush(clock::now().as_millisecond()).await;
+    }
+}
 
 /// Writes what changed, and forgets what is over.
 async fn keep_house(gateway: Arc<Gateway>) {

@@ -55,6 +55,8 @@ pub(super) struct Upload {
     is_empty: bool,
     /// The caller's side broke it while it was read.
     error: Option<hyper::Error>,
+    /// What was sent on, in bytes; nothing is counted of what is empty.
+    sent: Option<Arc<AtomicU64>>,
 }
 
 impl Upload {
@@ -63,6 +65,7 @@ impl Upload {
         Self {
             hint: inner.size_hint(),
             is_empty: inner.is_end_stream(),
+            sent: (!inner.is_end_stream()).then(Arc::default),
             inner,
             read: VecDeque::new(),
             error: None,
@@ -129,6 +132,18 @@ impl Upload {
         self.is_empty
     }
 
+    /// Counts what is sent on, in bytes.
+    pub(super) fn counter(&self) -> Option<Arc<AtomicU64>> {
+        self.sent.clone()
+    }
+
+    fn count(&self, frame: &Frame<Bytes>) {
+        if let (Some(sent), Some(data)) = (&self.sent, frame.data_ref()) {
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            sent.fetch_add(length, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn exact(&self) -> Option<u64> {
         self.hint.exact()
     }
@@ -167,6 +182,7 @@ impl HttpBody for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         if let Some(frame) = self.upload.read.pop_front() {
+            self.upload.count(&frame);
             return Poll::Ready(Some(Ok(frame)));
         }
         let polled = match self.upload.error.take() {
@@ -184,8 +200,10 @@ impl HttpBody for RequestBody {
             u64::try_from(elapsed).unwrap_or(u64::MAX),
             Ordering::Relaxed,
         );
-        if matches!(frame, Some(Err(_))) {
-            self.progress.broken.store(true, Ordering::Relaxed);
+        match &frame {
+            Some(Ok(frame)) => self.upload.count(frame),
+            Some(Err(_)) => self.progress.broken.store(true, Ordering::Relaxed),
+            None => {}
         }
         Poll::Ready(frame)
     }

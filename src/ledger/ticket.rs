@@ -8,7 +8,7 @@ use super::Item;
 use super::cell::{Cell, Few, Inner, Shared};
 use super::meter::{Caller, Refusal, Standing, Taken, Told};
 use super::rule::{Motion, Rule};
-use super::time::Now;
+use super::time::{Nanos, Now};
 use crate::adapter::Adapter;
 use crate::quota::ServiceLimit;
 use crate::translate::{Spoken, Translation};
@@ -17,6 +17,8 @@ use crate::translate::{Spoken, Translation};
 pub struct Ticket {
     held: Few<Held>,
     answered: bool,
+    /// How long it waited for its quota.
+    pub waited: Nanos,
 }
 
 /// What it took of one meter.
@@ -74,6 +76,7 @@ impl Ticket {
         Self {
             held,
             answered: false,
+            waited: Nanos(0),
         }
     }
 
@@ -88,6 +91,7 @@ impl Ticket {
         Self {
             held: held.collect(),
             answered: false,
+            waited: Nanos(0),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use tokio::sync::oneshot;
 
+use super::history::{Chunk, Retention};
 use super::{KEPT_MS, LearnedKey, LearnedRow, MeterKey, MeterRow, WriteError};
 
 /// More bytes than this do not wait: the disk does not keep up, and memory is not where they are safe.
@@ -34,6 +35,8 @@ pub(super) struct Changes {
     learned: Vec<(LearnedKey, Option<Lesson>)>,
     /// Meters that ended before go.
     ended: Option<i64>,
+    chunk: Option<Arc<Chunk>>,
+    retention: Option<Retention>,
 }
 
 impl Changes {
@@ -66,7 +69,7 @@ impl Changes {
         Self {
             meters: meters.collect(),
             learned: learned.collect(),
-            ended: None,
+            ..Self::default()
         }
     }
 
@@ -74,7 +77,21 @@ impl Changes {
         Self {
             meters: meters.into_iter().map(|key| (key, None)).collect(),
             learned: learned.into_iter().map(|key| (key, None)).collect(),
-            ended: None,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn add(chunk: Arc<Chunk>) -> Self {
+        Self {
+            chunk: Some(chunk),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn retain(retention: Retention) -> Self {
+        Self {
+            retention: Some(retention),
+            ..Self::default()
         }
     }
 
@@ -112,6 +129,9 @@ pub(super) struct Batch {
     pub(super) meters: HashMap<MeterKey, Option<Meter>>,
     pub(super) learned: HashMap<LearnedKey, Option<Lesson>>,
     pub(super) ended: Option<i64>,
+    /// Sums are added, so each one counts.
+    pub(super) chunks: Vec<Arc<Chunk>>,
+    pub(super) retention: Option<Retention>,
     pub(super) waiters: Vec<Waiter>,
     bytes: usize,
 }
@@ -119,11 +139,12 @@ pub(super) struct Batch {
 impl Batch {
     /// Takes changes in; gives the waiter back where there is no place.
     pub(super) fn push(&mut self, changes: Changes, waiter: Waiter) -> Result<(), Waiter> {
-        let bytes = OVERHEAD + weights(&changes.meters) + weights(&changes.learned);
+        let chunk = changes.chunk.as_ref().map_or(0, |chunk| chunk.weight());
+        let bytes = OVERHEAD + chunk + weights(&changes.meters) + weights(&changes.learned);
         if self.bytes.saturating_add(bytes) > MOST {
             return Err(waiter);
         }
-        self.bytes += OVERHEAD;
+        self.bytes += OVERHEAD + chunk;
         for (key, meter) in changes.meters {
             self.bytes = place(&mut self.meters, key, meter, self.bytes);
         }
@@ -131,13 +152,19 @@ impl Batch {
             self.bytes = place(&mut self.learned, key, lesson, self.bytes);
         }
         self.ended = self.ended.max(changes.ended);
+        self.chunks.extend(changes.chunk);
+        self.retention = changes.retention.or(self.retention);
         self.waiters.push(waiter);
         Ok(())
     }
 
     /// Whether nothing would be written.
     pub(super) fn is_barrier(&self) -> bool {
-        self.meters.is_empty() && self.learned.is_empty() && self.ended.is_none()
+        self.meters.is_empty()
+            && self.learned.is_empty()
+            && self.ended.is_none()
+            && self.chunks.is_empty()
+            && self.retention.is_none()
     }
 }
 

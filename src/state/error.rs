@@ -95,3 +95,29 @@ impl fmt::Display for WriteError {
 }
 
 impl error::Error for WriteError {}
+
+/// Why the history could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadError(String);
+
+impl ReadError {
+    /// For this reason.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the history cannot be read: {}", self.0)
+    }
+}
+
+impl error::Error for ReadError {}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::OpenFlags;
+
 use super::OpenError;
 
 /// The database.
@@ -12,10 +14,11 @@ const NAME: &str = "headroom.db";
 /// What SQLite keeps beside it while it is open: the log of what is committed, and the index of that.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
-/// The folder, locked for as long as this lives.
+/// The folder, locked for as long as this lives; or a name in memory, where there is none.
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    /// `None`: in memory.
+    lock: Option<File>,
 }
 
 impl Folder {
@@ -30,7 +33,7 @@ impl Folder {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.clone(),
-                _lock: lock,
+                lock: Some(lock),
             }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
                 folder: path.clone(),
@@ -39,13 +42,41 @@ impl Folder {
         }
     }
 
+    /// No folder: the database is in memory, under a name that connections of this process share.
+    pub(super) fn in_memory(name: u128) -> Self {
+        Self {
+            path: PathBuf::from(format!("file:/headroom-{name:032x}?vfs=memdb")),
+            lock: None,
+        }
+    }
+
+    pub(super) const fn is_memory(&self) -> bool {
+        self.lock.is_none()
+    }
+
+    /// What SQLite has to know of the name.
+    pub(super) fn flags(&self) -> OpenFlags {
+        if self.is_memory() {
+            OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE
+        } else {
+            OpenFlags::empty()
+        }
+    }
+
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join(NAME)
+        if self.is_memory() {
+            self.path.clone()
+        } else {
+            self.path.join(NAME)
+        }
     }
 
     /// Makes an empty database file where there is none; SQLite gives what it makes beside it the same permissions. No
     /// connection may be open: closing a file takes this process's locks on it away.
     pub(super) fn make_database(&self) -> Result<(), OpenError> {
+        if self.is_memory() {
+            return Ok(());
+        }
         let path = self.database();
         match open_private(&path) {
             Ok(_) => Ok(()),

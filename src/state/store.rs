@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -13,10 +13,12 @@ use rusqlite::{
 
 use super::batch::Batch;
 use super::folder::Folder;
+use super::history::{self, Numbers};
 use super::{KEPT_MS, LearnedRow, Loaded, MeterRow, OpenError, SALT};
 
 /// From each version of the file to the next; `user_version` says how many were done. Steps are only ever added.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
     CREATE TABLE meters (
         account TEXT NOT NULL,
@@ -35,7 +37,9 @@ const STEPS: &[&str] = &["
         learned_ms INTEGER NOT NULL,
         PRIMARY KEY (account, scope, source)
     ) STRICT;
-"];
+",
+    history::TABLES,
+];
 
 /// The tables that are read whole at opening, so they are also checked whole. The history will be too long for that.
 const CHECKED: [&str; 3] = ["meta", "meters", "learned"];
@@ -68,17 +72,18 @@ pub(super) struct Store {
     /// The file that the connection has open.
     file: Option<(u64, u64)>,
     salt: [u8; SALT],
+    /// Of the file that the connection has open.
+    numbers: Numbers,
     folder: Folder,
 }
 
 impl Store {
     /// Opens or makes the database; `salt` is that of a new one.
     pub(super) fn open(
-        path: &Path,
+        folder: Folder,
         salt: [u8; SALT],
         now_ms: i64,
     ) -> Result<(Self, Loaded), OpenError> {
-        let folder = Folder::lock(path)?;
         let fail = |trouble: Trouble| trouble.into_error(&folder);
         let mut warning = None;
         let mut opened = open(&folder, salt, Some(now_ms));
@@ -97,9 +102,20 @@ impl Store {
             connection: Some(connection),
             file: folder.identity(),
             salt: loaded.salt,
+            numbers: Numbers::new(),
             folder,
         };
         Ok((store, loaded))
+    }
+
+    /// Where the database is, as SQLite names it.
+    pub(super) fn database(&self) -> PathBuf {
+        self.folder.database()
+    }
+
+    /// How it is opened.
+    pub(super) fn flags(&self) -> OpenFlags {
+        self.folder.flags()
     }
 
     /// Writes a batch in one transaction.
@@ -131,14 +147,17 @@ impl Store {
                     return Err(Trouble::Failed(reason));
                 }
                 self.file = self.folder.identity();
+                self.numbers.clear();
                 none.insert(connection)
             }
         };
-        let result = write(connection, batch);
-        if let Err(error) = &result
-            && !is_passing(error)
-        {
-            self.connection = None;
+        let result = write(connection, &mut self.numbers, batch);
+        if let Err(error) = &result {
+            // Those that were given in it were not.
+            self.numbers.clear();
+            if !is_passing(error) {
+                self.connection = None;
+            }
         }
         Ok(result?)
     }
@@ -263,7 +282,7 @@ fn open(
     folder.make_database()?;
     // No mutex: one thread has the connection.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(folder.database(), flags)?;
+    let mut connection = Connection::open_with_flags(folder.database(), flags | folder.flags())?;
     connection.busy_timeout(PATIENCE)?;
     // Until it is known that the file is sound and ours, closing it must not alter it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -303,7 +322,7 @@ fn open(
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    if mode != "wal" {
+    if mode != "wal" && !folder.is_memory() {
         loaded.warnings.push(format!(
             "the file system of `{}` cannot share memory: each write takes longer, and who reads holds it up",
             folder.database().display()
@@ -375,7 +394,11 @@ fn all<T>(
     transaction.prepare(query)?.query_map([], read)?.collect()
 }
 
-fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
+fn write(
+    connection: &mut Connection,
+    numbers: &mut Numbers,
+    batch: &Batch,
+) -> rusqlite::Result<()> {
     // The write lock at once: one that begins as a reader could find itself outdated and fail without waiting.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let put = batch
@@ -423,6 +446,12 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
     each(&transaction, PRUNE, batch.ended, |statement, ended| {
         statement.execute([ended])
     })?;
+    for chunk in &batch.chunks {
+        history::write(&transaction, numbers, chunk)?;
+    }
+    if let Some(retention) = &batch.retention {
+        history::retain(&transaction, numbers, retention)?;
+    }
     transaction.commit()
 }
 

@@ -9,6 +9,7 @@ use headroom::adapter::terms::Terms;
 use headroom::clock;
 use headroom::emit::Style;
 use headroom::gateway::{Connection, Connections, Gateway, Listener, Settings};
+use headroom::history::History;
 use headroom::ledger::Ledger;
 use headroom::ledger::account::Account as Counted;
 use headroom::ledger::rule::Wishes;
@@ -100,7 +101,9 @@ impl Stage {
         };
         let ledger = Arc::new(Ledger::new(Default::default(), None));
         let connections: Connections = [connection].into_iter().collect();
-        let gateway = Gateway::new(Arc::new(connections), ledger, Settings::default()).unwrap();
+        let history = Arc::new(History::new(None, Default::default(), 0).unwrap());
+        let connections = Arc::new(connections);
+        let gateway = Gateway::new(connections, ledger, history, Settings::default()).unwrap();
         let (socket, address) = listen().await;
         let listener = Listener {
             socket,

@@ -8,6 +8,7 @@ use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
 use headroom::emit::Style;
 use headroom::gateway::{Connection, Connections, Gateway, Listener, Settings};
+use headroom::history::History;
 use headroom::ledger::Ledger;
 use headroom::ledger::account::Account;
 use headroom::ledger::rule::Wishes;
@@ -22,6 +23,7 @@ pub(crate) struct Harness {
     /// A listener that belongs to `crm` alone.
     pub(crate) own_address: SocketAddr,
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) history: Arc<History>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) task: JoinHandle<()>,
 }
@@ -88,8 +90,10 @@ impl Harness {
 
     pub(crate) async fn with(base_url: &str, settings: Settings) -> Self {
         let ledger = Arc::new(Ledger::new(Default::default(), None));
-        let gateway =
-            Arc::new(Gateway::new(Arc::new(connections(base_url)), ledger, settings).unwrap());
+        let history = Arc::new(History::new(None, Default::default(), 0).unwrap());
+        let connections = Arc::new(connections(base_url));
+        let gateway = Gateway::new(connections, ledger, Arc::clone(&history), settings);
+        let gateway = Arc::new(gateway.unwrap());
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, own_address) = (socket.local_addr().unwrap(), own.local_addr().unwrap());
@@ -111,6 +115,7 @@ impl Harness {
             address,
             own_address,
             gateway,
+            history,
             stop: Some(stop),
             task,
         }

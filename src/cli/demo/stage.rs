@@ -13,6 +13,7 @@ use crate::cli::Failure;
 use crate::clock;
 use crate::emit::Style;
 use crate::gateway::{Connection, Connections, Gateway, Listener, Settings};
+use crate::history::History;
 use crate::ledger::Ledger;
 use crate::ledger::account::Account as Counted;
 use crate::ledger::rule::Wishes;
@@ -129,7 +130,11 @@ impl Stage {
         ));
         let connections: Connections = connections.into_iter().collect();
         let ledger = Arc::new(Ledger::new(Default::default(), None));
-        let gateway = Gateway::new(Arc::new(connections), ledger, Settings::default())
+        let now_ms = clock::now().as_millisecond();
+        let history = History::new(None, Default::default(), now_ms)
+            .map_err(|error| wrong(error.to_string()))?;
+        let (connections, history) = (Arc::new(connections), Arc::new(history));
+        let gateway = Gateway::new(connections, ledger, history, Settings::default())
             .map_err(|error| wrong(error.to_string()))?;
         let (socket, taken) = match TcpListener::bind(GATEWAY).await {
             Ok(socket) => (socket, None),

@@ -31,7 +31,7 @@ fn key(partition: usize) -> MeterKey {
 #[tokio::test]
 async fn a_full_disk_is_told_and_tried_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(folder.path(), [1; SALT], 0).unwrap();
+    let (store, _) = Store::open(Folder::lock(folder.path()).unwrap(), [1; SALT], 0).unwrap();
     let connection = store.connection.as_ref().unwrap();
     connection
         .pragma_update(None, "max_page_count", 40)

@@ -1,0 +1,38 @@
+//! Headroom's own pages about its work, below `/-/`: what they show comes from the ledger and the history. Nothing here knows
+//! of the gateway, which hands requests over.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Response;
+
+use crate::history::History;
+use crate::ledger::Ledger;
+
+/// What the pages look at.
+#[derive(Clone)]
+pub struct Admin {
+    /// The meters.
+    pub ledger: Arc<Ledger>,
+    /// What was called.
+    pub history: Arc<History>,
+}
+
+/// A page was asked for something that it does not know; in the extensions of its answer, for whoever writes problems.
+#[derive(Debug, Clone)]
+pub struct Misasked(pub String);
+
+impl Misasked {
+    /// The answer that carries it.
+    #[must_use]
+    pub fn response(self) -> Response {
+        let mut response = Response::default();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The pages.
+pub fn router(admin: Admin) -> Router {
+    Router::new().with_state(admin)
+}

@@ -1,0 +1,331 @@
+//! What is remembered of a call while it goes on. However it ends, it makes one record of it, and only one.
+
+use std::hash::{BuildHasher, Hasher as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::DefaultHashBuilder;
+use http::header::{
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
+
+use super::forward::Received;
+use super::route::Route;
+use crate::history::History;
+use crate::history::poll::{Poll, Seen};
+use crate::history::record::{Outcome, Record, Refuser, Spent, Who};
+use crate::ledger::account::Account;
+use crate::ledger::rule::Rule;
+use crate::time::{Nanos, Steady};
+use crate::translate::Translation;
+use crate::{charge, clock};
+
+/// Bodies up to this length are compared, in bytes.
+const COMPARED: u64 = 64 * 1024;
+
+/// What is remembered of one call.
+pub(super) struct Memo(Option<Box<Call>>);
+
+struct Call {
+    history: Arc<History>,
+    record: Record,
+    arrived: Steady,
+    sent: Option<Steady>,
+    /// Bytes that the caller has sent.
+    uploaded: Option<Arc<AtomicU64>>,
+    watched: Option<Watched>,
+}
+
+/// A GET, which may repeat another one.
+struct Watched {
+    target: u64,
+    is_conditional: bool,
+    has_validator: bool,
+    fresh_secs: u64,
+    answer: Option<Fingerprint>,
+}
+
+/// What tells one answer from another.
+enum Fingerprint {
+    /// Of its entity tag, or of nothing but its status.
+    Known(u64),
+    /// Of its body, as it comes.
+    Body(SipHasher13),
+}
+
+impl Memo {
+    pub(super) fn new(history: &Arc<History>, head: &Parts, route: &Route<'_>) -> Self {
+        let connection = &*route.connection;
+        let now = clock::moment();
+        let record = Record {
+            ended_ms: now.wall_ms,
+            connection: Arc::clone(&connection.account.connection),
+            provider: Arc::clone(&connection.account.provider),
+            consumer: Who::Anonymous,
+            method: registered(&head.method),
+            endpoint: charge::endpoint(route.path()),
+            status: None,
+            upstream_status: None,
+            refused_by: None,
+            policy: None,
+            spent: SmallVec::new(),
+            outcome: Outcome::Left,
+            waited: Nanos(0),
+            duration: Nanos(0),
+            upstream: Nanos(0),
+            bytes_in: 0,
+            bytes_out: 0,
+            poll: Poll::default(),
+        };
+        Self(Some(Box::new(Call {
+            history: Arc::clone(history),
+            record,
+            arrived: now.steady,
+            sent: None,
+            uploaded: None,
+            watched: None,
+        })))
+    }
+
+    /// Who calls, and what it is that it may have called before.
+    pub(super) fn by(&mut self, who: Who, head: &Parts, route: &Route<'_>) {
+        let Some(call) = &mut self.0 else { return };
+        if head.method == Method::GET {
+            let is_conditional = head.headers.contains_key(IF_NONE_MATCH)
+                || head.headers.contains_key(IF_MODIFIED_SINCE);
+            call.watched = Some(Watched {
+                target: hash(&(&*route.connection.name, &who, &*route.target)),
+                is_conditional,
+                has_validator: false,
+                fresh_secs: 0,
+                answer: None,
+            });
+        }
+        call.record.consumer = who;
+    }
+
+    /// It was held for its quota.
+    pub(super) fn waited(&mut self, waited: Nanos) {
+        if let Some(call) = &mut self.0 {
+            call.record.waited = waited;
+        }
+    }
+
+    /// It is about to be sent, and what it uses of which policies.
+    pub(super) fn sends(&mut self, spent: SmallVec<[Spent; 2]>, uploaded: Option<Arc<AtomicU64>>) {
+        if let Some(call) = &mut self.0 {
+            call.record.spent = spent;
+            call.uploaded = uploaded;
+            call.sent = Some(clock::moment().steady);
+        }
+    }
+
+    /// Moves it to whoever knows when the call ends.
+    pub(super) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
+    /// The provider has never seen it.
+    pub(super) fn unsent(&mut self) {
+        if let Some(call) = &mut self.0 {
+            call.record.spent.clear();
+        }
+    }
+
+    /// The head of the provider's answer is there.
+    pub(super) fn received(&mut self, received: &Received, translation: &Translation, now: Steady) {
+        let Some(call) = &mut self.0 else { return };
+        let native = received.status.as_u16();
+        let told = translation.status.map_or(native, |status| status.as_u16());
+        if translation.exhausted {
+            let limit = translation.binding_limit();
+            call.record.refused_by = Some(Refuser::Provider);
+            call.record.policy = limit.map(|limit| Arc::clone(&limit.policy));
+        }
+        call.record.status = Some(told);
+        call.record.upstream_status = (told != native).then_some(native);
+        call.record.upstream = call.sent.map_or(Nanos(0), |sent| now.since(sent));
+        let Some(watched) = &mut call.watched else {
+            return;
+        };
+        let headers = &received.headers;
+        let etag = headers.get(ETAG);
+        watched.has_validator = etag.is_some() || headers.contains_key(LAST_MODIFIED);
+        watched.fresh_secs = fresh_secs(headers);
+        watched.answer = match (native, etag) {
+            // As before, says the provider: the tag of a 304 is that of the answer it stands for.
+            (200 | 304, Some(etag)) => Some(Fingerprint::Known(hash(&(200, etag.as_bytes())))),
+            (200, None) if length(headers).is_none_or(|length| length <= COMPARED) => {
+                Some(Fingerprint::Body(SipHasher13::new()))
+            }
+            (204, _) => Some(Fingerprint::Known(hash(&(204, b"")))),
+            _ => None,
+        };
+    }
+
+    /// What it used is what the answer tells, and nothing where refusals do not count.
+    pub(super) fn costs(&mut self, account: &Account, translation: &Translation) {
+        let Some(call) = &mut self.0 else { return };
+        for spent in &mut call.record.spent {
+            let of_policy = |rule: &&Arc<Rule>| rule.policy == spent.policy;
+            let Some(rule) = account.rules.iter().find(of_policy) else {
+                continue;
+            };
+            if translation.exhausted && rule.rejected_counts == Some(false) {
+                spent.cost = 0;
+            }
+            let told = translation.costs.iter().filter(|(index, _)| {
+                let told = account.rules.get(*index);
+                told.is_some_and(|told| told.policy == spent.policy)
+            });
+            if let Some(cost) = told.map(|(_, cost)| *cost).max() {
+                spent.cost = cost;
+            }
+        }
+    }
+
+    /// It is not sent, for want of quota.
+    pub(super) fn refused(&mut self, policy: Option<Arc<str>>) {
+        if let Some(call) = &mut self.0 {
+            call.record.refused_by = Some(Refuser::Headroom);
+            call.record.policy = policy;
+        }
+    }
+
+    /// A piece of the answer's body.
+    pub(super) fn piece(&mut self, data: &[u8]) {
+        let Some(call) = &mut self.0 else { return };
+        call.record.bytes_out += data.len() as u64;
+        if call.record.bytes_out > COMPARED
+            && let Some(watched) = &mut call.watched
+            && matches!(watched.answer, Some(Fingerprint::Body(_)))
+        {
+            watched.answer = None;
+        }
+        if let Some(Watched {
+            answer: Some(Fingerprint::Body(hasher)),
+            ..
+        }) = &mut call.watched
+        {
+            hasher.write(data);
+        }
+    }
+
+    /// The answer is headroom's own.
+    pub(super) fn answered(mut self, status: StatusCode, bytes: u64) {
+        if let Some(call) = &mut self.0 {
+            call.record.status = Some(status.as_u16());
+            call.record.bytes_out = bytes;
+            call.watched = None;
+        }
+        self.ends(Outcome::Complete);
+    }
+
+    /// It has ended.
+    pub(super) fn ends(&mut self, outcome: Outcome) {
+        let Some(call) = self.0.take() else { return };
+        let Call {
+            history,
+            mut record,
+            arrived,
+            uploaded,
+            watched,
+            ..
+        } = *call;
+        let now = clock::moment();
+        record.ended_ms = now.wall_ms;
+        record.duration = now.steady.since(arrived);
+        record.outcome = outcome;
+        record.bytes_in = uploaded.map_or(0, |bytes| bytes.load(Ordering::Relaxed));
+        if outcome == Outcome::Complete
+            && let Some(watched) = watched
+            && let Some(answer) = watched.answer
+        {
+            record.poll = history.polls().see(&Seen {
+                target: watched.target,
+                answer: match answer {
+                    Fingerprint::Known(hash) => hash,
+                    Fingerprint::Body(hasher) => hash(&(200, hasher.finish())),
+                },
+                at_ms: now.wall_ms,
+                fresh_until_ms: match watched.fresh_secs {
+                    0 => 0,
+                    secs => {
+                        let ms = i64::try_from(secs.saturating_mul(1_000)).unwrap_or(i64::MAX);
+                        now.wall_ms.saturating_add(ms)
+                    }
+                },
+                has_validator: watched.has_validator,
+                is_conditional: watched.is_conditional,
+            });
+        }
+        history.record(record);
+    }
+}
+
+impl Drop for Memo {
+    fn drop(&mut self) {
+        let Some(call) = &self.0 else { return };
+        let outcome = match call.record.status {
+            Some(_) => Outcome::Broken,
+            None => Outcome::Left,
+        };
+        self.ends(outcome);
+    }
+}
+
+/// The same in this process for the same value.
+fn hash(value: &impl std::hash::Hash) -> u64 {
+    static HASHER: std::sync::OnceLock<DefaultHashBuilder> = std::sync::OnceLock::new();
+    HASHER
+        .get_or_init(DefaultHashBuilder::default)
+        .hash_one(value)
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// For how many seconds a private cache could keep it without asking (RFC 9111, section 4.2), by `max-age` alone.
+fn fresh_secs(headers: &HeaderMap) -> u64 {
+    let mut fresh = None;
+    for line in headers.get_all(CACHE_CONTROL) {
+        for directive in line.to_str().unwrap_or_default().split(',') {
+            let directive = directive.trim();
+            if ["no-store", "no-cache"]
+                .iter()
+                .any(|no| directive.eq_ignore_ascii_case(no))
+            {
+                return 0;
+            }
+            let max_age = directive
+                .split_once('=')
+                .filter(|(name, _)| name.eq_ignore_ascii_case("max-age"));
+            if let Some((_, secs)) = max_age {
+                fresh = secs.trim_matches('"').parse::<u64>().ok();
+            }
+        }
+    }
+    let age = headers
+        .get(AGE)
+        .and_then(|age| age.to_str().ok()?.parse().ok());
+    fresh.unwrap_or(0).saturating_sub(age.unwrap_or(0))
+}
+
+/// Methods that anybody can make up are one.
+fn registered(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}

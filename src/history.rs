@@ -1,0 +1,330 @@
+//! What was called, by whom, and what came of it: each call is one [`Record`], summed in memory and written in batches.
+//!
+//! Nothing here waits for a disk on behalf of a call. A call takes a lock that is held for the length of an addition
+//! ([`shards`]); once in a while [`History::flush`] takes all sums away and hands them to [`crate::state`], which adds them
+//! to totals by minute, quarter hour, hour and day in one transaction, so that they cannot disagree. What cannot be
+//! written stays here and is written later. No clock: times are arguments.
+
+pub mod names;
+pub mod poll;
+pub mod record;
+mod shards;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, broadcast};
+
+use crate::state::history::{Chunk, EventRow, Retention, Snapshot};
+use crate::state::{OpenError, ReadError, State, WriteError, Written};
+use names::Names;
+use poll::Polls;
+use record::Record;
+use shards::Shards;
+
+/// What is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Single calls are kept for so long.
+    pub keep_events: Duration,
+    /// So many single calls at the most.
+    pub max_events: u64,
+    /// Totals by minute are kept for so long.
+    pub keep_minutes: Duration,
+    /// Totals by quarter hour and hour.
+    pub keep_hours: Duration,
+    /// Totals by day.
+    pub keep_days: Duration,
+    /// The file holds so many bytes at the most, about.
+    pub max_bytes: u64,
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            keep_events: DAY,
+            max_events: 1_000_000,
+            // The last 24 hours are counted by minutes at both ends, in any zone.
+            keep_minutes: DAY.saturating_mul(3),
+            keep_hours: DAY.saturating_mul(35),
+            keep_days: DAY.saturating_mul(400),
+            max_bytes: 900 << 20,
+        }
+    }
+}
+
+/// Events that wait for a disk at the most; totals wait without end, their number is bounded by what they are of.
+const EVENTS_WAITING: usize = 50_000;
+
+/// Batches of events that a slow reader of the live stream may be behind.
+const LIVE_BATCHES: usize = 256;
+
+/// How long a report waits for what was called last to be written.
+const REPORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The recorder and its store.
+pub struct History {
+    shards: Shards,
+    polls: Polls,
+    state: State,
+    settings: Settings,
+    pending: Mutex<Pending>,
+    live: broadcast::Sender<Arc<[EventRow]>>,
+    /// Events that were not kept one by one, because there were too many at a time.
+    dropped: AtomicU64,
+    trouble: Lock<Option<String>>,
+    unreadable: Option<String>,
+}
+
+/// What is not known to be written.
+struct Pending {
+    fresh: Chunk,
+    sent: Option<(Arc<Chunk>, Written)>,
+    names: Names,
+    next_event: i64,
+    last_thorough_ms: i64,
+}
+
+impl History {
+    /// A history that goes on where the store ended. Without a store, or with one whose history cannot be read, it is in
+    /// memory, and ends with the process; [`Self::health`] tells why.
+    ///
+    /// # Errors
+    /// There is not even memory for it.
+    pub fn new(state: Option<State>, settings: Settings, now_ms: i64) -> Result<Self, OpenError> {
+        let mut unreadable = None;
+        let kept = state.and_then(|state| match known(&state) {
+            Ok(known) => Some((state, known)),
+            Err(error) => {
+                unreadable = Some(format!("{error}; it is kept in memory until a restart"));
+                None
+            }
+        });
+        let (state, (names, last)) = match kept {
+            Some(kept) => kept,
+            None => (State::in_memory(now_ms)?, (Names::default(), 0)),
+        };
+        let (live, _) = broadcast::channel(LIVE_BATCHES);
+        Ok(Self {
+            shards: Shards::default(),
+            polls: Polls::default(),
+            state,
+            settings,
+            pending: Mutex::new(Pending {
+                fresh: Chunk::default(),
+                sent: None,
+                names,
+                next_event: last + 1,
+                last_thorough_ms: 0,
+            }),
+            live,
+            dropped: AtomicU64::new(0),
+            trouble: Lock::default(),
+            unreadable,
+        })
+    }
+
+    /// Remembers a call. Never waits for a disk.
+    pub fn record(&self, record: Record) {
+        self.shards.record(record);
+    }
+
+    /// What repeats what.
+    #[must_use]
+    pub const fn polls(&self) -> &Polls {
+        &self.polls
+    }
+
+    /// Takes what was recorded, tells those who listen, and hands it to the store unless that is still busy with the last
+    /// batch. To be called several times a second.
+    pub async fn flush(&self, now_ms: i64) {
+        let mut pending = self.pending.lock().await;
+        self.collect(&mut pending);
+        if let Some((chunk, mut written)) = pending.sent.take() {
+            match now(&mut written).await {
+                Some(result) => self.finish(&mut pending, &chunk, result),
+                None => pending.sent = Some((chunk, written)),
+            }
+        }
+        if pending.sent.is_none() {
+            self.send(&mut pending, now_ms);
+        }
+    }
+
+    /// Reads, after everything that was recorded until now is written.
+    ///
+    /// # Errors
+    /// The store cannot be read, or it does not write. Numbers that would lack the last calls are not given out.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        now_ms: i64,
+        read: impl FnOnce(&Snapshot<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let settled = tokio::time::timeout(REPORT_PATIENCE, self.settle(now_ms)).await;
+        match settled {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(ReadError::new(error.to_string())),
+            Err(_) => return Err(ReadError::new("the store does not answer")),
+        }
+        let state = self.state.clone();
+        tokio::task::spawn_blocking(move || state.read(read))
+            .await
+            .unwrap_or_else(|_| Err(ReadError::new("the reading broke off")))
+    }
+
+    async fn settle(&self, now_ms: i64) -> Result<(), WriteError> {
+        let mut pending = self.pending.lock().await;
+        self.collect(&mut pending);
+        for _ in 0..2 {
+            if pending.sent.is_none() {
+                self.send(&mut pending, now_ms);
+            }
+            // Kept where it is while it is waited for: whoever asks may go away.
+            let Some((chunk, written)) = &mut pending.sent else {
+                return Ok(());
+            };
+            let result = written.await;
+            let chunk = Arc::clone(chunk);
+            pending.sent = None;
+            self.finish(&mut pending, &chunk, result.clone());
+            result?;
+        }
+        Ok(())
+    }
+
+    fn collect(&self, pending: &mut Pending) {
+        let Pending {
+            fresh,
+            names,
+            next_event,
+            ..
+        } = pending;
+        let before = fresh.events.len();
+        let lost = self.shards.take(names, fresh, next_event);
+        let too_many = fresh.events.len().saturating_sub(EVENTS_WAITING);
+        if let Some(new) = fresh.events.get(before..)
+            && !new.is_empty()
+            && self.live.receiver_count() > 0
+        {
+            // Nobody may have stayed to listen.
+            let _heard = self.live.send(new.into());
+        }
+        fresh.events.drain(..too_many);
+        let dropped = lost + u64::try_from(too_many).unwrap_or(u64::MAX);
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+    }
+
+    fn send(&self, pending: &mut Pending, now_ms: i64) {
+        if pending.fresh.is_empty() {
+            return;
+        }
+        let chunk = Arc::new(std::mem::take(&mut pending.fresh));
+        let written = self.state.add(Arc::clone(&chunk));
+        pending.sent = Some((chunk, written));
+        // Order in the store is the order of the calls; nobody has to wait for what is taken out.
+        let thorough = now_ms.abs_diff(pending.last_thorough_ms) > 86_400_000;
+        if thorough {
+            pending.last_thorough_ms = now_ms;
+        }
+        drop(self.state.retain(self.retention(now_ms, thorough)));
+    }
+
+    /// What was not written is written with what comes next.
+    fn finish(&self, pending: &mut Pending, chunk: &Chunk, result: Result<(), WriteError>) {
+        let trouble = result.err().map(|error| error.to_string());
+        if trouble.is_some() {
+            for (key, sums) in &chunk.totals {
+                let key = (key.0, Arc::clone(&key.1));
+                pending.fresh.totals.entry(key).or_default().add(sums);
+            }
+            let room = EVENTS_WAITING.saturating_sub(pending.fresh.events.len());
+            let kept = chunk.events.len().saturating_sub(room);
+            let events = chunk.events.get(kept..).unwrap_or_default();
+            pending.fresh.events.splice(0..0, events.iter().cloned());
+            let dropped = u64::try_from(kept).unwrap_or(u64::MAX);
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn retention(&self, now_ms: i64, thorough: bool) -> Retention {
+        let settings = &self.settings;
+        let before = |kept: Duration| {
+            let secs = i64::try_from(kept.as_secs()).unwrap_or(i64::MAX);
+            now_ms.div_euclid(1_000).saturating_sub(secs)
+        };
+        let hours = before(settings.keep_hours);
+        Retention {
+            totals_before: [
+                before(settings.keep_minutes),
+                hours,
+                hours,
+                before(settings.keep_days),
+            ],
+            events_before_ms: before(settings.keep_events).saturating_mul(1_000),
+            max_events: settings.max_events,
+            max_bytes: settings.max_bytes,
+            thorough,
+        }
+    }
+
+    /// Each batch of calls, as they end.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Arc<[EventRow]>> {
+        self.live.subscribe()
+    }
+
+    /// Calls that are in the totals only, because there were too many at a time to keep each, since the start.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Why the last batch could not be written; it waits.
+    #[must_use]
+    pub fn health(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = || self.unreadable.clone();
+        let failing = || self.state.health();
+        trouble.clone().or_else(unreadable).or_else(failing)
+    }
+
+    /// Writes the rest, for the end of the program. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be written, and is lost.
+    pub fn close(&self) -> Result<(), WriteError> {
+        let Ok(mut pending) = self.pending.try_lock() else {
+            return Err(WriteError::Closed);
+        };
+        self.collect(&mut pending);
+        // In order: what was sent is written before this is.
+        let chunk = Arc::new(std::mem::take(&mut pending.fresh));
+        self.state.add_blocking(chunk)
+    }
+}
+
+/// The names in the store, and the number of its last event.
+fn known(state: &State) -> Result<(Names, i64), ReadError> {
+    let (series, last) = state.read(|snapshot| Ok((snapshot.series()?, snapshot.last_event()?)))?;
+    let mut names = Names::default();
+    for (_, series) in &series {
+        names.know(series);
+    }
+    Ok((names, last))
+}
+
+/// What a future has at this moment.
+async fn now(written: &mut Written) -> Option<Result<(), WriteError>> {
+    tokio::select! {
+        biased;
+        result = written => Some(result),
+        () = std::future::ready(()) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Sums, bounds and repetitions.
+
+use super::record::{Outcome, Refuser, Spent, Who};
+use super::*;
+use crate::state::history::{LEVELS, Series, Sums};
+use crate::time::Nanos;
+
+const NOON_MS: i64 = 1_795_348_800_000;
+
+fn record(endpoint: &str, ended_ms: i64) -> Record {
+    Record {
+        ended_ms,
+        connection: "crm".into(),
+        provider: "hubspot".into(),
+        consumer: Who::Named("reports".into()),
+        method: "GET",
+        endpoint: endpoint.to_owned(),
+        status: Some(200),
+        upstream_status: None,
+        refused_by: None,
+        policy: None,
+        spent: [Spent {
+            policy: "daily".into(),
+            unit: crate::quota::Unit::Requests,
+            cost: 1,
+        }]
+        .into_iter()
+        .collect(),
+        outcome: Outcome::Complete,
+        waited: Nanos(0),
+        duration: Nanos::from_millis(12),
+        upstream: Nanos::from_millis(11),
+        bytes_in: 0,
+        bytes_out: 512,
+        poll: poll::Poll::default(),
+    }
+}
+
+fn history() -> Arc<History> {
+    Arc::new(History::new(None, Settings::default(), NOON_MS).unwrap())
+}
+
+/// All totals of a level, by start.
+async fn totals(history: &Arc<History>, level: i64) -> Vec<(i64, Series, Sums)> {
+    let read = move |snapshot: &Snapshot<'_>| {
+        let names: std::collections::HashMap<_, _> = snapshot.series()?.into_iter().collect();
+        let mut found = Vec::new();
+        snapshot.totals(level, i64::MIN, i64::MAX, |start, series, sums| {
+            found.push((start, names[&series].clone(), *sums));
+        })?;
+        Ok(found)
+    };
+    history.read(NOON_MS, read).await.unwrap()
+}
+
+#[tokio::test]
+async fn each_call_is_in_every_level_once() {
+    let history = history();
+    for minute in 0..120 {
+        history.record(record("/a", NOON_MS + minute * 60_000));
+        if minute % 7 == 0 {
+            history.flush(NOON_MS).await;
+        }
+    }
+    for (level, count) in LEVELS.into_iter().zip([120, 8, 2, 1]) {
+        let (policies, calls): (Vec<_>, Vec<_>) = totals(&history, level)
+            .await
+            .into_iter()
+            .partition(|(_, series, _)| !series.policy.is_empty());
+        assert_eq!(calls.len(), count, "{level}");
+        assert_eq!(
+            calls.iter().map(|(_, _, sums)| sums.calls).sum::<u64>(),
+            120
+        );
+        let bytes: u64 = calls.iter().map(|(_, _, sums)| sums.bytes_out).sum();
+        assert_eq!(bytes, 120 * 512);
+        let cost: u64 = policies.iter().map(|(_, _, sums)| sums.cost).sum();
+        assert_eq!(cost, 120);
+    }
+}
+
+#[tokio::test]
+async fn made_up_names_are_bounded_and_their_calls_are_not() {
+    let history = history();
+    for number in 0..10_000 {
+        let mut one = record(&format!("/made-up-{number}"), NOON_MS);
+        one.consumer = Who::Credential(number << 32);
+        history.record(one);
+        if number % 1_000 == 0 {
+            history.flush(NOON_MS).await;
+        }
+    }
+    let calls: Vec<_> = totals(&history, 60)
+        .await
+        .into_iter()
+        .filter(|(_, series, _)| series.policy.is_empty())
+        .collect();
+    assert_eq!(
+        calls.iter().map(|(_, _, sums)| sums.calls).sum::<u64>(),
+        10_000
+    );
+    let distinct = |name: fn(&Series) -> &Arc<str>| {
+        let names: std::collections::BTreeSet<_> =
+            calls.iter().map(|(_, series, _)| name(series)).collect();
+        names.len()
+    };
+    assert!(distinct(|series| &series.endpoint) <= names::MOST_ENDPOINTS + 1);
+    assert!(distinct(|series| &series.consumer) <= names::MOST_STRANGERS + 1);
+}
+
+#[tokio::test]
+async fn events_have_rising_numbers_and_go_in_time() {
+    let settings = Settings {
+        max_events: 10,
+        ..Settings::default()
+    };
+    let history = Arc::new(History::new(None, settings, NOON_MS).unwrap());
+    let mut heard = history.listen();
+    for number in 0..30 {
+        let mut one = record("/a", NOON_MS + number);
+        one.refused_by = Some(Refuser::Headroom);
+        history.record(one);
+    }
+    history.flush(NOON_MS).await;
+    assert_eq!(heard.recv().await.unwrap().len(), 30);
+    let numbers = |snapshot: &Snapshot<'_>| {
+        let mut numbers = Vec::new();
+        snapshot.events(i64::MAX, |event| {
+            numbers.push(event.id);
+            true
+        })?;
+        Ok(numbers)
+    };
+    let kept = history.read(NOON_MS, numbers).await.unwrap();
+    // The writes before are taken out in the order of the writes.
+    assert_eq!(kept, (21..=30).rev().collect::<Vec<_>>());
+}
+
+#[test]
+fn repetitions_are_seen_and_nothing_else_is() {
+    let polls = poll::Polls::default();
+    let seen = |target: u64, answer: u64, at_ms| poll::Seen {
+        target: target.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        answer: answer.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        at_ms,
+        fresh_until_ms: at_ms + 1_000,
+        has_validator: true,
+        is_conditional: false,
+    };
+    assert_eq!(polls.see(&seen(1, 1, 5_000)), poll::Poll::default());
+    assert_eq!(
+        polls.see(&seen(1, 1, 5_500)),
+        poll::Poll {
+            repeats: true,
+            gap_ms: 500,
+            same: true,
+            revalidatable: true,
+            fresh: true,
+        }
+    );
+    let other = polls.see(&seen(1, 2, 9_000));
+    assert!(other.repeats && !other.same && !other.fresh && !other.revalidatable);
+    assert_eq!(polls.see(&seen(2, 2, 9_000)), poll::Poll::default());
+}
