@@ -24,6 +24,7 @@ mod change;
 mod ending;
 mod forgetting;
 mod many;
+mod reload;
 
 struct House {
     ledger: Arc<Ledger>,

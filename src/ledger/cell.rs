@@ -90,6 +90,14 @@ impl Inner {
         }
     }
 
+    /// Holds the meter to a later rule, and lets all who wait for it ask again. Calls that came in under an earlier
+    /// configuration are judged by it too.
+    pub(super) fn put_rule(&mut self, rule: &Arc<Rule>, now: Now) {
+        self.meter.change(&self.rule, rule, now);
+        self.rule = Arc::clone(rule);
+        self.queue.wake_all();
+    }
+
     /// What is in the way of a call; else whether the store has counted it.
     fn judge(
         &mut self,
@@ -98,8 +106,8 @@ impl Inner {
         place: Option<&Place>,
         now: Now,
     ) -> Result<bool, Obstacle> {
-        if !Arc::ptr_eq(&self.rule, want.rule) {
-            self.rule = Arc::clone(want.rule);
+        if want.rule.generation > self.rule.generation {
+            self.put_rule(want.rule, now);
         }
         self.quiet = 0;
         self.meter.check(&self.rule, want.cost, caller, now)?;
