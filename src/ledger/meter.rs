@@ -379,12 +379,6 @@ impl Meter {
             && (!matches!(rule.motion, Motion::Bucket { .. }) || self.ends <= now.steady.0)
     }
 
-    /// The provider has asked to wait, and no call has found out yet that it is open again.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        self.word().hold != 0
-    }
-
     /// What has been let through and not been answered.
     #[must_use]
     pub const fn in_flight(&self) -> u64 {

@@ -90,6 +90,12 @@ impl Meter {
         }
     }
 
+    /// The provider has asked to wait, and no call has found out yet that it is open again.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.word().hold != 0
+    }
+
     /// From when on nothing of what is stored matters any more.
     #[must_use]
     pub fn matters_until(&self, rule: &Rule, now: Now) -> Steady {
