@@ -171,13 +171,24 @@ impl Gateway {
         })
     }
 
-    /// Puts another catalogue in place. Calls in flight keep theirs, and so do the connections to providers.
+    /// Puts another catalogue in place. Calls in flight keep theirs, and so do the connections to providers; calls that wait
+    /// are judged by its rules. Goes through all meters: a million take a moment.
     pub fn replace(&self, catalogue: Arc<dyn Catalogue>) {
+        let mut renewed = Vec::new();
+        for before in self.ledger.accounts() {
+            if let Lookup::Found(connection) = catalogue.connection(&before.connection)
+                && connection.account.identity == before.identity
+            {
+                connection.account.succeed(&before);
+                renewed.push(Arc::clone(&connection.account));
+            }
+        }
         *self
             .house
             .catalogue
             .write()
             .unwrap_or_else(PoisonError::into_inner) = catalogue;
+        self.ledger.renew(&renewed, crate::clock::moment());
     }
 }
 

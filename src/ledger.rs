@@ -16,6 +16,7 @@ mod kept;
 mod learned;
 pub mod meter;
 pub mod queue;
+mod reload;
 pub mod report;
 pub mod rule;
 mod store;
@@ -265,7 +266,8 @@ impl Ledger {
                 Attempt::Blocked(cells, index, obstacle) => (cells, index, obstacle),
             };
             let policy = demand.items.get(index).map(|item| item.policy);
-            let rule = policy.and_then(|policy| demand.account.rules.get(policy));
+            // The configuration may have been read again since the call came in.
+            let rule = cells.get(index).map(|cell| Arc::clone(&cell.lock().rule));
             let waited = match &waiting {
                 Some(_) => now.steady.since(begun.steady),
                 None => Nanos(0),
@@ -280,7 +282,7 @@ impl Ledger {
                     cells: policies.zip(cells).collect(),
                 }
             };
-            let left = patience(demand, rule, obstacle)
+            let left = patience(demand, rule.as_deref(), obstacle)
                 .saturating_sub(now.steady.since(begun.steady).into());
             let until = match obstacle.until {
                 Until::At(moment) => Some(Duration::from(moment.since(now.steady))),
@@ -434,7 +436,7 @@ fn wants<'a>(demand: &Demand<'a>) -> Few<Want<'a>> {
 }
 
 /// How long the call waits for this.
-fn patience(demand: &Demand<'_>, rule: Option<&Arc<Rule>>, obstacle: Obstacle) -> Duration {
+fn patience(demand: &Demand<'_>, rule: Option<&Rule>, obstacle: Obstacle) -> Duration {
     let waits = rule.is_some_and(|rule| {
         rule.mode == Some(Mode::Wait)
             || (rule.pace && matches!(obstacle.cause, Cause::Paced | Cause::Queued))

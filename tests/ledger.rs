@@ -20,9 +20,11 @@ use headroom::translate::{Spoken, Translation};
 use crate::support::translations::told;
 
 mod answers;
+mod change;
 mod ending;
 mod forgetting;
 mod many;
+mod reload;
 
 struct House {
     ledger: Arc<Ledger>,
@@ -74,7 +76,7 @@ impl House {
             is_resident: false,
             urgency: call.urgency,
             patience: call.patience,
-            mode_patience: Duration::ZERO,
+            mode_patience: call.mode_patience,
         };
         self.ledger.admit(&demand, clock::moment).await
     }
@@ -100,6 +102,7 @@ struct Call {
     caller: u64,
     urgency: u8,
     patience: Option<Duration>,
+    mode_patience: Duration,
 }
 
 const CALL: Call = Call {
@@ -108,6 +111,7 @@ const CALL: Call = Call {
     caller: 1,
     urgency: 3,
     patience: None,
+    mode_patience: Duration::ZERO,
 };
 
 fn waiting(secs: u64) -> Call {

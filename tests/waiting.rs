@@ -3,6 +3,7 @@
 mod draining;
 mod order;
 mod permits;
+mod reload;
 
 use std::time::Duration;
 

@@ -176,10 +176,12 @@ pub(super) struct Mounts {
     waiting: Waiting,
     /// What consumers have of every connection that they may use.
     parts: Vec<ConsumerConfig>,
+    /// How often the files were read before.
+    generation: u64,
 }
 
 impl Mounts {
-    pub(super) fn new(loaded: &Loaded) -> Self {
+    pub(super) fn new(loaded: &Loaded, generation: u64) -> Self {
         let config = &loaded.config;
         let style = config.style;
         let configured = config
@@ -188,7 +190,7 @@ impl Mounts {
             .filter_map(|connection| {
                 // `Config::check` has refused what could fail here.
                 let adapter = loaded.catalog.get(&connection.provider)?;
-                let made = configured(connection, adapter, config).ok()?;
+                let made = configured(connection, adapter, config, generation).ok()?;
                 Some((connection.name.clone(), Arc::new(made)))
             })
             .collect();
@@ -207,6 +209,7 @@ impl Mounts {
             block: config.count_block,
             waiting: config.waiting,
             parts: config.consumers.clone(),
+            generation,
         }
     }
 }
@@ -283,6 +286,7 @@ fn configured(
     connection: &ConnectionConfig,
     adapter: Arc<Adapter>,
     config: &Config,
+    generation: u64,
 ) -> Result<Connection, String> {
     let base_url = connection
         .base_url
@@ -306,6 +310,7 @@ fn configured(
             &connection.name,
             policy,
         )),
+        generation,
     };
     let account = Account::new(
         &connection.name,
@@ -344,6 +349,7 @@ impl Mounts {
         let wishes = |policy: &str| Wishes {
             block: self.block,
             shares: Arc::new(shares(&self.parts, None, &adapter.id, policy)),
+            generation: self.generation,
             ..Wishes::default()
         };
         let account = Account::new(

@@ -153,7 +153,7 @@ async fn serve(
         }
     }
     let seen = loaded.fingerprint();
-    let mounts = Arc::new(Mounts::new(&loaded));
+    let mounts = Arc::new(Mounts::new(&loaded, 0));
     for name in ledger.kept_connections() {
         if let Lookup::Found(connection) = mounts.connection(&name) {
             let (account, is_resident) = (&connection.account, connection.configured);
@@ -258,6 +258,7 @@ async fn watch(
     mut fixed_before: String,
 ) {
     let mut hangup = signal(SignalKind::hangup()).ok();
+    let mut generation = 0;
     let mut last_stamp = super::mounts::stamp(config.as_deref(), &folders, &known_folders);
     loop {
         let forced = tokio::select! {
@@ -280,7 +281,13 @@ async fn watch(
                 known_folders = loaded.folders();
                 if forced || found != seen {
                     seen = found;
-                    gateway.replace(Arc::new(Mounts::new(&loaded)));
+                    generation += 1;
+                    let mounts = Arc::new(Mounts::new(&loaded, generation));
+                    let gateway = Arc::clone(&gateway);
+                    let replaced = tokio::task::spawn_blocking(move || gateway.replace(mounts));
+                    if let Err(error) = replaced.await {
+                        tracing::error!(error = %error, "The configuration could not be put in place.");
+                    }
                     tracing::info!("The configuration was read again.");
                     let fixed = fixed_at_start(&loaded);
                     if fixed != fixed_before {

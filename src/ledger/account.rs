@@ -26,7 +26,8 @@ pub struct Account {
     seeds: Vec<u128>,
     /// So many calls may wait at once.
     pub max_waiting: usize,
-    turns: Mutex<Turns>,
+    /// Shared with the accounts before and after it, so that a new configuration lets nobody overtake.
+    turns: OnceLock<Arc<Mutex<Turns>>>,
     /// Where its meters are kept, if they are.
     store: OnceLock<Arc<Store>>,
 }
@@ -57,7 +58,7 @@ impl Account {
                 })
                 .collect(),
             max_waiting,
-            turns: Mutex::default(),
+            turns: OnceLock::new(),
             store: OnceLock::new(),
         }
     }
@@ -74,6 +75,17 @@ impl Account {
         self.store.get().map(|store| &**store)
     }
 
+    /// Takes the place of an earlier account with the same identity: calls that wait there wait among its own. To be said
+    /// before anybody uses it.
+    pub fn succeed(&self, before: &Self) {
+        self.turns.get_or_init(|| Arc::clone(before.turns()));
+    }
+
+    /// The rule of a policy.
+    pub(super) fn rule(&self, policy: &str) -> Option<&Arc<Rule>> {
+        self.rules.iter().find(|rule| *rule.policy == *policy)
+    }
+
     /// The key of a policy's meter for a partition with this key.
     #[must_use]
     pub fn key(&self, policy: usize, partition: u128) -> u128 {
@@ -82,7 +94,7 @@ impl Account {
 
     /// A turn for a call that begins to wait; `None`: too many wait already.
     pub(super) fn draw(&self, urgency: u8, caller: u64, cost: u64, number: u64) -> Option<Order> {
-        let mut turns = self.turns();
+        let mut turns = self.lock_turns();
         if turns.waiting() >= self.max_waiting {
             return None;
         }
@@ -96,17 +108,21 @@ impl Account {
 
     /// A call no longer waits.
     pub(super) fn leave(&self, order: Order, went: bool) {
-        self.turns().leave(order.turn, went);
+        self.lock_turns().leave(order.turn, went);
     }
 
     /// How many calls wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.turns().waiting()
+        self.lock_turns().waiting()
     }
 
-    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    fn turns(&self) -> &Arc<Mutex<Turns>> {
+        self.turns.get_or_init(Arc::default)
+    }
+
+    fn lock_turns(&self) -> std::sync::MutexGuard<'_, Turns> {
+        self.turns().lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

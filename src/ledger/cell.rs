@@ -50,7 +50,7 @@ pub struct Inner {
     pub(super) promised: u32,
 }
 
-/// Three answers in a byte: there may be a million of them.
+/// Four answers in a byte: there may be a million of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Marks(u8);
 
@@ -61,6 +61,8 @@ impl Marks {
     pub(super) const DIRTY: Self = Self(2);
     /// Somebody vouches for whoever made it.
     pub(super) const RESIDENT: Self = Self(4);
+    /// The store has a row of it, though its window is too short for one: a suspension was long.
+    pub(super) const STORED: Self = Self(8);
 
     pub(super) const fn has(self, mark: Self) -> bool {
         self.0 & mark.0 != 0
@@ -90,6 +92,14 @@ impl Inner {
         }
     }
 
+    /// Holds the meter to a later rule, and lets all who wait for it ask again. Calls that came in under an earlier
+    /// configuration are judged by it too.
+    pub(super) fn put_rule(&mut self, rule: &Arc<Rule>, now: Now) {
+        self.meter.change(&self.rule, rule, now);
+        self.rule = Arc::clone(rule);
+        self.queue.wake_all();
+    }
+
     /// What is in the way of a call; else whether the store has counted it.
     fn judge(
         &mut self,
@@ -98,8 +108,8 @@ impl Inner {
         place: Option<&Place>,
         now: Now,
     ) -> Result<bool, Obstacle> {
-        if !Arc::ptr_eq(&self.rule, want.rule) {
-            self.rule = Arc::clone(want.rule);
+        if want.rule.generation > self.rule.generation {
+            self.put_rule(want.rule, now);
         }
         self.quiet = 0;
         self.meter.check(&self.rule, want.cost, caller, now)?;
@@ -135,7 +145,8 @@ impl Inner {
 
     /// Something changed. Whether it has to be stored, and is not known to have to be.
     pub(super) fn touch(&mut self) -> bool {
-        let is_new = self.rule.kept && !self.marks.has(Marks::DIRTY);
+        let is_kept = self.rule.kept || self.marks.has(Marks::STORED);
+        let is_new = is_kept && !self.marks.has(Marks::DIRTY);
         if is_new {
             self.marks.put(Marks::DIRTY);
         }
@@ -156,6 +167,10 @@ impl Cell {
         let mut inner = Inner::new(meter, Arc::clone(rule));
         if is_resident {
             inner.marks.put(Marks::RESIDENT);
+        }
+        if !rule.kept && inner.meter.is_held() {
+            // Where else would it have that from?
+            inner.marks.put(Marks::STORED);
         }
         let label = (!label.is_empty()).then(|| Box::new(Label(label.into_boxed_str())));
         Self {

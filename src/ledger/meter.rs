@@ -6,6 +6,7 @@
 
 mod ahead;
 mod back;
+mod change;
 mod claims;
 mod motion;
 mod observe;
@@ -77,6 +78,8 @@ struct Extra {
     slot: u64,
     /// The calendar's window before this one, in case the clock is set back into it.
     closed: Option<Closed>,
+    /// The first window since its numbers mean what they mean.
+    changed: u32,
 }
 
 /// What the provider said.

@@ -99,6 +99,13 @@ impl Queue {
             }
         }
     }
+
+    /// What all of them are held to has changed: each may go now, or has to give up.
+    pub(super) fn wake_all(&self) {
+        for signal in self.0.iter().flat_map(|waiting| waiting.values()) {
+            signal.notify_one();
+        }
+    }
 }
 
 impl Order {

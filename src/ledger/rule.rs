@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 use super::time::Nanos;
 use crate::adapter::reading::Quantity;
@@ -47,6 +48,17 @@ pub struct Rule {
     pub block: u64,
     /// Who may have how much.
     pub shares: Arc<Shares>,
+    /// Which reading of the configuration it is of: what a later one says holds for all meters, and for calls that wait.
+    pub generation: u64,
+}
+
+/// What a count means. While it is the same, a count goes on under another rule, in this process and the next one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meaning {
+    /// What is counted.
+    pub unit: String,
+    /// How it comes back.
+    pub motion: String,
 }
 
 /// Why a quota is believed.
@@ -117,6 +129,8 @@ pub struct Wishes {
     pub block: u64,
     /// Who may have how much.
     pub shares: Arc<Shares>,
+    /// Which reading of the configuration wants it, from 0.
+    pub generation: u64,
 }
 
 impl Default for Wishes {
@@ -126,6 +140,7 @@ impl Default for Wishes {
             pace: false,
             block: 64,
             shares: Arc::default(),
+            generation: 0,
         }
     }
 }
@@ -205,9 +220,36 @@ impl Rule {
             estimated,
             block: wishes.block.max(1),
             shares: Arc::clone(&wishes.shares),
+            generation: wishes.generation,
         };
         rule.kept = rule.is_long();
         rule
+    }
+
+    /// What gives the numbers of its meters their meaning. A quota that is raised or lowered is no part of it, unless it is
+    /// what the speed of a bucket is made of.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        let motion = match &self.motion {
+            Motion::Fixed(Some(length)) => format!("fixed {}", length.0),
+            Motion::Fixed(None) => "fixed".to_owned(),
+            Motion::Aligned { length, zone } => match zone.iana_name() {
+                Some(zone) => format!("aligned {length:?} {zone}"),
+                None => format!("aligned {length:?} {zone:?}"),
+            },
+            Motion::Rolling(length) => format!("rolling {}", length.0),
+            Motion::Bucket {
+                unit: Some(unit), ..
+            } => format!("bucket {}", unit.0),
+            Motion::Bucket { unit: None, whole } => {
+                format!("bucket {} {:?}", whole.0, self.quota)
+            }
+            Motion::InFlight(slow) => format!("in flight {}", slow.0),
+        };
+        Meaning {
+            unit: self.unit.to_string(),
+            motion,
+        }
     }
 
     /// By how much the end of a window of the calendar can lie ahead, in milliseconds, where the clock was set back by up to

@@ -162,6 +162,10 @@ impl Store {
                 let mut guard = cell.lock();
                 guard.marks.take(Marks::DIRTY);
                 written.extend(self.hand_over(cell, &mut guard, now));
+                if !guard.meter.is_held() {
+                    // The row says now that it is open.
+                    guard.marks.take(Marks::STORED);
+                }
             }
             let mut all = true;
             for one in written {
@@ -169,7 +173,12 @@ impl Store {
             }
             if !all {
                 for cell in part {
-                    let is_new = cell.lock().touch();
+                    let mut inner = cell.lock();
+                    if !inner.rule.kept {
+                        inner.marks.put(Marks::STORED);
+                    }
+                    let is_new = inner.touch();
+                    drop(inner);
                     if is_new {
                         self.touch(&cell);
                     }
@@ -214,7 +223,7 @@ impl Store {
         let promised = inner.promised.wrapping_sub(low(inner.meter.admitted()));
         let promised = u64::from(if promised > u32::MAX / 2 { 0 } else { promised });
         let ahead = inner.meter.ahead().max(promised);
-        let row = row(cell, &inner.rule, &mut inner.meter, ahead, now)?;
+        let row = row(cell, inner, ahead, now)?;
         Some(state.write(vec![row], Vec::new()))
     }
 
@@ -238,8 +247,7 @@ impl Store {
         let mut rows = Vec::new();
         for cell in cells {
             let mut guard = cell.lock();
-            let inner = &mut *guard;
-            rows.extend(row(&cell, &inner.rule, &mut inner.meter, 0, now));
+            rows.extend(row(&cell, &mut guard, 0, now));
         }
         let written = state.write_blocking(rows, Vec::new());
         if let Err(error) = written.and_then(|()| state.clone().close()) {
@@ -318,16 +326,17 @@ const LONG_PATIENCE: Duration = Duration::from_secs(5);
 /// A suspension that is worth the writing, as is a window of that length.
 const LONG: Nanos = Nanos::from_secs(60);
 
-/// A meter as a row; `None` for those that need not survive.
-fn row(cell: &Cell, rule: &Rule, meter: &mut Meter, ahead: u64, now: Now) -> Option<MeterRow> {
-    let is_suspended = |until: Steady| until.since(now.steady) > LONG;
-    if !rule.kept
-        && !meter
-            .standing(rule, now)
-            .suspended
-            .is_some_and(is_suspended)
-    {
-        return None;
+/// A meter as a row; `None` for those that need not survive. A row that says what is not so any more has to be written over.
+fn row(cell: &Cell, inner: &mut Inner, ahead: u64, now: Now) -> Option<MeterRow> {
+    let Inner {
+        meter, rule, marks, ..
+    } = inner;
+    if !rule.kept && !marks.has(Marks::STORED) {
+        let suspended = meter.standing(rule, now).suspended;
+        if suspended.is_none_or(|until: Steady| until.since(now.steady) <= LONG) {
+            return None;
+        }
+        marks.put(Marks::STORED);
     }
     let snapshot = meter.snapshot(rule, now);
     let ends_ms = now.wall_at(meter.matters_until(rule, now));

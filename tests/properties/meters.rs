@@ -97,6 +97,7 @@ fn rule(motion: Motion, quota: Option<u64>) -> Rule {
         kept: true,
         block: 64,
         shares: Arc::new(Shares::default()),
+        generation: 0,
     }
 }
 

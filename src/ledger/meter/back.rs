@@ -14,7 +14,7 @@ impl Meter {
     /// of the time was the provider's own nobody knows, so no more than a second is taken for the way, nor a quarter of the
     /// window.
     pub fn arrived(&mut self, rule: &Rule, taken: &Taken, now: Now) {
-        if taken.cost == 0 {
+        if taken.cost == 0 || self.is_of_before(taken.mark) {
             return;
         }
         let at = taken.mark.at;
@@ -99,7 +99,7 @@ impl Meter {
     /// Gives back what was taken for a call that never reached the provider, or that it refused without counting it.
     pub fn refund(&mut self, rule: &Rule, taken: &Taken, now: Now) {
         self.settle(rule, now);
-        if taken.cost == 0 {
+        if taken.cost == 0 || self.is_of_before(taken.mark) {
             return;
         }
         let at = taken.mark.at;
@@ -161,15 +161,14 @@ impl Meter {
 
     /// The call is over to the last byte of its answer: its permit is free.
     pub fn release(&mut self, rule: &Rule, taken: &Taken) {
-        if matches!(rule.motion, Motion::InFlight(_)) {
+        let is_counted = taken.permit && !self.is_of_before(taken.mark);
+        if is_counted && matches!(rule.motion, Motion::InFlight(_)) {
             self.used = self.used.saturating_sub(taken.cost);
             self.own = self.own.saturating_sub(taken.cost);
             if let Some(extra) = &mut self.extra {
-                if let Some(at) = extra
-                    .starts
-                    .iter()
-                    .position(|start| *start == taken.mark.at.0)
-                {
+                // Of a call that began before beginnings mattered, only that it began long ago is known.
+                let began = |at: u64| extra.starts.iter().position(|start| *start == at);
+                if let Some(at) = began(taken.mark.at.0).or_else(|| began(0)) {
                     extra.starts.remove(at);
                 }
                 extra.who.give_back(taken.who, taken.cost);

@@ -65,6 +65,9 @@ pub struct Refusal {
 impl Meter {
     /// What an answer says of this policy. The call is still in flight: [`Meter::finish`] comes after.
     pub fn observe(&mut self, rule: &Rule, told: &Told, mark: Mark, now: Now) {
+        if self.is_of_before(mark) {
+            return;
+        }
         self.settle(rule, now);
         let later = self.admitted.wrapping_sub(mark.after);
         let is_newest = mark.call.wrapping_sub(self.word().newest) <= u32::MAX / 2;
@@ -235,7 +238,7 @@ impl Meter {
         }
     }
 
-    fn set_used(&mut self, rule: &Rule, used: u64, told: &Told, now: Now) {
+    pub(super) fn set_used(&mut self, rule: &Rule, used: u64, told: &Told, now: Now) {
         match &rule.motion {
             Motion::Fixed(_) | Motion::Aligned { .. } => {
                 if self.ends == 0 {

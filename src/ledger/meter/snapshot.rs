@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Closed, Extra, Meter, NONE, wall};
-use crate::ledger::rule::{Motion, Rule};
+use super::change::Carried;
+use super::{Closed, Extra, Meter, NONE, end_of_window, wall};
+use crate::ledger::rule::{Meaning, Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
 /// So long a row matters at least: clocks are set.
@@ -27,6 +28,12 @@ pub struct Snapshot {
     /// Of the calendar: the window before, and when it was over.
     #[serde(default)]
     closed: Option<(u64, i64)>,
+    /// Units that were used, whatever keeps them.
+    #[serde(default)]
+    counted: u64,
+    /// What these numbers mean.
+    #[serde(default)]
+    meaning: Option<Meaning>,
     /// When it was made.
     made_ms: i64,
 }
@@ -73,8 +80,20 @@ impl Meter {
             closed: extra
                 .and_then(|extra| extra.closed)
                 .map(|closed| (closed.used, super::signed(closed.ends))),
+            counted: match &rule.motion {
+                // Nothing is in flight in the next process.
+                Motion::InFlight(_) => 0,
+                _ => self.counted(rule, now),
+            },
+            meaning: Some(rule.meaning()),
             made_ms: now.wall_ms,
         }
+    }
+
+    /// The provider has asked to wait, and no call has found out yet that it is open again.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.word().hold != 0
     }
 
     /// From when on nothing of what is stored matters any more.
@@ -101,6 +120,15 @@ impl Meter {
             word.hold = hold;
         }
         let made = snapshot.made_ms;
+        let meaning = rule.meaning();
+        if let Some(before) = snapshot.meaning.as_ref().filter(|one| **one != meaning) {
+            if before.unit == meaning.unit {
+                meter.carry_over(rule, snapshot, ahead, now);
+            } else if let Some(word) = &mut meter.word {
+                word.limit = NONE;
+            }
+            return meter;
+        }
         match &rule.motion {
             Motion::InFlight(_) => return meter,
             // A window that is over takes everything with it: what was counted ahead was counted for it.
@@ -168,6 +196,40 @@ impl Meter {
             meter.count_ahead(rule, ahead, now);
         }
         meter
+    }
+
+    /// What a meter under another rule had used when it was stored, and what was counted ahead with it, unless the window
+    /// that this rule has then is over.
+    fn carry_over(&mut self, rule: &Rule, snapshot: &Snapshot, ahead: u64, now: Now) {
+        let made = Now {
+            wall_ms: snapshot.made_ms,
+            ..now
+        };
+        let is_over = match &rule.motion {
+            Motion::Aligned { .. } => {
+                end_of_window(rule, made).is_some_and(|ends| ends <= wall(now))
+            }
+            _ => {
+                let ago = now.wall_ms.saturating_sub(snapshot.made_ms).max(0);
+                let ago = Nanos::from_millis(u64::try_from(ago).unwrap_or(0));
+                ago >= self.whole(rule)
+            }
+        };
+        if is_over {
+            return;
+        }
+        let cap_ends = soon(snapshot.cap_ends_ms, snapshot.made_ms, now);
+        let cap = snapshot.cap.filter(|_| cap_ends != 0);
+        if cap.is_some() {
+            self.word_mut().cap_ends = cap_ends;
+        }
+        let carried = Carried {
+            used: snapshot.counted.saturating_add(ahead),
+            own: snapshot.own.saturating_add(ahead),
+            who: snapshot.who.clone(),
+            left: cap.map(|cap| cap.saturating_sub(snapshot.used)),
+        };
+        self.carry(rule, &carried, now);
     }
 
     /// What was used, for a budget of which it may have been a part. Nobody is in flight in the copy.

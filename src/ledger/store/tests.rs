@@ -8,7 +8,7 @@ use super::*;
 use crate::adapter::parse::parse;
 use crate::adapter::terms::Terms;
 use crate::ledger::account::Account;
-use crate::ledger::meter::Caller;
+use crate::ledger::meter::{Caller, Refusal};
 use crate::ledger::rule::Wishes;
 use crate::ledger::time::Steady;
 
@@ -19,9 +19,11 @@ const NOW: Now = Now {
 
 /// A meter of an hour, in a ledger with a store in this folder.
 fn meter(folder: &std::path::Path) -> (Arc<Store>, Arc<Cell>) {
-    let adapter = parse(
-        "stub",
-        r#"
+    meter_of(folder, "1h")
+}
+
+fn meter_of(folder: &std::path::Path, window: &str) -> (Arc<Store>, Arc<Cell>) {
+    let hourly = r#"
         name = "Stub"
         docs = ["https://example.com"]
         base_url = "https://example.com"
@@ -30,9 +32,8 @@ fn meter(folder: &std::path::Path) -> (Arc<Store>, Arc<Cell>) {
         quota = 6400
         window = "1h"
         kind = "fixed"
-        "#,
-    )
-    .unwrap();
+        "#;
+    let adapter = parse("stub", &hourly.replace("1h", window)).unwrap();
     let terms = Terms::new(&adapter, None, None, &Default::default()).unwrap();
     let wishes = |_: &str| Wishes {
         block: 10,
@@ -185,4 +186,92 @@ async fn a_store_that_hangs_holds_no_call_and_is_told() {
     store.flush(NOW).await;
     assert!(!cell.lock().marks.has(Marks::DIRTY));
     assert_eq!(stored(&store, folder.path()).reserved, 10);
+}
+
+/// The provider asks to wait for 15 minutes, and the store has it at once.
+fn suspended(store: &Store, cell: &Arc<Cell>) {
+    let mut guard = cell.lock();
+    let inner = &mut *guard;
+    let refusal = Refusal {
+        wait_secs: Some(900),
+        random: 0,
+    };
+    inner.meter.refused(&inner.rule, &refusal, NOW);
+    store.keep(cell, inner, NOW);
+}
+
+/// The probe, 15 minutes later: the provider is open.
+fn opened(store: &Store, cell: &Arc<Cell>) -> Now {
+    let now = Now {
+        steady: NOW.steady.after(Nanos::from_secs(901)),
+        wall_ms: NOW.wall_ms + 901_000,
+    };
+    let mut inner = cell.lock();
+    let rule = Arc::clone(&inner.rule);
+    let caller = Caller {
+        id: 1,
+        is_named: false,
+    };
+    let taken = inner.meter.take(&rule, 1, caller, now);
+    assert!(taken.probe);
+    inner.meter.opened(taken.probe);
+    inner.finish(&taken);
+    let is_new = inner.touch();
+    drop(inner);
+    if is_new {
+        store.touch(cell);
+    }
+    now
+}
+
+/// The state of the meter in the next process, whose clock was set back into the suspension.
+fn is_held_again(row: &MeterRow, rule: &Rule) -> bool {
+    let snapshot = serde_json::from_slice::<Snapshot>(&row.data).unwrap();
+    Meter::restore(rule, &snapshot, row.reserved, NOW).is_held()
+}
+
+#[tokio::test]
+async fn a_suspension_of_a_short_window_that_is_over_is_over_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, cell) = meter_of(folder.path(), "1s");
+    let rule = Arc::clone(&cell.lock().rule);
+    suspended(&store, &cell);
+    let now = opened(&store, &cell);
+    store.flush(now).await;
+    let row = stored(&store, folder.path());
+    assert!(!is_held_again(&row, &rule));
+    // It is as short as it was: nothing of it is written any more.
+    assert!(!cell.lock().touch());
+}
+
+#[tokio::test]
+async fn a_stored_suspension_of_a_short_window_is_over_in_the_store_after_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, cell) = meter_of(folder.path(), "1s");
+    let rule = Arc::clone(&cell.lock().rule);
+    suspended(&store, &cell);
+    let row = stored(&store, folder.path());
+    assert!(is_held_again(&row, &rule));
+    let loaded = State::open(folder.path(), NOW.wall_ms).unwrap();
+    let (store, _) = Store::new(Some(loaded));
+    let meter = store.take_kept(&cell.account.identity, &rule, "", NOW);
+    let label = String::new();
+    let cell = Arc::new(Cell::new(&cell.account, label, true, meter.unwrap(), &rule));
+    let now = opened(&store, &cell);
+    store.flush(now).await;
+    let row = stored(&store, folder.path());
+    assert!(!is_held_again(&row, &rule));
+}
+
+#[tokio::test]
+async fn an_open_row_that_could_not_be_written_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, cell) = meter_of(folder.path(), "1s");
+    suspended(&store, &cell);
+    store.state.clone().unwrap().close().unwrap();
+    let now = opened(&store, &cell);
+    for _ in 0..3 {
+        store.flush(now).await;
+        assert_eq!(store.dirty.lock().unwrap().len(), 1);
+    }
 }
