@@ -1,10 +1,13 @@
 //! Headroom's own pages about its work, below `/-/`: what they show comes from the ledger and the history. Nothing here knows
 //! of the gateway, which hands requests over.
 
+mod advice;
+
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Response;
+use axum::routing::get;
 
 use crate::history::History;
 use crate::ledger::Ledger;
@@ -34,5 +37,7 @@ impl Misasked {
 
 /// The pages.
 pub fn router(admin: Admin) -> Router {
-    Router::new().with_state(admin)
+    Router::new()
+        .route("/-/advice", get(advice::page))
+        .with_state(admin)
 }

@@ -39,7 +39,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "consumer",
         ],
     ),
-    ("admin", &["ledger", "history"]),
+    ("advice", &["ledger", "state"]),
+    ("admin", &["ledger", "history", "advice", "clock"]),
     (
         "gateway",
         &[

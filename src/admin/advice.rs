@@ -1,0 +1,94 @@
+//! `GET /-/advice`: what the history and the meters advise.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{StatusCode, Uri};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Admin, Misasked};
+use crate::advice::{self, Advice, LEVEL, Totals};
+use crate::clock;
+use crate::ledger::report::Filter;
+
+#[derive(Serialize)]
+struct Page {
+    from: String,
+    to: String,
+    advice: Vec<Advice>,
+}
+
+/// The page: `?last=24h` says what it looks back at, in hours or days.
+pub(super) async fn page(State(admin): State<Admin>, uri: Uri) -> Response {
+    let hours = match hours(uri.query().unwrap_or_default()) {
+        Ok(hours) => hours,
+        Err(detail) => return Misasked(detail).response(),
+    };
+    let now = clock::moment();
+    let to = now.wall_ms.div_euclid(1_000) + 1;
+    // Whole quarter hours, so that nothing is left out.
+    let from = to - hours * 3_600;
+    let from = from - from.rem_euclid(LEVEL);
+    let read = admin
+        .history
+        .read(now.wall_ms, move |snapshot| {
+            Totals::read(snapshot, from, to)
+        })
+        .await;
+    let totals = match read {
+        Ok(totals) => totals,
+        Err(error) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response();
+        }
+    };
+    let ledger = admin.ledger;
+    let making = tokio::task::spawn_blocking(move || {
+        let meters = ledger.report(&Filter::default(), now).meters;
+        let time = |secs| Timestamp::from_second(secs).unwrap_or_default().to_string();
+        let page = Page {
+            from: time(from),
+            to: time(to),
+            advice: advice::advise(&totals, &meters),
+        };
+        serde_json::to_string(&page).ok()
+    });
+    match making.await.ok().flatten() {
+        Some(json) => {
+            let headers = [
+                (CONTENT_TYPE, "application/json"),
+                (CACHE_CONTROL, "no-store"),
+            ];
+            (headers, json + "\n").into_response()
+        }
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The longest that is looked back at: quarter hours are kept for a month.
+const MOST_HOURS: i64 = 24 * 30;
+
+fn hours(query: &str) -> Result<i64, String> {
+    let mut hours = None;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if name != "last" {
+            return Err(format!(
+                "There is no parameter `{name}`: `last=24h` says how far to look back."
+            ));
+        }
+        let read = [("h", 1), ("d", 24)].iter().find_map(|(unit, hours)| {
+            let count: i64 = value.strip_suffix(unit)?.parse().ok()?;
+            count.checked_mul(*hours)
+        });
+        let read = read.filter(|hours| (1..=MOST_HOURS).contains(hours));
+        let Some(read) = read else {
+            return Err(format!(
+                "`last={value}` is no length from `1h` to `30d`, such as `24h` or `7d`."
+            ));
+        };
+        if hours.replace(read).is_some() {
+            return Err("The parameter `last` is there twice.".to_owned());
+        }
+    }
+    Ok(hours.unwrap_or(24))
+}

@@ -1,0 +1,391 @@
+//! What the history and the meters advise: calls that could be saved, calls that never succeed, and who uses up what others
+//! need. Pure: totals and meters in, sentences with their numbers out.
+
+mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::ledger::report::MeterReport;
+use crate::state::ReadError;
+use crate::state::history::{Series, Snapshot, Sums};
+use words::{interval, number, percent, time};
+
+/// The totals that advice is made of, in seconds: fine enough for a spike, coarse enough to be quick.
+pub const LEVEL: i64 = 900;
+
+/// Fewer calls than this are no pattern.
+const FEW: u64 = 20;
+
+/// Advice of one kind is given so often at the most.
+const MOST: usize = 20;
+
+/// One piece of advice.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Advice {
+    /// What it is about.
+    pub kind: Kind,
+    /// The connection.
+    pub connection: String,
+    /// Whose calls they are; empty: several callers'.
+    pub consumer: String,
+    /// The template of the path, where it is about one.
+    pub endpoint: Option<String>,
+    /// The policy, where it is about one.
+    pub policy: Option<String>,
+    /// How many calls it is about.
+    pub calls: u64,
+    /// How many of them would not have been needed; `null`: that is not what it is about.
+    pub saved: Option<u64>,
+    /// One sentence, or two.
+    pub text: String,
+    /// Its numbers.
+    pub numbers: Value,
+}
+
+/// What advice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The same GET got the same answer again and again.
+    IdenticalPolls,
+    /// Answers had validators that the calls did not use.
+    Revalidate,
+    /// Answers said for how long they are fresh, and were asked for before that.
+    Cache,
+    /// No call of the kind succeeded.
+    AlwaysFails,
+    /// Far more calls than usual.
+    Spike,
+    /// One caller has used nearly everything that others share.
+    Starving,
+}
+
+/// The totals of a while, as far as advice needs them.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// By what was called.
+    series: BTreeMap<Series, Sums>,
+    /// Calls by connection, in each quarter hour (its start in seconds since 1970), and by whom.
+    quarters: BTreeMap<Arc<str>, BTreeMap<i64, BTreeMap<Arc<str>, u64>>>,
+}
+
+impl Totals {
+    /// Reads those of a range, in seconds since 1970: from its start until before its end.
+    ///
+    /// # Errors
+    /// The history cannot be read.
+    pub fn read(snapshot: &Snapshot<'_>, from: i64, to: i64) -> Result<Self, ReadError> {
+        let names: BTreeMap<i64, Series> = snapshot
+            .series()?
+            .into_iter()
+            .filter(|(_, series)| series.policy.is_empty())
+            .collect();
+        let mut by_number: BTreeMap<i64, Sums> = BTreeMap::new();
+        let mut totals = Self::default();
+        snapshot.totals(LEVEL, from, to, |start, number, sums| {
+            let Some(series) = names.get(&number) else {
+                return;
+            };
+            by_number.entry(number).or_default().add(sums);
+            let quarters = totals
+                .quarters
+                .entry(Arc::clone(&series.connection))
+                .or_default();
+            let quarter = quarters.entry(start).or_default();
+            *quarter.entry(Arc::clone(&series.consumer)).or_default() += sums.calls;
+        })?;
+        for (number, sums) in by_number {
+            if let Some(series) = names.get(&number) {
+                totals.add(series.clone(), &sums);
+            }
+        }
+        Ok(totals)
+    }
+
+    fn add(&mut self, series: Series, sums: &Sums) {
+        self.series.entry(series).or_default().add(sums);
+    }
+}
+
+/// Who calls what: what advice about calls is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Habit {
+    connection: Arc<str>,
+    consumer: Arc<str>,
+    method: Arc<str>,
+    endpoint: Arc<str>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Outcomes {
+    sums: Sums,
+    /// Calls by the status that the provider gave, without those that a quota was in the way of.
+    statuses: BTreeMap<u16, u64>,
+}
+
+/// What there is to advise, the most saved first.
+#[must_use]
+pub fn advise(totals: &Totals, meters: &[MeterReport]) -> Vec<Advice> {
+    let mut habits: BTreeMap<Habit, Outcomes> = BTreeMap::new();
+    for (series, sums) in &totals.series {
+        let habit = Habit {
+            connection: Arc::clone(&series.connection),
+            consumer: Arc::clone(&series.consumer),
+            method: Arc::clone(&series.method),
+            endpoint: Arc::clone(&series.endpoint),
+        };
+        let outcomes = habits.entry(habit).or_default();
+        outcomes.sums.add(sums);
+        if series.refused_by.is_empty() {
+            *outcomes.statuses.entry(series.status).or_default() += sums.calls;
+        }
+    }
+    let mut advice = Vec::new();
+    for (habit, outcomes) in &habits {
+        advice.extend(identical_polls(habit, &outcomes.sums));
+        advice.extend(revalidate(habit, &outcomes.sums));
+        advice.extend(cache(habit, &outcomes.sums));
+        advice.extend(always_fails(habit, outcomes));
+    }
+    advice.extend(totals.quarters.iter().filter_map(|(connection, quarters)| {
+        let calls = |quarter: &BTreeMap<Arc<str>, u64>| quarter.values().sum::<u64>();
+        spike(connection, quarters, calls)
+    }));
+    advice.extend(meters.iter().filter_map(starving));
+    // Stable: of what saves as much, the order above.
+    advice.sort_by_key(|one| std::cmp::Reverse((one.saved.unwrap_or(0), one.calls)));
+    let mut given: BTreeMap<Kind, usize> = BTreeMap::new();
+    advice.retain(|one| {
+        let given = given.entry(one.kind).or_default();
+        *given += 1;
+        *given <= MOST
+    });
+    advice
+}
+
+impl Habit {
+    fn advice(
+        &self,
+        kind: Kind,
+        calls: u64,
+        saved: Option<u64>,
+        text: String,
+        numbers: Value,
+    ) -> Advice {
+        Advice {
+            kind,
+            connection: self.connection.to_string(),
+            consumer: self.consumer.to_string(),
+            endpoint: Some(self.endpoint.to_string()),
+            policy: None,
+            calls,
+            saved,
+            text,
+            numbers,
+        }
+    }
+
+    /// `reports called GET /v3/contacts of crm`.
+    fn subject(&self) -> String {
+        let Self {
+            connection,
+            consumer,
+            method,
+            endpoint,
+        } = self;
+        format!("`{consumer}` called `{method} {endpoint}` of `{connection}`")
+    }
+}
+
+/// The intervals that people choose, in seconds.
+const INTERVALS: [u64; 12] = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 14_400];
+
+/// Most repetitions brought nothing new: an interval of half the time between changes sees each soon enough.
+fn identical_polls(habit: &Habit, sums: &Sums) -> Option<Advice> {
+    let Sums {
+        calls,
+        polls,
+        same,
+        polls_gap_ms,
+        ..
+    } = *sums;
+    if polls < FEW || same * 5 < polls * 4 {
+        return None;
+    }
+    let every_ms = polls_gap_ms / polls;
+    let changes = polls - same;
+    let between_changes_ms = polls_gap_ms / (changes + 1);
+    let wanted = INTERVALS
+        .iter()
+        .rev()
+        .map(|secs| secs * 1_000)
+        .find(|interval| *interval <= between_changes_ms / 2)?;
+    if wanted < every_ms * 2 {
+        return None;
+    }
+    // As many calls as fit into the same time.
+    let saved = polls.checked_sub(polls_gap_ms.div_ceil(wanted))?;
+    let text = format!(
+        "{} {} times, the same request about every {}; {} of {} repetitions ({}) got the same answer again. Every {} would have saved {} calls.",
+        habit.subject(),
+        number(calls),
+        interval(every_ms),
+        number(same),
+        number(polls),
+        percent(same, polls),
+        interval(wanted),
+        number(saved),
+    );
+    let numbers = json!({
+        "repetitions": polls,
+        "same": same,
+        "interval_ms": every_ms,
+        "better_interval_ms": wanted,
+    });
+    Some(habit.advice(Kind::IdenticalPolls, calls, Some(saved), text, numbers))
+}
+
+/// What a conditional request costs at the provider nobody knows here: it is still a call.
+fn revalidate(habit: &Habit, sums: &Sums) -> Option<Advice> {
+    let (calls, could) = (sums.calls, sums.revalidatable);
+    if could < FEW {
+        return None;
+    }
+    let text = format!(
+        "{} {} times; {} answers came again unchanged with an `ETag` or `Last-Modified` that was not used. With `If-None-Match` or `If-Modified-Since` they would have been 304 without a body, which some providers do not count.",
+        habit.subject(),
+        number(calls),
+        number(could),
+    );
+    let numbers = json!({ "revalidatable": could });
+    Some(habit.advice(Kind::Revalidate, calls, None, text, numbers))
+}
+
+fn cache(habit: &Habit, sums: &Sums) -> Option<Advice> {
+    let (calls, fresh) = (sums.calls, sums.fresh);
+    if fresh < FEW {
+        return None;
+    }
+    let text = format!(
+        "{} {} times; {} of these calls asked again for an answer that had called itself fresh for longer (`Cache-Control: max-age`). A cache in front of them would have saved those.",
+        habit.subject(),
+        number(calls),
+        number(fresh),
+    );
+    let numbers = json!({ "fresh": fresh });
+    Some(habit.advice(Kind::Cache, calls, Some(fresh), text, numbers))
+}
+
+fn always_fails(habit: &Habit, outcomes: &Outcomes) -> Option<Advice> {
+    let answered = outcomes.statuses.iter().filter(|(status, _)| **status > 0);
+    let calls: u64 = answered.clone().map(|(_, calls)| calls).sum();
+    let failed = answered.clone().all(|(status, _)| *status >= 400);
+    if calls < FEW || !failed {
+        return None;
+    }
+    let (status, most) = answered.max_by_key(|(_, calls)| **calls)?;
+    let text = format!(
+        "{} {} times and not one call succeeded; {} of the answers were {status}.",
+        habit.subject(),
+        number(calls),
+        percent(*most, calls),
+    );
+    let numbers = json!({ "status": status, "with_status": most });
+    Some(habit.advice(Kind::AlwaysFails, calls, Some(calls), text, numbers))
+}
+
+/// A quarter hour with ten times the calls of the others that had any.
+fn spike(
+    connection: &Arc<str>,
+    quarters: &BTreeMap<i64, BTreeMap<Arc<str>, u64>>,
+    calls: impl Fn(&BTreeMap<Arc<str>, u64>) -> u64,
+) -> Option<Advice> {
+    let (start, highest) = quarters.iter().max_by_key(|(_, quarter)| calls(quarter))?;
+    let peak = calls(highest);
+    let others = u64::try_from(quarters.len()).ok()?.checked_sub(1)?;
+    let rest: u64 = quarters.values().map(&calls).sum::<u64>() - peak;
+    // A pattern has a few quarter hours to stand out from.
+    if others < 4 || peak < 5 * FEW || peak * others < 10 * rest {
+        return None;
+    }
+    let mean = rest.div_ceil(others);
+    let (who, most) = highest.iter().max_by_key(|(_, calls)| **calls)?;
+    let text = format!(
+        "`{connection}` got {} calls in the quarter hour from {}, and {} in a usual one; {} of them were `{who}`'s.",
+        number(peak),
+        time(*start),
+        number(mean),
+        number(*most),
+    );
+    Some(Advice {
+        kind: Kind::Spike,
+        connection: connection.to_string(),
+        consumer: who.to_string(),
+        endpoint: None,
+        policy: None,
+        calls: peak,
+        saved: None,
+        text,
+        numbers: json!({ "at": time(*start), "calls": peak, "usual": mean, "by_consumer": most }),
+    })
+}
+
+/// One of several has used most of what is nearly used up.
+fn starving(meter: &MeterReport) -> Option<Advice> {
+    let (limit, remaining) = (meter.limit?, meter.remaining?);
+    let first = meter.consumers.first()?;
+    let shared = meter.consumers.len() > 1 || meter.others > 0;
+    // Concurrency comes back with each answer, short windows before anybody reads this.
+    let lasts = meter.window.is_some_and(|secs| secs >= 3_600);
+    if !shared || !lasts || remaining * 5 > limit || first.used * 2 < meter.used {
+        return None;
+    }
+    let victims: Vec<String> = meter
+        .consumers
+        .iter()
+        .skip(1)
+        .take(3)
+        .map(|user| format!("`{}`", user.consumer))
+        .chain((meter.others > 0).then(|| "callers outside headroom".to_owned()))
+        .collect();
+    let ends = match &meter.forecast {
+        Some(forecast) => format!(" At this pace nothing is left at {}.", forecast.runs_out_at),
+        None => String::new(),
+    };
+    let text = format!(
+        "`{}` has used {} of the {} {} of `{}` (`{}`); {}, who share it, have {} left.{ends}",
+        first.consumer,
+        number(first.used),
+        number(limit),
+        meter.unit,
+        meter.connection,
+        meter.policy,
+        victims.join(", "),
+        number(remaining),
+    );
+    Some(Advice {
+        kind: Kind::Starving,
+        connection: meter.connection.clone(),
+        consumer: first.consumer.clone(),
+        endpoint: None,
+        policy: Some(meter.policy.clone()),
+        calls: first.used,
+        saved: None,
+        text,
+        numbers: json!({
+            "limit": limit,
+            "remaining": remaining,
+            "used_by_first": first.used,
+            "used": meter.used,
+            "reset": meter.reset,
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Each kind of advice is given where it is due, with its numbers, and nowhere else.
+
+use super::*;
+use crate::ledger::report::ConsumerReport;
+
+fn series(consumer: &str, endpoint: &str, status: u16) -> Series {
+    Series {
+        connection: "crm".into(),
+        provider: "hubspot".into(),
+        consumer: consumer.into(),
+        method: "GET".into(),
+        endpoint: endpoint.into(),
+        status,
+        upstream_status: 0,
+        refused_by: "".into(),
+        policy: "".into(),
+        unit: "".into(),
+    }
+}
+
+fn of(sums: Sums, status: u16) -> Vec<Advice> {
+    let mut totals = Totals::default();
+    totals.add(series("reports", "/v3/companies", status), &sums);
+    advise(&totals, &[])
+}
+
+#[test]
+fn identical_polls_say_what_a_longer_interval_saves() {
+    // A day of one call each 30 s; the answer changed 30 times.
+    let sums = Sums {
+        calls: 2_880,
+        polls: 2_879,
+        same: 2_849,
+        polls_gap_ms: 86_370_000,
+        ..Sums::default()
+    };
+    let [advice] = &of(sums, 200)[..] else {
+        panic!("one piece of advice");
+    };
+    // A change each 46 min or so: every 15 min.
+    assert_eq!(advice.saved, Some(2_879 - 96));
+    assert_eq!(
+        advice.text,
+        "`reports` called `GET /v3/companies` of `crm` 2,880 times, the same request about every 30 s; \
+         2,849 of 2,879 repetitions (98 %) got the same answer again. Every 15 min would have saved 2,783 calls."
+    );
+}
+
+#[test]
+fn polls_that_bring_something_new_are_left_alone() {
+    for same in [0, 100, 700] {
+        let sums = Sums {
+            calls: 1_000,
+            polls: 999,
+            same,
+            polls_gap_ms: 999 * 30_000,
+            ..Sums::default()
+        };
+        assert_eq!(of(sums, 200), []);
+    }
+}
+
+#[test]
+fn what_is_saved_is_never_more_than_there_was() {
+    for gap in [1, 7, 999, 30_000, 3_600_000] {
+        for polls in [20, 100, 5_000] {
+            for changes in [0, 1, polls / 5] {
+                let sums = Sums {
+                    calls: polls + 1,
+                    polls,
+                    same: polls - changes,
+                    polls_gap_ms: polls * gap,
+                    ..Sums::default()
+                };
+                for advice in of(sums, 200) {
+                    assert!(advice.saved.unwrap() <= polls, "{advice:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_that_never_succeed_are_named_and_refusals_are_not_failures() {
+    let sums = Sums {
+        calls: 50,
+        ..Sums::default()
+    };
+    let [advice] = &of(sums, 404)[..] else {
+        panic!("one piece of advice");
+    };
+    assert_eq!(advice.kind, Kind::AlwaysFails);
+    assert_eq!(advice.saved, Some(50));
+    assert!(of(sums, 200).is_empty());
+    let mut totals = Totals::default();
+    let refused = Series {
+        refused_by: "headroom".into(),
+        ..series("reports", "/v3/companies", 429)
+    };
+    totals.add(refused, &sums);
+    assert_eq!(advise(&totals, &[]), []);
+    // One that succeeded is enough.
+    totals.add(series("reports", "/v3/companies", 404), &sums);
+    totals.add(
+        series("reports", "/v3/companies", 200),
+        &Sums {
+            calls: 1,
+            ..Sums::default()
+        },
+    );
+    assert_eq!(advise(&totals, &[]), []);
+}
+
+#[test]
+fn validators_and_freshness_that_nobody_uses() {
+    let sums = Sums {
+        calls: 100,
+        polls: 90,
+        same: 40,
+        polls_gap_ms: 90,
+        revalidatable: 40,
+        fresh: 30,
+        ..Sums::default()
+    };
+    let kinds: Vec<_> = of(sums, 200)
+        .iter()
+        .map(|advice| (advice.kind, advice.saved))
+        .collect();
+    assert_eq!(kinds, [(Kind::Cache, Some(30)), (Kind::Revalidate, None)]);
+}
+
+#[test]
+fn a_spike_stands_out_from_several_quarter_hours() {
+    let mut totals = Totals::default();
+    let quarters = totals.quarters.entry("crm".into()).or_default();
+    for quarter in 0..10 {
+        let calls = if quarter == 7 { 3_000 } else { 30 };
+        let start = 1_795_348_800 + quarter * LEVEL;
+        quarters.insert(start, [("sync".into(), calls)].into_iter().collect());
+    }
+    let [advice] = &advise(&totals, &[])[..] else {
+        panic!("one piece of advice");
+    };
+    assert_eq!((advice.kind, advice.calls), (Kind::Spike, 3_000));
+    for calls in totals.quarters.values_mut().flat_map(BTreeMap::values_mut) {
+        calls.insert("sync".into(), 3_000);
+    }
+    assert_eq!(advise(&totals, &[]), []);
+}
+
+#[test]
+fn who_uses_up_what_others_share() {
+    let user = |consumer: &str, used| ConsumerReport {
+        consumer: consumer.to_owned(),
+        used,
+    };
+    let meter = MeterReport {
+        connection: "sf".to_owned(),
+        provider: "salesforce".to_owned(),
+        policy: "daily".to_owned(),
+        partition: String::new(),
+        unit: "requests".to_owned(),
+        limit: Some(5_000),
+        used: 4_700,
+        remaining: Some(300),
+        reset: Some(3_600),
+        window: Some(86_400),
+        source: "provider".to_owned(),
+        mode: "enforce".to_owned(),
+        suspended: None,
+        in_flight: 0,
+        waiting: 0,
+        consumers: vec![user("reports", 4_600), user("sync", 100)],
+        others: 0,
+        forecast: None,
+    };
+    let [advice] = &advise(&Totals::default(), std::slice::from_ref(&meter))[..] else {
+        panic!("one piece of advice");
+    };
+    assert_eq!(
+        advice.text,
+        "`reports` has used 4,600 of the 5,000 requests of `sf` (`daily`); `sync`, who share it, have 300 left."
+    );
+    let alone = MeterReport {
+        consumers: vec![user("reports", 4_700)],
+        ..meter.clone()
+    };
+    let plenty = MeterReport {
+        remaining: Some(2_000),
+        ..meter
+    };
+    assert_eq!(advise(&Totals::default(), &[alone, plenty]), []);
+}
