@@ -64,13 +64,16 @@ pub enum Kind {
     Starving,
 }
 
+/// Calls by caller.
+type Callers = BTreeMap<Arc<str>, u64>;
+
 /// The totals of a while, as far as advice needs them.
 #[derive(Debug, Default)]
 pub struct Totals {
     /// By what was called.
     series: BTreeMap<Series, Sums>,
     /// Calls by connection, in each quarter hour (its start in seconds since 1970), and by whom.
-    quarters: BTreeMap<Arc<str>, BTreeMap<i64, BTreeMap<Arc<str>, u64>>>,
+    quarters: BTreeMap<Arc<str>, BTreeMap<i64, Callers>>,
 }
 
 impl Totals {
@@ -152,10 +155,12 @@ pub fn advise(totals: &Totals, meters: &[MeterReport]) -> Vec<Advice> {
         advice.extend(cache(habit, &outcomes.sums));
         advice.extend(always_fails(habit, outcomes));
     }
-    advice.extend(totals.quarters.iter().filter_map(|(connection, quarters)| {
-        let calls = |quarter: &BTreeMap<Arc<str>, u64>| quarter.values().sum::<u64>();
-        spike(connection, quarters, calls)
-    }));
+    advice.extend(
+        totals
+            .quarters
+            .iter()
+            .filter_map(|(connection, quarters)| spike(connection, quarters)),
+    );
     advice.extend(meters.iter().filter_map(starving));
     // Stable: of what saves as much, the order above.
     advice.sort_by_key(|one| std::cmp::Reverse((one.saved.unwrap_or(0), one.calls)));
@@ -300,15 +305,12 @@ fn always_fails(habit: &Habit, outcomes: &Outcomes) -> Option<Advice> {
 }
 
 /// A quarter hour with ten times the calls of the others that had any.
-fn spike(
-    connection: &Arc<str>,
-    quarters: &BTreeMap<i64, BTreeMap<Arc<str>, u64>>,
-    calls: impl Fn(&BTreeMap<Arc<str>, u64>) -> u64,
-) -> Option<Advice> {
+fn spike(connection: &Arc<str>, quarters: &BTreeMap<i64, Callers>) -> Option<Advice> {
+    let calls = |quarter: &Callers| quarter.values().sum::<u64>();
     let (start, highest) = quarters.iter().max_by_key(|(_, quarter)| calls(quarter))?;
     let peak = calls(highest);
     let others = u64::try_from(quarters.len()).ok()?.checked_sub(1)?;
-    let rest: u64 = quarters.values().map(&calls).sum::<u64>() - peak;
+    let rest: u64 = quarters.values().map(calls).sum::<u64>() - peak;
     // A pattern has a few quarter hours to stand out from.
     if others < 4 || peak < 5 * FEW || peak * others < 10 * rest {
         return None;

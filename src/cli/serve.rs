@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::mounts::{Loaded, Mounts};
 use super::state::{State as Place, StateArguments};
@@ -142,7 +143,7 @@ async fn serve(
         }
     }
     // Before anybody is told that headroom is there: who knows of it may stop it.
-    let (to_stop, to_cut) = (Orders::new(), Orders::new());
+    let orders = Orders::new();
     for listener in &listeners {
         if let Ok(address) = listener.socket.local_addr() {
             tracing::info!(
@@ -171,9 +172,14 @@ async fn serve(
         seen,
         fixed_at_start(&loaded),
     ));
+    let (stop, stopped) = oneshot::channel();
+    let stopped = async {
+        // Whoever has the other end lives for as long as this is waited for.
+        let _told = stopped.await;
+    };
     tokio::select! {
-        () = gateway.serve(listeners, stopped(to_stop)) => {}
-        () = cut(to_cut) => tracing::warn!("The calls in flight are cut."),
+        () = gateway.serve(listeners, stopped) => {}
+        () = ended_twice(orders, stop) => tracing::warn!("The calls in flight are cut."),
     }
     watcher.abort();
     tracing::info!("headroom has stopped");
@@ -188,17 +194,15 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// The order to stop.
-async fn stopped(mut orders: Orders) {
+/// The order to stop, and the same again while calls in flight are being finished. One listener for both: of two, the second
+/// could take the two orders for one.
+async fn ended_twice(mut orders: Orders, stop: oneshot::Sender<()>) {
     orders.next().await;
+    // Nobody waits for it when everything has ended by itself.
+    let _ended = stop.send(());
     tracing::info!(
         "headroom finishes the calls in flight and stops; a second signal stops it at once"
     );
-}
-
-/// The order to stop, given again while calls in flight are being finished.
-async fn cut(mut orders: Orders) {
-    orders.next().await;
     orders.next().await;
 }
 
