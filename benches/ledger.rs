@@ -2,6 +2,9 @@
 //!
 //! Rounds of both are interleaved, and what counts is the median of their ratios: a noisy machine moves both. Then what a
 //! million meters and ten thousand waiting calls take of memory.
+//!
+//! The floor is `get`, as anybody would call it. The ledger finds its meters without `get`'s log of reads (`slot`), so a
+//! decision can cost less than the floor.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 

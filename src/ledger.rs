@@ -19,17 +19,18 @@ pub mod queue;
 mod reload;
 pub mod report;
 pub mod rule;
+mod slot;
 mod store;
 pub mod tell;
 pub mod ticket;
 
 pub use crate::time;
-pub use house::KeyHasher;
+pub use slot::KeyHasher;
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -41,6 +42,7 @@ use cell::{Cell, Denied, Few, Outcome, Shared, Want, decide, decide_one};
 use meter::{Caller, Cause, Obstacle, Until};
 use queue::Place;
 use rule::Rule;
+use slot::Cells;
 use ticket::Ticket;
 use time::{Nanos, Now};
 
@@ -48,12 +50,11 @@ use crate::charge::Lesson;
 use crate::quota::Mode;
 use crate::state::State;
 
-/// Meters, by key.
-type Cells = Cache<u128, Arc<Cell>, BuildHasherDefault<KeyHasher>>;
-
 /// Everything that is counted.
 pub struct Ledger {
     cells: Cells,
+    /// Whoever makes a meter makes it alone.
+    making: Mutex<()>,
     /// Meters there are, of callers that nobody vouches for and of all others.
     strangers: AtomicUsize,
     residents: AtomicUsize,
@@ -150,6 +151,7 @@ impl Ledger {
         let (store, lessons) = store::Store::new(state);
         Self {
             cells: Cache::builder().build_with_hasher(BuildHasherDefault::default()),
+            making: Mutex::default(),
             strangers: AtomicUsize::new(0),
             residents: AtomicUsize::new(0),
             settings,
@@ -220,7 +222,7 @@ impl Ledger {
             cost: item.cost,
         };
         loop {
-            let cell = match self.cells.get(&item.key) {
+            let cell = match self.find(item.key) {
                 Some(cell) => cell,
                 None => self.make(demand, 0, item, now)?,
             };

@@ -22,6 +22,7 @@ use crate::support::translations::told;
 mod answers;
 mod change;
 mod ending;
+mod finding;
 mod forgetting;
 mod many;
 mod reload;

@@ -119,10 +119,10 @@ impl Inner {
         }
     }
 
+    /// After [`Inner::judge`] has asked, at the same moment.
     fn take(&mut self, cost: u64, caller: Caller, now: Now) -> Taken {
-        self.quiet = 0;
         self.open = self.open.saturating_add(1);
-        self.meter.take(&self.rule, cost, caller, now)
+        self.meter.take_checked(&self.rule, cost, caller, now)
     }
 
     /// The call's answer is there, or it is given up.

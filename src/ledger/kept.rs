@@ -35,7 +35,7 @@ impl Ledger {
                     continue;
                 };
                 let cell = Cell::new(account, label, is_resident, meter, rule);
-                self.cells.insert(key, Arc::new(cell));
+                self.put(key, cell);
                 self.count(is_resident).fetch_add(1, Ordering::Relaxed);
             }
             if kept.len() > 0 {

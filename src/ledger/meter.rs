@@ -18,12 +18,12 @@ pub use observe::{Mark, Refusal, Told};
 pub use snapshot::Snapshot;
 
 use claims::{REST, Who};
+use motion::end_of_window;
 use rolling::Log;
 
 use super::rule::{Basis, Motion, Rule};
 use super::time::{Nanos, Now, Steady};
 use crate::quota::Mode;
-use crate::translate::window;
 
 /// So long after its end a suspension is remembered, if nobody asks.
 const REMEMBERED: Nanos = Nanos::from_secs(600);
@@ -231,16 +231,16 @@ impl Meter {
                 worst = Some(Obstacle { cause, until });
             }
         };
-        let held = self.word().hold > now.steady.0;
-        if held {
-            add(Cause::Suspended, Until::At(Steady(self.word().hold)));
-        } else if self.word().hold != 0 && self.word().probing {
+        let word = self.word();
+        if word.hold > now.steady.0 {
+            add(Cause::Suspended, Until::At(Steady(word.hold)));
+        } else if word.hold != 0 && word.probing {
             add(Cause::Probing, Until::Released);
         }
         // What a call costs may only be known afterwards; something must be left for it.
         let ask = cost.max(1);
         // Who finds out whether the provider is open again goes against what it said before.
-        let is_open = self.word().hold == 0;
+        let is_open = word.hold == 0;
         if let Some((limit, cause)) = self.quota(rule)
             && (is_open || cause != Cause::Told)
             && (ask > limit || self.certain(rule, limit, cause, now).saturating_add(ask) > limit)
@@ -249,21 +249,21 @@ impl Meter {
             add(cause, self.fits_at(rule, ask, limit, now));
         }
         if is_open
-            && self.word().cap_ends > now.steady.0
+            && word.cap_ends > now.steady.0
             && !rule.soft
-            && self.used.saturating_add(ask) > self.word().cap
+            && self.used.saturating_add(ask) > word.cap
         {
-            add(Cause::Told, Until::At(Steady(self.word().cap_ends)));
+            add(Cause::Told, Until::At(Steady(word.cap_ends)));
         }
-        if let Some(extra) = &self.extra
-            && rule.pace
+        if rule.pace
+            && let Some(extra) = &self.extra
             && extra.slot > now.steady.0
         {
             add(Cause::Paced, Until::At(Steady(extra.slot)));
         }
-        if !rule.shares.is_empty()
+        if let Some(shares) = &rule.shares
             && (cost != 0 || self.own != 0)
-            && let Some(until) = self.claim(rule, ask, caller.id, now)
+            && let Some(until) = self.claim(rule, shares, ask, caller.id, now)
         {
             add(Cause::Share, until);
         }
@@ -273,8 +273,19 @@ impl Meter {
     /// Takes so much, whether it fits or not: what is only observed can go beyond.
     pub fn take(&mut self, rule: &Rule, cost: u64, caller: Caller, now: Now) -> Taken {
         self.settle(rule, now);
-        let probe =
-            self.word().hold != 0 && self.word().hold <= now.steady.0 && !self.word().probing;
+        self.take_checked(rule, cost, caller, now)
+    }
+
+    /// The same, where [`Meter::check`] has just asked, at this very moment.
+    pub(super) fn take_checked(
+        &mut self,
+        rule: &Rule,
+        cost: u64,
+        caller: Caller,
+        now: Now,
+    ) -> Taken {
+        let word = self.word();
+        let probe = word.hold != 0 && word.hold <= now.steady.0 && !word.probing;
         if probe {
             self.word_mut().probing = true;
         }
@@ -282,7 +293,7 @@ impl Meter {
             self.pace(rule, cost, now);
         }
         // Those whom nobody tells apart are one: anybody can make up credentials.
-        let id = if caller.is_named || !rule.shares.is_empty() {
+        let id = if caller.is_named || rule.shares.is_some() {
             caller.id
         } else {
             REST
@@ -400,11 +411,11 @@ impl Meter {
 
     /// Forgets what is over.
     fn settle(&mut self, rule: &Rule, now: Now) {
-        if self.word().cap != NONE
-            && self.word().cap_ends <= now.steady.0
-            && self.word().cap_ends != 0
+        if let Some(word) = &mut self.word
+            && word.cap_ends != 0
+            && word.cap_ends <= now.steady.0
         {
-            self.word_mut().cap = NONE;
+            word.cap = NONE;
         }
         match &rule.motion {
             Motion::Fixed(_) => {
@@ -463,18 +474,6 @@ impl Meter {
             extra.who.clear();
             extra.slot = 0;
         }
-    }
-}
-
-/// When a window that begins now is over.
-fn end_of_window(rule: &Rule, now: Now) -> Option<u64> {
-    match &rule.motion {
-        Motion::Fixed(length) => Some(now.steady.after((*length)?).0),
-        Motion::Aligned { length, zone } => {
-            let boundary = window::boundary(*length, zone, now.wall())?;
-            u64::try_from(boundary.as_millisecond()).ok()
-        }
-        _ => None,
     }
 }
 

@@ -46,8 +46,8 @@ pub struct Rule {
     pub kept: bool,
     /// The most that is counted ahead in the store, so that a crash never loses a count.
     pub block: u64,
-    /// Who may have how much.
-    pub shares: Arc<Shares>,
+    /// Who may have how much; `None`: nobody has more rights than others.
+    pub shares: Option<Arc<Shares>>,
     /// Which reading of the configuration it is of: what a later one says holds for all meters, and for calls that wait.
     pub generation: u64,
 }
@@ -115,6 +115,12 @@ impl Shares {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sure.is_empty() && self.reserve == 0 && self.caps.is_empty()
+    }
+
+    /// This caller is among those who have some.
+    pub(super) fn name(&self, caller: u64) -> bool {
+        let holds = |parts: &[(u64, u64)]| parts.iter().any(|(holder, _)| *holder == caller);
+        holds(&self.sure) || holds(&self.caps) || self.reserved_for.contains(&caller)
     }
 }
 
@@ -219,7 +225,7 @@ impl Rule {
             pace: wishes.pace,
             estimated,
             block: wishes.block.max(1),
-            shares: Arc::clone(&wishes.shares),
+            shares: (!wishes.shares.is_empty()).then(|| Arc::clone(&wishes.shares)),
             generation: wishes.generation,
         };
         rule.kept = rule.is_long();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use headroom::adapter::WindowLength;
 use headroom::ledger::meter::{Caller, Meter};
-use headroom::ledger::rule::{Basis, Motion, Rule, Shares};
+use headroom::ledger::rule::{Basis, Motion, Rule};
 use headroom::ledger::time::{Nanos, Now, Steady};
 use headroom::quota::{Mode, Unit};
 use jiff::tz::TimeZone;
@@ -96,7 +96,7 @@ fn rule(motion: Motion, quota: Option<u64>) -> Rule {
         end_is_unknown: false,
         kept: true,
         block: 64,
-        shares: Arc::new(Shares::default()),
+        shares: None,
         generation: 0,
     }
 }

@@ -75,11 +75,15 @@ impl Who {
         self.users.iter().copied().filter(|user| user.used > 0)
     }
 
-    pub(super) fn add(&mut self, who: u64, cost: u64, lent: u64, now: u64, shares: &Shares) {
-        let has_rights = |who: u64| {
-            let holds = |parts: &[(u64, u64)]| parts.iter().any(|(holder, _)| *holder == who);
-            holds(&shares.sure) || holds(&shares.caps) || shares.reserved_for.contains(&who)
-        };
+    pub(super) fn add(
+        &mut self,
+        who: u64,
+        cost: u64,
+        lent: u64,
+        now: u64,
+        shares: Option<&Shares>,
+    ) {
+        let has_rights = |who: u64| shares.is_some_and(|shares| shares.name(who));
         let known = self.users.iter().any(|user| user.who == who);
         if !known && self.users.len() >= MOST_USERS {
             // Those who used all back make room.
@@ -144,8 +148,14 @@ impl Meter {
     ///
     /// A share is what its holder is sure of. What it does not use is lent: of a window that ends at once, as much as the
     /// part of the window that is over; of one that moves, all of it after a whole window without a call.
-    pub(super) fn claim(&self, rule: &Rule, cost: u64, caller: u64, now: Now) -> Option<Until> {
-        let shares = &*rule.shares;
+    pub(super) fn claim(
+        &self,
+        rule: &Rule,
+        shares: &Shares,
+        cost: u64,
+        caller: u64,
+        now: Now,
+    ) -> Option<Until> {
         let empty = Who::default();
         let extra = self.extra.as_deref();
         let who = extra.map_or(&empty, |extra| &extra.who);
@@ -160,7 +170,7 @@ impl Meter {
                 self.next_turn(rule, now)
             });
         }
-        let parts = self.parts(rule, who, caller, now)?;
+        let parts = self.parts(rule, shares, who, caller, now)?;
         let fits = cost <= parts.free(self.may_be_short(rule));
         // What is simply used up is the quota's own obstacle.
         if fits || parts.left < cost {
@@ -170,8 +180,14 @@ impl Meter {
     }
 
     /// What is left of the quota, and for whom.
-    fn parts(&self, rule: &Rule, who: &Who, caller: u64, now: Now) -> Option<Parts> {
-        let shares = &*rule.shares;
+    fn parts(
+        &self,
+        rule: &Rule,
+        shares: &Shares,
+        who: &Who,
+        caller: u64,
+        now: Now,
+    ) -> Option<Parts> {
         let (limit, _) = self.quota(rule)?;
         let mut parts = Parts {
             limit,
@@ -217,7 +233,10 @@ impl Meter {
         now: Now,
     ) -> Standing {
         let mut standing = self.standing(rule, now);
-        if rule.shares.is_empty() || !Cause::Share.is_enforced(rule) {
+        let Some(shares) = &rule.shares else {
+            return standing;
+        };
+        if !Cause::Share.is_enforced(rule) {
             return standing;
         }
         let empty = Who::default();
@@ -229,7 +248,7 @@ impl Meter {
                 standing.cause = cause;
             }
         };
-        if let Some(parts) = self.parts(rule, who, caller, now) {
+        if let Some(parts) = self.parts(rule, shares, who, caller, now) {
             let left = parts.free(self.may_be_short(rule)).min(parts.left);
             // What others lend comes on top of what is nobody else's.
             let limit = parts.limit.saturating_sub(parts.others).max(left);
@@ -240,13 +259,13 @@ impl Meter {
             };
             tighten(limit, left, cause);
         }
-        let mut caps = rule.shares.caps.iter();
+        let mut caps = shares.caps.iter();
         if let Some((_, cap)) = caps.find(|(holder, _)| *holder == caller) {
             let left = cap.saturating_sub(who.of(caller).used);
             tighten(*cap, left, Cause::Configured);
         }
         if standing.remaining == Some(0)
-            && let Some(Until::At(at)) = self.claim(rule, 1, caller, now)
+            && let Some(Until::At(at)) = self.claim(rule, shares, 1, caller, now)
         {
             standing.reset = Some(at);
         }
@@ -255,11 +274,8 @@ impl Meter {
 
     /// What others have of this caller's share, if it has one: from now on it is theirs.
     pub(super) fn lent(&self, rule: &Rule, caller: u64, now: Now) -> u64 {
-        let share = rule
-            .shares
-            .sure
-            .iter()
-            .find(|(holder, _)| *holder == caller);
+        let mut sure = rule.shares.iter().flat_map(|shares| &shares.sure);
+        let share = sure.find(|(holder, _)| *holder == caller);
         let (Some((_, part)), Some((limit, _)), Some(_)) =
             (share, self.quota(rule), self.time_left(rule, now))
         else {

@@ -1,16 +1,17 @@
 //! How each kind of window counts, and when it gives quota back.
 
 use super::rolling::Log;
-use super::{Caller, Cause, Closed, Meter, NONE, Until, cause_of, end_of_window, signed, wall};
+use super::{Caller, Cause, Closed, Meter, NONE, Until, cause_of, signed, wall};
 use crate::ledger::rule::{Basis, Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
+use crate::translate::window;
 
 impl Meter {
     pub(super) fn add(&mut self, rule: &Rule, cost: u64, caller: Caller, now: Now) {
         if cost == 0 {
             return;
         }
-        let named = caller.is_named || !rule.shares.is_empty();
+        let named = caller.is_named || rule.shares.is_some();
         match &rule.motion {
             Motion::Fixed(_) | Motion::Aligned { .. } => {
                 if self.ends == 0 {
@@ -58,7 +59,7 @@ impl Meter {
             }
             extra
                 .who
-                .add(caller.id, cost, lent, now.steady.0, &rule.shares);
+                .add(caller.id, cost, lent, now.steady.0, rule.shares.as_deref());
         }
     }
 
@@ -231,5 +232,17 @@ impl Meter {
             .max(now.steady)
             .after(Nanos(time.0 / left).times(cost))
             .0;
+    }
+}
+
+/// When a window that begins now is over.
+pub(super) fn end_of_window(rule: &Rule, now: Now) -> Option<u64> {
+    match &rule.motion {
+        Motion::Fixed(length) => Some(now.steady.after((*length)?).0),
+        Motion::Aligned { length, zone } => {
+            let boundary = window::boundary(*length, zone, now.wall())?;
+            u64::try_from(boundary.as_millisecond()).ok()
+        }
+        _ => None,
     }
 }

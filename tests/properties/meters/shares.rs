@@ -28,12 +28,12 @@ fn a_flood_never_takes_what_another_is_sure_of() {
             };
             let mut rule = rule(motion, Some(quota));
             let (first, second, reserve) = (first * 10_000, second * 10_000, reserve * 10_000);
-            rule.shares = Arc::new(Shares {
+            rule.shares = Some(Arc::new(Shares {
                 sure: vec![(1, first), (2, second)],
                 reserve,
                 reserved_for: vec![4],
                 caps: vec![(5, cap)],
-            });
+            }));
             let sure = [0, quota * first / 1_000_000, quota * second / 1_000_000];
             let kept = quota * reserve / 1_000_000;
             let (mut meter, mut clock) = (Meter::default(), Clock::at(0));
@@ -89,10 +89,10 @@ fn what_nobody_uses_is_lent_in_the_end() {
         for motion in [Motion::Fixed(Some(Nanos(WINDOW))), rolling] {
             let is_fixed = matches!(motion, Motion::Fixed(_));
             let mut rule = rule(motion, Some(quota));
-            rule.shares = Arc::new(Shares {
+            rule.shares = Some(Arc::new(Shares {
                 sure: vec![(1, part * 10_000)],
                 ..Shares::default()
-            });
+            }));
             let (mut meter, mut clock) = (Meter::default(), Clock::at(0));
             // The window is opened by the smallest call there can be.
             let _ = meter.take(&rule, 1, caller(2), clock.now());
