@@ -2,6 +2,7 @@
 //! of the gateway, which hands requests over.
 
 mod advice;
+pub mod dashboard;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ impl Misasked {
 /// The pages.
 pub fn router(admin: Admin) -> Router {
     Router::new()
+        .merge(dashboard::routes())
         .route("/-/advice", get(advice::page))
         .with_state(admin)
 }

@@ -13,6 +13,7 @@ mod cli;
 mod clients;
 mod concurrency;
 mod configuration;
+mod dashboard;
 mod demo;
 mod exchange;
 mod history;

@@ -1,14 +1,12 @@
-//! Headroom's own pages: health, readiness, the meters, and the list of connections at `/-/`.
+//! Headroom's own pages: health, readiness, the meters, and the dashboard at `/-/`.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Redirect};
+use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::service::Service;
@@ -18,7 +16,7 @@ use super::House;
 use super::body::Body;
 use super::error::{METHODS, Problem};
 use super::fields;
-use crate::admin::{self, Admin, Misasked};
+use crate::admin::{self, Admin, Misasked, dashboard};
 use crate::ledger::report::Filter;
 use crate::{clock, consumer};
 
@@ -140,38 +138,5 @@ fn filter(query: &str) -> Result<Filter, String> {
 }
 
 async fn overview(State(house): State<Arc<House>>) -> impl IntoResponse {
-    let mut page = String::from(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>headroom</title></head>\n<body>\n\
-         <h1>headroom</h1>\n<p>Calls to these connections pass through here.</p>\n<ul>\n",
-    );
-    for name in house.catalogue().names() {
-        let name = escaped(&name);
-        page.push_str(&format!("<li><code>/{name}/</code></li>\n"));
-    }
-    page.push_str("</ul>\n</body>\n</html>\n");
-    let headers = [
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (CACHE_CONTROL, "no-store"),
-    ];
-    (headers, Html(page))
-}
-
-/// Names come from configuration files, which are not HTML.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
+    dashboard::page(&house.catalogue().names())
 }

@@ -1,0 +1,116 @@
+//! The dashboard at `/-/`: what is served.
+
+use std::path::Path;
+
+use crate::exchange::{body, fields, status};
+use crate::support::harness::Harness;
+
+#[tokio::test]
+async fn the_page_and_its_parts_are_safe_to_show_and_to_keep() {
+    let gateway = Harness::new("http://127.0.0.1:1").await;
+    let page = gateway.get("/-/").await;
+    let field = |answer: &str, name: &str| fields(answer, name).join(" and ");
+    assert_eq!(field(&page, "content-type"), "text/html; charset=utf-8");
+    assert_eq!(
+        field(&page, "content-security-policy"),
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    assert_eq!(field(&page, "x-content-type-options"), "nosniff");
+    assert_eq!(field(&page, "referrer-policy"), "no-referrer");
+    assert_eq!(field(&page, "cache-control"), "no-store");
+    assert!(!body(&page).contains("{{"), "{page}");
+
+    // Each part that the page or another part names is there, and may be kept for ever.
+    let mut wanted: Vec<String> = body(&page)
+        .split('"')
+        .filter(|text| text.starts_with("assets/"))
+        .map(str::to_owned)
+        .collect();
+    let folder = wanted[0].rsplit_once('/').unwrap().0.to_owned();
+    let mut next = 0;
+    while let Some(part) = wanted.get(next).cloned() {
+        let answer = gateway.get(&format!("/-/{part}")).await;
+        assert_eq!(status(&answer), 200, "{part}");
+        let kind = match part.rsplit_once('.').unwrap().1 {
+            "css" => "text/css; charset=utf-8",
+            _ => "text/javascript; charset=utf-8",
+        };
+        assert_eq!(field(&answer, "content-type"), kind);
+        assert_eq!(field(&answer, "x-content-type-options"), "nosniff");
+        assert_eq!(
+            field(&answer, "cache-control"),
+            "public, max-age=31536000, immutable"
+        );
+        let tag = field(&answer, "etag");
+        let again = gateway
+            .send(format!(
+                "GET /-/{part} HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"other\", W/{tag}\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+        assert_eq!((status(&again), body(&again)), (304, ""), "{part}");
+        for import in body(&answer).split("from \"./").skip(1) {
+            let name = import.split('"').next().unwrap();
+            let part = format!("{folder}/{name}");
+            if !wanted.contains(&part) {
+                wanted.push(part);
+            }
+        }
+        next += 1;
+    }
+    let shipped = assets().len() - 1;
+    assert_eq!(wanted.len(), shipped, "no part is left over: {wanted:?}");
+
+    // Of another version there is nothing, and nobody keeps that.
+    let stale = gateway.get("/-/assets/0123456789abcdef/dashboard.js").await;
+    assert_eq!(status(&stale), 404);
+    assert_eq!(field(&stale, "cache-control"), "no-store");
+    let unknown = gateway.get(&format!("/-/{folder}/../dashboard.rs")).await;
+    assert_eq!(status(&unknown), 400);
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files of the dashboard: their names and what is in them.
+fn assets() -> Vec<(String, String)> {
+    let folder = root().join("src/admin/dashboard");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        (name, std::fs::read_to_string(entry.path()).unwrap())
+    });
+    files.collect()
+}
+
+/// The page would be no safer than its least careful line.
+#[test]
+fn no_part_parses_markup_or_goes_elsewhere() {
+    let forbidden = [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "createContextualFragment",
+        "DOMParser",
+        "document.write",
+        "eval(",
+        "new Function",
+        " style=",
+        " onclick=",
+        "https://",
+        "//cdn",
+    ];
+    let parts = assets();
+    assert!(parts.len() > 10);
+    for (name, content) in parts {
+        for word in forbidden {
+            assert!(!content.contains(word), "{name} has {word}");
+        }
+        for (number, line) in content.lines().enumerate() {
+            let addresses = line.matches("http://").count();
+            let names = line.matches("http://www.w3.org/2000/svg").count();
+            assert_eq!(addresses, names, "{name}:{}: {line}", number + 1);
+        }
+    }
+}
