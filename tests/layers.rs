@@ -39,7 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "consumer",
         ],
     ),
-    ("admin", &["ledger", "history"]),
+    ("admin", &["state", "ledger", "history", "clock"]),
     (
         "gateway",
         &[
