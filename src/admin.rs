@@ -3,15 +3,21 @@
 
 mod advice;
 pub mod dashboard;
+mod events;
+mod live;
+mod parameters;
+mod usage;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 use crate::history::History;
 use crate::ledger::Ledger;
+use crate::state::ReadError;
 
 /// What the pages look at.
 #[derive(Clone)]
@@ -36,10 +42,40 @@ impl Misasked {
     }
 }
 
+/// A page cannot be made now; in the extensions of its answer, as [`Misasked`].
+#[derive(Debug, Clone)]
+pub struct Unavailable(pub String);
+
+impl Unavailable {
+    /// Because of this.
+    fn because(error: &ReadError) -> Self {
+        let reason = error.to_string();
+        let mut letters = reason.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase());
+        Self(first.into_iter().chain(letters).chain(['.']).collect())
+    }
+
+    /// The answer that carries it.
+    #[must_use]
+    pub fn response(self) -> Response {
+        let mut response = Response::default();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
 /// The pages.
 pub fn router(admin: Admin) -> Router {
     Router::new()
-        .merge(dashboard::routes())
+        .route("/-/usage", get(usage::page))
         .route("/-/advice", get(advice::page))
-        .with_state(admin)
+        .with_state(admin.clone())
+        .merge(dashboard::routes())
+        .merge(events::router(admin))
+}
+
+/// A page that is read once, as text of this type.
+fn text(content_type: &'static str, text: String) -> Response {
+    let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
+    (headers, text).into_response()
 }

@@ -6,7 +6,9 @@
 //! written stays here and is written later. No clock: times are arguments.
 
 pub mod names;
+mod plan;
 pub mod poll;
+pub mod query;
 pub mod record;
 mod shards;
 
@@ -72,7 +74,8 @@ pub struct History {
     state: State,
     settings: Settings,
     pending: Mutex<Pending>,
-    live: broadcast::Sender<Arc<[EventRow]>>,
+    /// Nobody, when the program is about to end.
+    live: Lock<Option<broadcast::Sender<Arc<[EventRow]>>>>,
     /// Events that were not kept one by one, because there were too many at a time.
     dropped: AtomicU64,
     trouble: Lock<Option<String>>,
@@ -120,7 +123,7 @@ impl History {
                 next_event: last + 1,
                 last_thorough_ms: 0,
             }),
-            live,
+            live: Lock::new(Some(live)),
             dropped: AtomicU64::new(0),
             trouble: Lock::default(),
             unreadable,
@@ -207,10 +210,11 @@ impl History {
         let too_many = fresh.events.len().saturating_sub(EVENTS_WAITING);
         if let Some(new) = fresh.events.get(before..)
             && !new.is_empty()
-            && self.live.receiver_count() > 0
+            && let Some(live) = &*self.live.lock().unwrap_or_else(PoisonError::into_inner)
+            && live.receiver_count() > 0
         {
             // Nobody may have stayed to listen.
-            let _heard = self.live.send(new.into());
+            let _heard = live.send(new.into());
         }
         fresh.events.drain(..too_many);
         let dropped = lost + u64::try_from(too_many).unwrap_or(u64::MAX);
@@ -274,7 +278,16 @@ impl History {
     /// Each batch of calls, as they end.
     #[must_use]
     pub fn listen(&self) -> broadcast::Receiver<Arc<[EventRow]>> {
-        self.live.subscribe()
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        // After the end a stream of nothing.
+        let ended = || broadcast::channel(1).1;
+        live.as_ref()
+            .map_or_else(ended, broadcast::Sender::subscribe)
+    }
+
+    /// Lets go those who listen: a stream that never ends would hold up the end of the program.
+    pub fn end_listening(&self) {
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Calls that are in the totals only, because there were too many at a time to keep each, since the start.

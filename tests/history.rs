@@ -103,7 +103,8 @@ async fn a_call_is_one_record_however_it_ends() {
             ("crm GET /used-up 429 402 provider", 1),
             ("crm GET /v3/contacts/* 200 0 ", 2),
             ("crm GET /v3/contacts/* 429 0 headroom", 1),
-            ("crm stub requests", 5),
+            // The one that was refused used nothing.
+            ("crm stub requests", 6),
             ("hub POST /v3/contacts 200 0 ", 1),
             ("hub stub requests", 1),
         ]
@@ -114,7 +115,86 @@ async fn a_call_is_one_record_however_it_ends() {
     assert_eq!(of("crm GET /broken 200 0 ").broken, 1);
     assert_eq!(of("crm GET /used-up 429 402 provider").exhausted, 1);
     assert_eq!(of("crm GET /v3/contacts/* 429 0 headroom").refused, 1);
-    assert_eq!(of("crm stub requests").cost, 5);
+    let policy = of("crm stub requests");
+    assert_eq!((policy.cost, policy.refused, policy.exhausted), (5, 1, 1));
+
+    // The same for people.
+    let usage = json(&gateway.get("/-/usage?by=connection,endpoint").await);
+    assert_eq!(usage["by"], serde_json::json!(["connection", "endpoint"]));
+    let row = |number: usize| {
+        let row = &usage["rows"][number];
+        [
+            "calls",
+            "ok",
+            "failed",
+            "refused",
+            "exhausted",
+            "unanswered",
+        ]
+        .map(|name| row[name].as_u64().unwrap())
+    };
+    assert_eq!(usage["rows"][0]["endpoint"], "/v3/contacts/*");
+    assert_eq!(row(0), [3, 2, 0, 1, 0, 0]);
+    let rows: Vec<_> = (1..6)
+        .map(|number| {
+            (
+                usage["rows"][number]["endpoint"].as_str().unwrap(),
+                row(number),
+            )
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            ("/../etc", [1, 0, 1, 0, 0, 0]),
+            ("/broken", [1, 0, 1, 0, 0, 0]),
+            ("/never", [1, 0, 0, 0, 0, 1]),
+            ("/used-up", [1, 0, 0, 0, 1, 0]),
+            ("/v3/contacts", [1, 1, 0, 0, 0, 0]),
+        ]
+    );
+    assert_eq!(usage["totals"]["calls"], 8);
+    let usage = json(&gateway.get("/-/usage?by=policy&connection=crm").await);
+    assert_eq!(
+        usage["rows"],
+        serde_json::json!([{"policy": "stub", "unit": "requests", "calls": 6, "cost": 5, "refused": 1, "exhausted": 1}])
+    );
+
+    let events = json(&gateway.get("/-/events?limit=2").await);
+    let first = &events["events"][0];
+    assert_eq!(first["endpoint"], "/v3/contacts/*");
+    assert_eq!(
+        (first["refused_by"].as_str(), first["policy"].as_str()),
+        (Some("headroom"), Some("stub"))
+    );
+    assert_eq!(
+        first["costs"],
+        serde_json::json!([{"policy": "stub", "unit": "requests", "cost": 0}])
+    );
+    let mut found = 2;
+    let mut next = events["next"].as_str().map(str::to_owned);
+    while let Some(cursor) = next {
+        let page = json(
+            &gateway
+                .get(&format!("/-/events?limit=2&before={cursor}"))
+                .await,
+        );
+        found += page["events"].as_array().unwrap().len();
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    assert_eq!(found, 8);
+    let events = json(&gateway.get("/-/events?status=none").await);
+    assert_eq!(events["events"][0]["status"], serde_json::Value::Null);
+    assert_eq!(events["events"][0]["outcome"], "left");
+    assert_eq!(events["next"], serde_json::Value::Null);
+    let text = gateway.get("/-/events").await;
+    assert!(!text.contains("secret"), "{text}");
+}
+
+/// The document of an answer.
+fn json(answer: &str) -> serde_json::Value {
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap()
 }
 
 #[tokio::test]

@@ -40,7 +40,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("advice", &["ledger", "state"]),
-    ("admin", &["ledger", "history", "advice", "clock"]),
+    (
+        "admin",
+        &["state", "ledger", "history", "advice", "clock"],
+    ),
     (
         "gateway",
         &[

@@ -2,12 +2,11 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{StatusCode, Uri};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Admin, Misasked};
+use super::{Admin, Misasked, Unavailable, text};
 use crate::advice::{self, Advice, LEVEL, Totals};
 use crate::clock;
 use crate::ledger::report::Filter;
@@ -38,9 +37,7 @@ pub(super) async fn page(State(admin): State<Admin>, uri: Uri) -> Response {
         .await;
     let totals = match read {
         Ok(totals) => totals,
-        Err(error) => {
-            return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response();
-        }
+        Err(error) => return Unavailable::because(&error).response(),
     };
     let ledger = admin.ledger;
     let making = tokio::task::spawn_blocking(move || {
@@ -54,13 +51,7 @@ pub(super) async fn page(State(admin): State<Admin>, uri: Uri) -> Response {
         serde_json::to_string(&page).ok()
     });
     match making.await.ok().flatten() {
-        Some(json) => {
-            let headers = [
-                (CONTENT_TYPE, "application/json"),
-                (CACHE_CONTROL, "no-store"),
-            ];
-            (headers, json + "\n").into_response()
-        }
+        Some(json) => text("application/json", json + "\n"),
         None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

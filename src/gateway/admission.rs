@@ -221,7 +221,7 @@ impl Gateway {
                 memo.waited(refused.waited);
                 if refused.why != Why::Ending {
                     let rule = refused.policy.and_then(|policy| account.rules.get(policy));
-                    memo.refused(rule.map(|rule| Arc::clone(&rule.policy)));
+                    memo.refused(rule);
                 }
                 let of_policy = |charge: &&Charge| Some(charge.policy) == refused.policy;
                 let charge = charges.iter().find(of_policy);

@@ -42,6 +42,8 @@ pub(super) enum Problem {
     PageMethod,
     /// A page of headroom's own, asked for something that it does not know; the text is for people.
     Parameter(String),
+    /// A page of headroom's own that cannot be made now; the text is for people.
+    PageUnavailable(String),
     /// The caller's body ended before its end, or was badly framed.
     RequestBody,
     /// The caller stopped sending in the middle of its body.
@@ -96,7 +98,7 @@ impl Problem {
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
             Self::ForbiddenConnection { .. } => StatusCode::FORBIDDEN,
-            Self::HouseFull => StatusCode::SERVICE_UNAVAILABLE,
+            Self::HouseFull | Self::PageUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownConnection { .. } | Self::NoPage => StatusCode::NOT_FOUND,
             Self::BrokenConnection { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(failure) => failure.status(),
@@ -122,6 +124,7 @@ impl Problem {
             Self::BrokenConnection { .. } => "broken-connection",
             Self::NoPage => "not-found",
             Self::Parameter(_) => "bad-parameter",
+            Self::PageUnavailable(_) => "unavailable",
             Self::RequestBody => "incomplete-request",
             Self::SlowRequest => "slow-request",
             Self::Upstream(_) => "upstream-failed",
@@ -159,7 +162,7 @@ impl Problem {
             }
             Self::BrokenConnection { name, reason } => format!("The connection `{name}` cannot be used: {reason}"),
             Self::NoPage => "There is nothing here; /-/ leads to what there is.".to_owned(),
-            Self::Parameter(detail) => detail.clone(),
+            Self::Parameter(detail) | Self::PageUnavailable(detail) => detail.clone(),
             Self::RequestBody => "The request's body ended too early or was badly framed.".to_owned(),
             Self::SlowRequest => "The rest of the request's body did not come in time.".to_owned(),
             Self::Upstream(failure) => failure.detail().to_owned(),
@@ -172,6 +175,7 @@ impl Problem {
             Self::PageMethod => Some((ALLOW, "GET, HEAD")),
             // Budgets are forgotten when their windows are over; most are minutes long.
             Self::HouseFull => Some((RETRY_AFTER, "60")),
+            Self::PageUnavailable(_) => Some((RETRY_AFTER, "5")),
             Self::NoKey | Self::UnknownKey => Some((WWW_AUTHENTICATE, "Bearer realm=\"headroom\"")),
             _ => None,
         }

@@ -186,13 +186,21 @@ impl Memo {
                 spent.cost = cost;
             }
         }
+        // The policy that was in the way may be another one than those that were thought to count the call.
+        if let Some(policy) = &call.record.policy
+            && call.record.spent.iter().all(|one| one.policy != *policy)
+            && let Some(rule) = account.rules.iter().find(|rule| rule.policy == *policy)
+        {
+            call.record.spent.push(nothing(rule));
+        }
     }
 
     /// It is not sent, for want of quota.
-    pub(super) fn refused(&mut self, policy: Option<Arc<str>>) {
+    pub(super) fn refused(&mut self, rule: Option<&Arc<Rule>>) {
         if let Some(call) = &mut self.0 {
             call.record.refused_by = Some(Refuser::Headroom);
-            call.record.policy = policy;
+            call.record.policy = rule.map(|rule| Arc::clone(&rule.policy));
+            call.record.spent.extend(rule.map(|rule| nothing(rule)));
         }
     }
 
@@ -275,6 +283,15 @@ impl Drop for Memo {
             None => Outcome::Left,
         };
         self.ends(outcome);
+    }
+}
+
+/// The policy was in the way, and counted nothing.
+fn nothing(rule: &Rule) -> Spent {
+    Spent {
+        policy: Arc::clone(&rule.policy),
+        unit: rule.unit.clone(),
+        cost: 0,
     }
 }
 

@@ -16,7 +16,7 @@ use super::House;
 use super::body::Body;
 use super::error::{METHODS, Problem};
 use super::fields;
-use crate::admin::{self, Admin, Misasked, dashboard};
+use crate::admin::{self, Admin, Misasked, Unavailable, dashboard};
 use crate::ledger::report::Filter;
 use crate::{clock, consumer};
 
@@ -57,6 +57,9 @@ impl Pages {
         let Ok(mut response) = self.service.call(request).await;
         if let Some(Misasked(detail)) = response.extensions_mut().remove() {
             return Problem::Parameter(detail).response(None, pseudonym, |_, _| {});
+        }
+        if let Some(Unavailable(detail)) = response.extensions_mut().remove() {
+            return Problem::PageUnavailable(detail).response(None, pseudonym, |_, _| {});
         }
         match response.status() {
             StatusCode::NOT_FOUND => Problem::NoPage.response(None, pseudonym, |_, _| {}),

@@ -62,6 +62,10 @@ pub(super) const TABLES: &str = "
         bytes_in INTEGER NOT NULL,
         bytes_out INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE forgotten (
+        level INTEGER PRIMARY KEY,
+        until INTEGER NOT NULL
+    ) STRICT;
 ";
 
 /// The lengths of totals, in seconds. A quarter hour is there for zones that are not whole hours from UTC.
@@ -402,6 +406,12 @@ fn remove_totals(transaction: &Transaction<'_>, level: i64, before: i64) -> rusq
     transaction.execute(
         "DELETE FROM totals WHERE level = ?1 AND start <= ?2",
         [level, bound],
+    )?;
+    // A report must know where totals are whole: what is not there may never have been, or be gone.
+    transaction.execute(
+        "INSERT INTO forgotten (level, until) VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET until = MAX(until, excluded.until)",
+        [level, bound.saturating_add(1)],
     )?;
     Ok(())
 }

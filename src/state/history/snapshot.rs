@@ -44,7 +44,7 @@ impl<'a> Snapshot<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Each total of a level that starts from `from` until before `to` (seconds since 1970): start, series, sums.
+    /// Each total of a level that starts from `from` until before `to` (seconds since 1970), in the order of time: start, series, sums.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -56,7 +56,7 @@ impl<'a> Snapshot<'a> {
         mut each: impl FnMut(i64, i64, &Sums),
     ) -> Result<(), ReadError> {
         let query = format!(
-            "SELECT start, series, {} FROM totals WHERE level = ?1 AND start >= ?2 AND start < ?3",
+            "SELECT start, series, {} FROM totals WHERE level = ?1 AND start >= ?2 AND start < ?3 ORDER BY start",
             Sums::COLUMNS.join(", ")
         );
         let mut statement = self.connection.prepare(&query)?;
@@ -78,14 +78,37 @@ impl<'a> Snapshot<'a> {
             .query_row(query, [level], |row| row.get(0))?)
     }
 
-    /// Events with numbers below `before`, the latest first, until `each` has enough: it gets the event and the number of
-    /// its series, and says whether to go on. The event's own series is empty.
+    /// Totals of a level that start before this moment were taken out; later ones are all there. `None`: none ever was.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn forgotten(&self, level: i64) -> Result<Option<i64>, ReadError> {
+        let query = "SELECT MAX(until) FROM forgotten WHERE level = ?1";
+        Ok(self
+            .connection
+            .query_row(query, [level], |row| row.get(0))?)
+    }
+
+    /// Events with numbers below `before`, the latest first, until `each` has enough: it says whether to go on.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn events(
         &self,
         before: i64,
+        each: impl FnMut(EventLine) -> bool,
+    ) -> Result<(), ReadError> {
+        self.events_of(before, |_| true, each)
+    }
+
+    /// The same, and only events of the series of which `wants` is true.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn events_of(
+        &self,
+        before: i64,
+        wants: impl Fn(i64) -> bool,
         mut each: impl FnMut(EventLine) -> bool,
     ) -> Result<(), ReadError> {
         let mut statement = self.connection.prepare(
@@ -98,10 +121,14 @@ impl<'a> Snapshot<'a> {
                 row.get::<_, i64>(column)
                     .map(|value| u64::try_from(value).unwrap_or(0))
             };
+            let series = row.get(2)?;
+            if !wants(series) {
+                continue;
+            }
             let event = EventLine {
                 id: row.get(0)?,
                 at_ms: row.get(1)?,
-                series: row.get(2)?,
+                series,
                 outcome: row.get(3)?,
                 policy: row.get(4)?,
                 spent: row.get(5)?,
