@@ -98,6 +98,7 @@ fn rule(motion: Motion, quota: Option<u64>) -> Rule {
         block: 64,
         shares: Arc::new(Shares::default()),
         generation: 0,
+        watch: None,
     }
 }
 

@@ -6,6 +6,12 @@ use crate::ledger::rule::{Basis, Motion, Rule};
 use crate::ledger::time::{Nanos, Now, Steady};
 
 impl Meter {
+    /// How many windows are over.
+    #[must_use]
+    pub const fn turns(&self) -> u32 {
+        self.turns
+    }
+
     pub(super) fn add(&mut self, rule: &Rule, cost: u64, caller: Caller, now: Now) {
         if cost == 0 {
             return;
