@@ -159,7 +159,7 @@ impl Warnings {
                 keeper.look(now);
             }
             // First stored, then sent.
-            keeper.save(state.as_ref()).await;
+            keeper.save(state.as_ref(), now).await;
             for (address, attempt) in keeper.due(clock::moment()) {
                 let post = Arc::clone(&post);
                 let task = sending.spawn(async move { post.deliver(attempt).await });

@@ -30,3 +30,4 @@ mod state;
 mod support;
 mod translation;
 mod waiting;
+mod warn;

@@ -1,6 +1,7 @@
 //! Which meters are worth a warning. That a quota is used up to a step is noticed on the request path, by one comparison
 //! with what the meter remembers; what is to be told of it is somebody else's.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
@@ -13,7 +14,7 @@ use super::report::{self, Forecast};
 use super::rule::{Basis, Motion, Rule};
 use super::tell;
 use super::ticket::State;
-use super::time::{Nanos, Now};
+use super::time::{Nanos, Now, Steady};
 use crate::quota::ServiceLimit;
 
 /// From so many per cent on a forecast is made: less says nothing of a pace.
@@ -136,9 +137,14 @@ impl Bell {
     }
 }
 
+/// Numbers what was seen.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
 /// A meter at one moment.
 #[derive(Debug)]
 pub struct Sight {
+    /// Of one meter a later sight has a higher number: it is given under the meter's lock.
+    pub number: u64,
     /// Whose it is.
     pub cell: Arc<Cell>,
     /// What is looked for; `None`: nothing any more.
@@ -152,7 +158,7 @@ pub struct Sight {
     /// How many windows are over; `None`: its quota does not come back all at once.
     pub window: Option<u32>,
     /// When the window is over that this moment belongs to: its end, or else a whole window from now.
-    pub ends_ms: Option<i64>,
+    pub ends: Option<Steady>,
     /// When it runs out, if that is before its reset.
     pub forecast: Option<Forecast>,
     /// It was forgotten: there may be another one in its place.
@@ -250,6 +256,7 @@ fn sight(cell: &Arc<Cell>, inner: &Inner, standing: Standing, now: Now) -> Sight
         counts: true,
     };
     Sight {
+        number: SEEN.fetch_add(1, Ordering::Relaxed),
         cell: Arc::clone(cell),
         watch: rule.watch.clone(),
         percent: rule
@@ -259,7 +266,7 @@ fn sight(cell: &Arc<Cell>, inner: &Inner, standing: Standing, now: Now) -> Sight
         used: standing.used,
         limit: tell::limit(&state, now),
         window: turns_over.then(|| inner.meter.turns()),
-        ends_ms: ends.map(|ends| now.wall_at(ends)),
+        ends,
         forecast: report::forecast(rule, &standing, now),
         is_forgotten: inner.marks.has(Marks::DEAD),
     }
@@ -284,7 +291,7 @@ fn percent(rule: &Rule, watch: &Watch, standing: &Standing, now: Now) -> Option<
     if is_documented && !Cause::Documented.is_enforced(rule) {
         return None;
     }
-    let is_over_soon = |reset: super::time::Steady| reset.since(now.steady) < watch.least;
+    let is_over_soon = |reset: Steady| reset.since(now.steady) < watch.least;
     if rule.window_secs.is_none()
         && matches!(rule.motion, Motion::Fixed(_))
         && standing.reset.is_some_and(is_over_soon)

@@ -30,7 +30,7 @@ pub(super) struct View<'a> {
     /// How many windows are over; `None`: its quota does not come back all at once.
     pub(super) window: Option<u32>,
     /// When this window is over, or one window from now.
-    pub(super) ends_ms: Option<i64>,
+    pub(super) ends: Option<Steady>,
     /// Where it runs out before its reset.
     pub(super) pace: Option<Pace>,
 }
@@ -50,54 +50,77 @@ pub(super) enum Finding {
     Recovered,
 }
 
-/// What was told of a meter. The fields that are stored are those that outlive the process.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What was told of a meter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Episode {
     /// The highest threshold that was told and still stands; 0: none.
     pub(super) warned: u8,
-    /// When what was told is over for certain, on the wall clock.
-    until_ms: Option<i64>,
+    /// When what was told is over for certain.
+    until: Option<Steady>,
     /// Until then no forecast is told again.
-    forecast_until_ms: Option<i64>,
+    forecast_until: Option<Steady>,
     /// In which window it was told.
-    #[serde(skip)]
     window: Option<u32>,
     /// Since when it is to run out too early.
-    #[serde(skip)]
     early_since: Option<Steady>,
 }
 
+/// What outlives the process, on the wall clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stored {
+    warned: u8,
+    until_ms: Option<i64>,
+    forecast_until_ms: Option<i64>,
+}
+
 impl Episode {
-    /// Goes on with an episode of an earlier process: `window` is the meter's own count of now.
+    /// What is to be stored.
+    pub(super) fn stored(&self, now: Now) -> Stored {
+        Stored {
+            warned: self.warned,
+            until_ms: self.until.map(|until| now.wall_at(until)),
+            forecast_until_ms: self.forecast_until.map(|until| now.wall_at(until)),
+        }
+    }
+
+    /// An episode of an earlier process. What was over is over now.
+    pub(super) fn restore(stored: &Stored, now: Now) -> Self {
+        Self {
+            warned: stored.warned,
+            until: stored.until_ms.map(|until| now.steady_at(until)),
+            forecast_until: stored.forecast_until_ms.map(|until| now.steady_at(until)),
+            ..Self::default()
+        }
+    }
+
+    /// Goes on with the meter that it was told of: `window` is the meter's own count of now.
     pub(super) fn resume(&mut self, window: Option<u32>, now: Now) {
-        let is_over = self.until_ms.is_some_and(|until| until <= now.wall_ms);
         // Another window than this one, if that of the episode is over.
+        let is_over = self.is_over(now);
         self.window = window.map(|window| window.wrapping_sub(u32::from(is_over)));
     }
 
     /// Whether the window that was told of has turned.
     pub(super) fn is_over(&self, now: Now) -> bool {
-        self.until_ms.is_some_and(|until| until <= now.wall_ms)
+        self.until.is_some_and(|until| until <= now.steady)
     }
 
     /// There is nothing to remember.
     pub(super) fn is_idle(&self, now: Now) -> bool {
-        self.warned == 0
-            && self
-                .forecast_until_ms
-                .is_none_or(|until| until <= now.wall_ms)
+        let is_over = |until: Steady| until <= now.steady;
+        self.warned == 0 && self.forecast_until.is_none_or(is_over)
     }
 
     /// Whether there is something else to store.
     pub(super) fn is_changed(&self, before: &Self) -> bool {
         // The other fields are of this process alone.
-        let stored = |one: &Self| (one.warned, one.until_ms, one.forecast_until_ms);
+        let stored = |one: &Self| (one.warned, one.until, one.forecast_until);
         stored(self) != stored(before)
     }
 
     /// There is something to remember beyond the process.
     pub(super) const fn is_kept(&self) -> bool {
-        self.warned != 0 || self.forecast_until_ms.is_some()
+        self.warned != 0 || self.forecast_until.is_some()
     }
 
     /// What the meter's use is to be told of.
@@ -114,7 +137,7 @@ impl Episode {
         if reached > self.warned || (has_turned && reached > 0) {
             self.warned = reached;
             self.window = view.window;
-            self.until_ms = view.ends_ms;
+            self.until = view.ends;
             return Some(Finding::Crossed(reached));
         }
         let lowest = view.thresholds.first().copied().unwrap_or(0);
@@ -128,7 +151,7 @@ impl Episode {
         };
         let was = std::mem::replace(&mut self.warned, stands);
         if was != 0 && stands == 0 {
-            self.until_ms = None;
+            self.until = None;
             return Some(Finding::Recovered);
         }
         None
@@ -148,10 +171,7 @@ impl Episode {
             self.early_since = None;
             return false;
         };
-        if self
-            .forecast_until_ms
-            .is_some_and(|until| now.wall_ms < until)
-        {
+        if self.forecast_until.is_some_and(|until| now.steady < until) {
             return false;
         }
         let since = *self.early_since.get_or_insert(now.steady);
@@ -159,7 +179,7 @@ impl Episode {
         if now.steady.since(since).0 < patience {
             return false;
         }
-        self.forecast_until_ms = Some(now.wall_at(now.steady.after(pace.reset)));
+        self.forecast_until = Some(now.steady.after(pace.reset));
         true
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::client::Refusal;
-use super::episode::{Episode, Finding, Pace, View};
+use super::episode::{self, Episode, Finding, Pace, View};
 use super::outbox::{Address, Next, Outbox, Stored};
 use super::warning::{Data, Kind, Warning};
 use super::{Attempt, Counters, Endpoint, Warnings};
@@ -31,6 +31,8 @@ const MOST: usize = 100_000;
 struct Entry {
     /// `None`: it is of an earlier process, and nobody has found it yet.
     cell: Option<Arc<Cell>>,
+    /// The last sight of it.
+    number: u64,
     episode: Episode,
     /// The meter when it was last told of.
     data: Option<Data>,
@@ -39,7 +41,7 @@ struct Entry {
 /// What is stored of it.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    episode: Episode,
+    episode: episode::Stored,
     data: Data,
 }
 
@@ -83,7 +85,8 @@ impl Keeper {
             let kept: Kept = serde_json::from_slice(data)?;
             let entry = Entry {
                 cell: None,
-                episode: kept.episode,
+                number: 0,
+                episode: Episode::restore(&kept.episode, now),
                 data: Some(kept.data),
             };
             self.entries.insert(row.key.clone(), entry);
@@ -188,10 +191,20 @@ impl Keeper {
         }
         let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
             cell: None,
+            number: 0,
             episode: Episode::default(),
             data: None,
         });
+        let is_same = entry
+            .cell
+            .as_ref()
+            .is_some_and(|cell| Arc::ptr_eq(cell, &sight.cell));
+        if is_same && sight.number < entry.number {
+            // Somebody has looked at it since it was put into the queue.
+            return;
+        }
         entry.cell = Some(Arc::clone(&sight.cell));
+        entry.number = sight.number;
         let before = entry.episode.clone();
         let view = view(sight, thresholds);
         let crossing = entry.episode.crossing(&view, now);
@@ -332,7 +345,7 @@ impl Keeper {
             Some(Next::At(at)) => tracing::warn!(
                 webhook.id = &*address.id,
                 webhook.receiver = receiver,
-                retry_in_s = at.saturating_sub(now.wall_ms) / 1_000,
+                retry_in_s = at.since(now.steady).ceil_secs(),
                 "A webhook was not taken: {reason}."
             ),
             Some(Next::GivenUp) => {
@@ -348,8 +361,8 @@ impl Keeper {
     }
 
     /// Stores what changed. What cannot be stored is tried again with the next change, and at the latest in a second.
-    pub(super) async fn save(&mut self, state: Option<&State>) {
-        let letters = self.outbox.changes();
+    pub(super) async fn save(&mut self, state: Option<&State>, now: Now) {
+        let letters = self.outbox.changes(now);
         let changed = std::mem::take(&mut self.changed);
         let Some(state) = state.filter(|_| !letters.is_empty() || !changed.is_empty()) else {
             return;
@@ -365,7 +378,7 @@ impl Keeper {
                 .filter(|entry| entry.episode.is_kept());
             let kept = kept.and_then(|entry| {
                 Some(Kept {
-                    episode: entry.episode.clone(),
+                    episode: entry.episode.stored(now),
                     data: entry.data.clone()?,
                 })
             });
@@ -411,7 +424,7 @@ fn view<'a>(sight: &Sight, thresholds: &'a [u8]) -> View<'a> {
         percent: sight.percent,
         thresholds,
         window: sight.window,
-        ends_ms: sight.ends_ms,
+        ends: sight.ends,
         pace,
     }
 }

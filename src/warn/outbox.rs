@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Now;
+use crate::time::{Nanos, Now, Steady};
 
 /// Seconds from a failure to the next try, as the specification recommends; a fifth of it or less is added. After that it
 /// is given up: about three days after the warning.
@@ -48,7 +48,7 @@ impl Address {
 #[derive(Debug)]
 struct Letter {
     failures: u32,
-    due_ms: i64,
+    due: Steady,
     body: Arc<str>,
     is_on_its_way: bool,
 }
@@ -67,8 +67,8 @@ pub(super) struct Stored {
 /// What becomes of a letter that was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// It is tried again at this moment, in Unix milliseconds.
-    At(i64),
+    /// It is tried again at this moment.
+    At(Steady),
     /// That was the last time.
     GivenUp,
 }
@@ -86,10 +86,10 @@ impl Outbox {
     pub(super) fn restore(&mut self, address: Address, stored: Stored, now: Now) {
         // It is never further off than the longest delay: where it is, the clock was set back.
         let longest = DELAYS.last().copied().unwrap_or_default();
-        let latest = after(now, delay(longest, u64::MAX));
+        let latest = now.steady.after(delay(longest, u64::MAX));
         let letter = Letter {
             failures: stored.failures,
-            due_ms: stored.due_ms.min(latest),
+            due: now.steady_at(stored.due_ms).min(latest),
             body: Arc::from(stored.body),
             is_on_its_way: false,
         };
@@ -100,7 +100,7 @@ impl Outbox {
     pub(super) fn add(&mut self, address: Address, body: &Arc<str>, now: Now) -> usize {
         let letter = Letter {
             failures: 0,
-            due_ms: now.wall_ms,
+            due: now.steady,
             body: Arc::clone(body),
             is_on_its_way: false,
         };
@@ -130,7 +130,7 @@ impl Outbox {
         }
         let mut due = Vec::new();
         for (address, letter) in &mut self.letters {
-            if letter.is_on_its_way || letter.due_ms > now.wall_ms {
+            if letter.is_on_its_way || letter.due > now.steady {
                 continue;
             }
             let busy = busy.entry(Arc::clone(&address.endpoint)).or_default();
@@ -161,8 +161,8 @@ impl Outbox {
             self.letters.remove(address);
             return Some(Next::GivenUp);
         };
-        letter.due_ms = after(now, delay(*secs, random));
-        Some(Next::At(letter.due_ms))
+        letter.due = now.steady.after(delay(*secs, random));
+        Some(Next::At(letter.due))
     }
 
     /// Keeps what is for these endpoints. How many letters went.
@@ -180,13 +180,13 @@ impl Outbox {
     }
 
     /// What changed, as rows; `None`: the row goes.
-    pub(super) fn changes(&mut self) -> Vec<(Address, Option<Stored>)> {
+    pub(super) fn changes(&mut self, now: Now) -> Vec<(Address, Option<Stored>)> {
         let changed = std::mem::take(&mut self.changed);
         let row = |address: Address| {
             let letter = self.letters.get(&address);
             let stored = letter.map(|letter| Stored {
                 failures: letter.failures,
-                due_ms: letter.due_ms,
+                due_ms: now.wall_at(letter.due),
                 body: letter.body.to_string(),
             });
             (address, stored)
@@ -200,17 +200,11 @@ impl Outbox {
     }
 }
 
-/// A delay in milliseconds, with a part of itself by chance: receivers that come back are not met by all at once.
-fn delay(secs: u64, random: u64) -> u64 {
-    let ms = secs.saturating_mul(1_000);
-    let fifth = u128::from(ms / 5);
-    let share = (fifth * u128::from(random)) >> 64;
-    ms.saturating_add(u64::try_from(share).unwrap_or(0))
-}
-
-fn after(now: Now, ms: u64) -> i64 {
-    now.wall_ms
-        .saturating_add(i64::try_from(ms).unwrap_or(i64::MAX))
+/// A delay, with a part of itself by chance: receivers that come back are not met by all at once.
+fn delay(secs: u64, random: u64) -> Nanos {
+    let secs = Nanos::from_secs(secs);
+    let share = (u128::from(secs.0 / 5) * u128::from(random)) >> 64;
+    Nanos(secs.0.saturating_add(u64::try_from(share).unwrap_or(0)))
 }
 
 #[cfg(test)]

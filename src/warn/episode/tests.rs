@@ -3,7 +3,6 @@
 use super::*;
 
 const THRESHOLDS: &[u8] = &[80, 95, 100];
-const HOUR_MS: i64 = 3_600_000;
 
 /// So many seconds after the beginning.
 fn at(secs: u64) -> Now {
@@ -20,7 +19,7 @@ fn fixed(percent: u8, secs: u64) -> View<'static> {
         percent: Some(percent),
         thresholds: THRESHOLDS,
         window: Some(window),
-        ends_ms: Some(at(0).wall_ms + i64::from(window + 1) * HOUR_MS),
+        ends: Some(at(u64::from(window + 1) * 3_600).steady),
         pace: None,
     }
 }
@@ -29,7 +28,7 @@ fn fixed(percent: u8, secs: u64) -> View<'static> {
 fn rolling(percent: u8, secs: u64) -> View<'static> {
     View {
         window: None,
-        ends_ms: Some(at(secs).wall_ms + HOUR_MS),
+        ends: Some(at(secs + 3_600).steady),
         ..fixed(percent, secs)
     }
 }
@@ -166,8 +165,9 @@ fn an_episode_goes_on_in_the_next_process() {
     let resumed = |secs: u64, percent: u8| {
         let mut episode = Episode::default();
         episode.crossing(&fixed(95, 10), at(10));
-        let stored = serde_json::to_vec(&episode).unwrap();
-        let mut episode: Episode = serde_json::from_slice(&stored).unwrap();
+        let stored = serde_json::to_vec(&episode.stored(at(10))).unwrap();
+        let stored = serde_json::from_slice(&stored).unwrap();
+        let mut episode = Episode::restore(&stored, at(secs));
         // Meters count their windows from 0 in each process.
         episode.resume(Some(0), at(secs));
         let view = View {
@@ -188,7 +188,7 @@ fn an_episode_goes_on_in_the_next_process() {
 fn pace(percent: u8, secs: u64, runs_out: u64) -> View<'static> {
     let day = 86_400;
     View {
-        ends_ms: Some(at(0).wall_ms + 86_400_000),
+        ends: Some(at(86_400).steady),
         pace: Some(Pace {
             runs_out: Nanos::from_secs(runs_out),
             reset: Nanos::from_secs(day - secs % day),
