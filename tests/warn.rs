@@ -13,10 +13,11 @@ use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
 use headroom::clock;
 use headroom::ledger::account::Account;
+use headroom::ledger::lookout::Watch;
 use headroom::ledger::meter::Caller;
-use headroom::ledger::rule::Wishes;
+use headroom::ledger::report::Filter;
+use headroom::ledger::rule::{Shares, Wishes};
 use headroom::ledger::ticket::{Ticket, states};
-use headroom::ledger::watch::Watch;
 use headroom::ledger::{Demand, Item, Ledger};
 use headroom::quota::Mode;
 use headroom::state::{State, WarningRow};
@@ -117,16 +118,32 @@ impl House {
         receiver: Receiver,
         kept: Option<(State, Vec<WarningRow>)>,
     ) -> Self {
+        Self::capped(policies, mode, receiver, kept, 1_000).await
+    }
+
+    /// The caller may use no more than `cap`.
+    async fn capped(
+        policies: &str,
+        mode: Option<Mode>,
+        receiver: Receiver,
+        kept: Option<(State, Vec<WarningRow>)>,
+        cap: u64,
+    ) -> Self {
         let endpoints = vec![endpoint("https://hooks.example.com/a")];
         let warnings = Warnings::new(endpoints);
         let heard = warnings.listen();
         let least = Nanos::from_secs(60);
         let watch = Watch::new(&[80, 95, 100], true, least, warnings.bell());
+        let shares = Arc::new(Shares {
+            caps: vec![(1, cap)],
+            ..Shares::default()
+        });
         let source = format!("name = \"Stub\"\ndocs = [\"https://example.com\"]\n{policies}");
         let adapter = parse("stub", &source).unwrap();
         let terms = Terms::new(&adapter, None, None, &Default::default()).unwrap();
         let wishes = |_: &str| Wishes {
             mode,
+            shares: Arc::clone(&shares),
             watch: watch.clone(),
             ..Wishes::default()
         };
@@ -147,6 +164,10 @@ impl House {
     }
 
     async fn admit(&self) -> Option<Ticket> {
+        let caller = Caller {
+            id: 1,
+            is_named: true,
+        };
         let demand = Demand {
             account: &self.account,
             items: [Item {
@@ -158,10 +179,7 @@ impl House {
             .into_iter()
             .collect(),
             label: &|_| "project=7".to_owned(),
-            caller: Caller {
-                id: 1,
-                is_named: true,
-            },
+            caller,
             is_resident: true,
             urgency: 3,
             patience: None,
@@ -172,7 +190,7 @@ impl House {
             Err(refused) => {
                 // As the gateway does for the refusal's own headers.
                 let cells = refused.cells.iter().map(|(policy, cell)| (*policy, cell));
-                states(cells, clock::moment());
+                states(cells, caller, clock::moment());
                 None
             }
         }
@@ -332,6 +350,24 @@ async fn a_refusal_for_long_says_that_a_quota_is_used_up_and_a_short_one_does_no
         let told = house.told().await;
         assert_eq!(told, &expected[..usize::from(warns)], "{secs}");
     }
+}
+
+/// What is left for it is another number than what is left.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_has_used_its_own_part_up_is_no_warning() {
+    let receiver = Receiver::new(|_, _| Answer::Ok);
+    let mode = Some(Mode::Enforce);
+    let mut house = House::capped(TEN_AN_HOUR, mode, receiver, None, 3).await;
+    house.calls(5).await;
+    assert_eq!(house.told().await, []);
+    assert_eq!(
+        house
+            .ledger
+            .report(&Filter::default(), clock::moment())
+            .meters[0]
+            .used,
+        3
+    );
 }
 
 /// The call that used the last of it was never answered.
