@@ -6,6 +6,7 @@ mod consumers;
 mod language;
 mod reader;
 mod references;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use crate::diagnostic::Mistakes;
 use crate::document::{self, Fields};
 use crate::emit::Style;
 use crate::quota::{Mode, Share};
+use crate::warn::Endpoint;
 use reader::Reader;
 
 /// The whole configuration.
@@ -43,6 +45,10 @@ pub struct Config {
     pub waiting: Waiting,
     /// How the standard headers are written.
     pub style: Style,
+    /// What is worth a warning.
+    pub warnings: WarningsConfig,
+    /// Who is told, in the order of the file.
+    pub webhooks: Vec<WebhookConfig>,
     /// The connections, in the order of the file.
     pub connections: Vec<ConnectionConfig>,
     /// The programs that may call, in the order of the file.
@@ -60,6 +66,8 @@ impl Default for Config {
             count_block: 64,
             waiting: Waiting::default(),
             style: Style::default(),
+            warnings: WarningsConfig::default(),
+            webhooks: Vec::new(),
             connections: Vec::new(),
             consumers: Vec::new(),
         }
@@ -82,6 +90,35 @@ impl Default for Waiting {
             max_wait: Duration::from_secs(60),
         }
     }
+}
+
+/// `[warnings]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarningsConfig {
+    /// Per cent of a quota, each from 1 to 100.
+    pub thresholds: Vec<u8>,
+    /// Whether a pace that is too fast is told.
+    pub forecast: bool,
+    /// Quotas of shorter windows are not warned of.
+    pub min_window: Duration,
+}
+
+impl Default for WarningsConfig {
+    fn default() -> Self {
+        Self {
+            thresholds: vec![80, 95, 100],
+            forecast: true,
+            min_window: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One `[[webhooks]]`.
+#[derive(Debug, Clone)]
+pub struct WebhookConfig {
+    /// Who is told of what.
+    pub endpoint: Endpoint,
+    connections: Named,
 }
 
 /// One `[connections.NAME]`.
@@ -205,6 +242,7 @@ impl Config {
             connection.check(catalog, &mut mistakes);
         }
         consumers::check(self, catalog, &mut mistakes);
+        warnings::check(self, catalog, &mut mistakes);
         mistakes
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! [`crate::time`] is the two clocks, [`rule`] what a meter is held to, [`meter`] the pure machine; [`cell`] decides over several
 //! meters at once, [`queue`] orders the calls that wait. A call gets a [`ticket`], which carries what it took until the last
-//! byte of its answer; [`tell`] makes limits of meters. `store` keeps what must survive the process.
+//! byte of its answer; [`tell`] makes limits of meters. `store` keeps what must survive the process, [`lookout`]
+//! notices which meters are worth a warning.
 //!
 //! `moka` holds the meters and decides nothing: a cache that is full forgets or refuses by its own lights, and both give
 //! quota away. So it has no capacity here; [`Ledger::sweep`] takes out what nothing is lost by, and the house is full when
@@ -14,6 +15,7 @@ pub mod cell;
 mod house;
 mod kept;
 mod learned;
+pub mod lookout;
 pub mod meter;
 pub mod queue;
 mod reload;

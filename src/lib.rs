@@ -10,8 +10,8 @@
 //!    the provider's, [`rewrite`] replaces an origin in a streaming JSON body, [`recording`] reads one response as text,
 //!    [`consumer`] knows a program by its key, [`time`] is moments on two clocks. All pure: no clock, no I/O.
 //! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`history`] what was
-//!    called, [`advice`] what follows from it, [`config`] what the user says, [`clock`] the only reader of the time, [`admin`] the pages about it all,
-//!    [`gateway`] the request path.
+//!    called, [`advice`] what follows from it, [`clock`] the only reader of the time, [`warn`] tells of quotas that run out,
+//!    [`config`] is what the user says, [`admin`] the pages about it all, [`gateway`] the request path.
 //! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment
 //!    ([`state`] has a folder of its own).
 //!
@@ -67,3 +67,4 @@ pub mod simulate;
 pub mod state;
 pub mod time;
 pub mod translate;
+pub mod warn;

@@ -11,6 +11,7 @@ mod error;
 mod folder;
 pub mod history;
 mod store;
+mod warnings;
 mod writer;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use rustls::crypto::GetRandomFailed;
 use tokio::sync::oneshot;
 
 pub use error::{OpenError, ReadError, WriteError};
+pub use warnings::WarningRow;
 
 use batch::{Changes, Waiter};
 use folder::Folder;
@@ -94,6 +96,8 @@ pub struct Loaded {
     pub meters: Vec<MeterRow>,
     /// Every lesson, oldest first.
     pub learned: Vec<LearnedRow>,
+    /// What warnings remember.
+    pub told: Vec<WarningRow>,
     /// Random, made with the file and kept for as long as the file is.
     pub salt: [u8; SALT],
     /// What people should know: a broken file that was moved aside, a file system without write-ahead log.
@@ -192,6 +196,11 @@ impl State {
     /// Takes rows out, in order with the writes.
     pub fn remove(&self, meters: Vec<MeterKey>, learned: Vec<LearnedKey>) -> Written {
         self.later(Changes::remove(meters, learned))
+    }
+
+    /// Hands over what warnings remember, in order with the writes, all of it in one transaction.
+    pub fn write_warnings(&self, rows: Vec<WarningRow>) -> Written {
+        self.later(Changes::warnings(rows))
     }
 
     /// Takes out the meters that ended more than a day before `now_ms`. [`State::open`] does the same; whoever runs for

@@ -31,3 +31,4 @@ mod state;
 mod support;
 mod translation;
 mod waiting;
+mod warn;

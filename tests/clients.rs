@@ -440,3 +440,45 @@ async fn curl_cannot_climb_out_of_a_connection() {
     }
     assert_eq!(upstream.requests(), [""; 0]);
 }
+
+#[tokio::test]
+async fn the_reference_library_takes_what_headroom_signs() {
+    if !has_node("standardwebhooks") {
+        return;
+    }
+    let (old, new) = (
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    );
+    let upstream = Upstream::answering(OK).await;
+    let receiver = Upstream::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let lines = format!(
+        "mode = {{ organization = \"enforce\", burst = \"observe\" }}\nquotas = {{ organization = 5 }}\n[[webhooks]]\nurl = \"{}/hook\"\nsecret = \"{new} {old}\"\n",
+        receiver.base_url()
+    );
+    let headroom = Headroom::with(&upstream, "toggl", &lines);
+    for _ in 0..4 {
+        let answer = headroom
+            .program
+            .get("/toggl/api/v9/workspaces/1/projects", "")
+            .await;
+        assert_eq!(crate::exchange::status(&answer), 200, "{answer}");
+    }
+    while receiver.requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let request = receiver.request();
+    let field = |name: &str| fields(&request, name)[0].to_owned();
+    let mut command = node();
+    command
+        .arg("-")
+        .arg(format!("{new} {old}"))
+        .args([
+            field("webhook-id"),
+            field("webhook-timestamp"),
+            field("webhook-signature"),
+        ])
+        .arg(body(&request));
+    let printed = run(command, include_bytes!("clients/webhook.mjs")).await;
+    assert_eq!(printed.trim(), "verified");
+}

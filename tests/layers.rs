@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("history", &["quota", "time", "state"]),
     ("clock", &["time"]),
+    ("warn", &["state", "ledger", "time", "clock"]),
     ("consumer", &[]),
     (
         "config",
@@ -36,6 +37,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "adapter",
             "emit",
             "origin",
+            "ledger",
+            "warn",
             "consumer",
         ],
     ),
@@ -103,6 +106,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "gateway",
             "simulate",
+            "warn",
         ],
     ),
 ];

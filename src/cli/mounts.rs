@@ -17,6 +17,7 @@ use crate::consumer::{Consumer, Consumers, number};
 use crate::emit::Style;
 use crate::gateway::{Catalogue, Connection, Lookup};
 use crate::ledger::account::Account;
+use crate::ledger::lookout::{Bell, Watch};
 use crate::ledger::rule::{Shares, Wishes};
 use crate::origin::Origin;
 
@@ -174,6 +175,8 @@ pub(super) struct Mounts {
     /// Of connections that are not configured.
     block: u64,
     waiting: Waiting,
+    /// What is worth a warning.
+    watch: Option<Arc<Watch>>,
     /// What consumers have of every connection that they may use.
     parts: Vec<ConsumerConfig>,
     /// How often the files were read before.
@@ -181,8 +184,11 @@ pub(super) struct Mounts {
 }
 
 impl Mounts {
-    pub(super) fn new(loaded: &Loaded, generation: u64) -> Self {
+    pub(super) fn new(loaded: &Loaded, generation: u64, bell: &Arc<Bell>) -> Self {
         let config = &loaded.config;
+        let warnings = &config.warnings;
+        let least = warnings.min_window.into();
+        let watch = Watch::new(&warnings.thresholds, warnings.forecast, least, bell);
         let style = config.style;
         let configured = config
             .connections
@@ -190,7 +196,8 @@ impl Mounts {
             .filter_map(|connection| {
                 // `Config::check` has refused what could fail here.
                 let adapter = loaded.catalog.get(&connection.provider)?;
-                let made = configured(connection, adapter, config, generation).ok()?;
+                let watch = watch.as_ref();
+                let made = configured(connection, adapter, config, generation, watch).ok()?;
                 Some((connection.name.clone(), Arc::new(made)))
             })
             .collect();
@@ -208,6 +215,7 @@ impl Mounts {
             consumers: config.consumers.iter().map(consumer).collect(),
             block: config.count_block,
             waiting: config.waiting,
+            watch,
             parts: config.consumers.clone(),
             generation,
         }
@@ -287,6 +295,7 @@ fn configured(
     adapter: Arc<Adapter>,
     config: &Config,
     generation: u64,
+    watch: Option<&Arc<Watch>>,
 ) -> Result<Connection, String> {
     let base_url = connection
         .base_url
@@ -311,6 +320,7 @@ fn configured(
             policy,
         )),
         generation,
+        watch: watch.cloned(),
     };
     let account = Account::new(
         &connection.name,
@@ -350,6 +360,7 @@ impl Mounts {
             block: self.block,
             shares: Arc::new(shares(&self.parts, None, &adapter.id, policy)),
             generation: self.generation,
+            watch: self.watch.clone(),
             ..Wishes::default()
         };
         let account = Account::new(

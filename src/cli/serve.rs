@@ -14,10 +14,12 @@ use super::mounts::{Loaded, Mounts};
 use super::state::{State as Place, StateArguments};
 use super::{AdapterFolders, Failure, log};
 use crate::clock;
-use crate::gateway::{Catalogue as _, Gateway, Listener, Lookup, Settings};
+use crate::config::Config;
+use crate::gateway::{Catalogue as _, Gateway, Listener, Lookup, Settings, client_config};
 use crate::history::{self, History};
 use crate::ledger::{self, Ledger};
 use crate::state::{self, State};
+use crate::warn::{self, Endpoint, Warnings};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -59,13 +61,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let state = arguments
         .state
         .place(loaded.state_dir(), |name| std::env::var_os(name));
-    let kept = open(state);
+    let mut kept = open(state);
     let secret = kept.as_ref().map_or_else(
         // Without a store nothing is compared with what an earlier process hashed.
         || (clock::random(), clock::random()),
         |(_, loaded)| secret(loaded.salt),
     );
     let settings = Settings { secret, ..settings };
+    let told = kept
+        .as_mut()
+        .map(|(state, loaded)| (state.clone(), std::mem::take(&mut loaded.told)));
     let state = kept.as_ref().map(|(state, _)| state.clone());
     let ledger = Arc::new(Ledger::new(ledger::Settings::default(), kept));
     let now_ms = clock::now().as_millisecond();
@@ -76,7 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
-    let outcome = runtime.block_on(serve(arguments, loaded, &ledger, &history, settings));
+    let outcome = runtime.block_on(serve(arguments, loaded, &ledger, &history, settings, told));
     if let Err(error) = history.close() {
         tracing::error!("What was called last is not in the history: {error}");
     }
@@ -84,6 +89,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // The lookup of a name cannot be cut, and nobody waits for it any more.
     runtime.shutdown_background();
     outcome
+}
+
+/// Who is told of warnings.
+fn endpoints(config: &Config) -> Vec<Endpoint> {
+    let webhooks = config.webhooks.iter();
+    webhooks.map(|webhook| webhook.endpoint.clone()).collect()
 }
 
 /// Opens the store. Without one headroom counts as well, until it is restarted: no traffic stops for it.
@@ -125,6 +136,7 @@ async fn serve(
     ledger: &Arc<Ledger>,
     history: &Arc<History>,
     settings: Settings,
+    told: Option<(State, Vec<state::WarningRow>)>,
 ) -> Result<(), Failure> {
     let address = arguments
         .listen
@@ -154,18 +166,24 @@ async fn serve(
         }
     }
     let seen = loaded.fingerprint();
-    let mounts = Arc::new(Mounts::new(&loaded, 0));
+    let warnings = Warnings::new(endpoints(&loaded.config));
+    let mounts = Arc::new(Mounts::new(&loaded, 0, warnings.bell()));
     for name in ledger.kept_connections() {
         if let Lookup::Found(connection) = mounts.connection(&name) {
             let (account, is_resident) = (&connection.account, connection.configured);
             ledger.adopt(account, settings.secret, is_resident, clock::moment());
         }
     }
+    let unreadable = |error| Failure::unreadable(format!("headroom: {error}"));
+    let tls = client_config(&settings.extra_roots).map_err(unreadable)?;
+    let client = warn::Client::new(tls, warn::client::TIMEOUT).map_err(unreadable)?;
+    let warner = tokio::spawn(Arc::clone(&warnings).run(Arc::clone(ledger), told, client));
     let gateway = Gateway::new(mounts, Arc::clone(ledger), Arc::clone(history), settings)
         .map_err(|error| Failure::unreadable(format!("headroom: {error}")))?;
     let gateway = Arc::new(gateway);
     let watcher = tokio::spawn(watch(
         Arc::clone(&gateway),
+        warnings,
         arguments.config.clone(),
         arguments.adapters.folders.clone(),
         loaded.folders(),
@@ -182,6 +200,8 @@ async fn serve(
         () = ended_twice(orders, stop) => tracing::warn!("The calls in flight are cut."),
     }
     watcher.abort();
+    // What it has to remember is stored as soon as it is known.
+    warner.abort();
     tracing::info!("headroom has stopped");
     Ok(())
 }
@@ -255,6 +275,7 @@ fn fixed_at_start(loaded: &Loaded) -> String {
 /// Reads the files again on SIGHUP and when they change. A file with mistakes is reported, and what runs stays.
 async fn watch(
     gateway: Arc<Gateway>,
+    warnings: Arc<Warnings>,
     config: Option<PathBuf>,
     folders: Vec<PathBuf>,
     mut known_folders: Vec<PathBuf>,
@@ -286,12 +307,13 @@ async fn watch(
                 if forced || found != seen {
                     seen = found;
                     generation += 1;
-                    let mounts = Arc::new(Mounts::new(&loaded, generation));
+                    let mounts = Arc::new(Mounts::new(&loaded, generation, warnings.bell()));
                     let gateway = Arc::clone(&gateway);
                     let replaced = tokio::task::spawn_blocking(move || gateway.replace(mounts));
                     if let Err(error) = replaced.await {
                         tracing::error!(error = %error, "The configuration could not be put in place.");
                     }
+                    warnings.replace(endpoints(&loaded.config));
                     tracing::info!("The configuration was read again.");
                     let fixed = fixed_at_start(&loaded);
                     if fixed != fixed_before {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reader::Reader;
-use super::{Config, ConnectionConfig, ConsumerConfig, ConsumerSpans};
+use super::{Config, ConnectionConfig, ConsumerConfig, ConsumerSpans, Named};
 use crate::adapter::catalog::Catalog;
 use crate::consumer;
 use crate::diagnostic::{Mistakes, closest};
@@ -101,7 +101,7 @@ pub(super) fn check(config: &Config, catalog: &Catalog, mistakes: &mut Mistakes)
         check_reserve(config, connection, mistakes);
     }
     for consumer in &config.consumers {
-        check_connections(config, consumer, catalog, mistakes);
+        check_names(config, &consumer.spans.connections, catalog, mistakes);
         check_cap(config, consumer, catalog, mistakes);
     }
     check_shares(config, mistakes);
@@ -139,9 +139,10 @@ fn check_reserve(config: &Config, connection: &ConnectionConfig, mistakes: &mut 
     }
 }
 
-fn check_connections(
+/// Connections that are named are there.
+pub(super) fn check_names(
     config: &Config,
-    consumer: &ConsumerConfig,
+    named: &Named,
     catalog: &Catalog,
     mistakes: &mut Mistakes,
 ) {
@@ -151,7 +152,7 @@ fn check_connections(
         .map(|connection| &*connection.name)
         .collect();
     known.extend(catalog.ids());
-    for (name, span) in &consumer.spans.connections {
+    for (name, span) in named {
         if !known.contains(&name.as_str()) {
             mistakes.push(
                 "unknown-connection",

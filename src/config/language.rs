@@ -2,6 +2,7 @@
 
 use crate::document::{Kind, Shape, key, required};
 use crate::quota::Mode;
+use crate::warn::Kind as Event;
 
 /// The whole file.
 pub static CONFIG: Shape = Shape {
@@ -53,6 +54,16 @@ pub static CONFIG: Shape = Shape {
             "How the standard headers are written.",
         ),
         key(
+            "warnings",
+            Kind::Table(&WARNINGS),
+            "[warnings]: when a quota is worth a warning.",
+        ),
+        key(
+            "webhooks",
+            Kind::List(&Kind::Table(&WEBHOOK)),
+            "[[webhooks]]: who is told of warnings, beside the log.",
+        ),
+        key(
             "connections",
             Kind::Map(&Kind::Table(&CONNECTION)),
             "[connections.NAME]: one account at a provider, mounted at /NAME/.",
@@ -77,6 +88,53 @@ static HEADERS: Shape = Shape {
             "structured",
             Kind::Word(&["draft-11", "off"]),
             "Whether `ratelimit-policy` and `ratelimit` are written; \"draft-11\" if left out.",
+        ),
+    ],
+};
+
+static WARNINGS: Shape = Shape {
+    title: "warnings",
+    keys: &[
+        key(
+            "thresholds",
+            Kind::List(&Kind::Integer),
+            "Per cent of a quota; [80, 95, 100] if left out, [] for none.",
+        ),
+        key(
+            "forecast",
+            Kind::Boolean,
+            "Whether a quota is warned of that will run out before its reset at this pace; true if left out.",
+        ),
+        key(
+            "min_window",
+            Kind::Text,
+            "Quotas of shorter windows are not warned of, because to use one up is normal traffic; \"60s\" if left out.",
+        ),
+    ],
+};
+
+static WEBHOOK: Shape = Shape {
+    title: "a webhook",
+    keys: &[
+        required(
+            "url",
+            Kind::Text,
+            "Where warnings are sent: https, or http on this machine.",
+        ),
+        required(
+            "secret",
+            Kind::Text,
+            "What they are signed with, as Standard Webhooks has it: \"${HEADROOM_WEBHOOK_SECRET}\", which holds `whsec_` and base64; several, separated by spaces, while one replaces another.",
+        ),
+        key(
+            "events",
+            Kind::List(&Kind::Word(Event::WORDS)),
+            "What is sent; all if left out.",
+        ),
+        key(
+            "connections",
+            Kind::List(&Kind::Text),
+            "Of which connections; of all if left out.",
         ),
     ],
 };

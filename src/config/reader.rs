@@ -62,6 +62,13 @@ impl<'a> Reader<'a> {
                 .unwrap_or(defaults.count_block),
             waiting,
             style,
+            warnings: root
+                .get("warnings")
+                .and_then(Node::table)
+                .map_or(defaults.warnings, |table| self.warnings(&table)),
+            webhooks: root
+                .get("webhooks")
+                .map_or_else(Vec::new, |node| self.webhooks(node)),
             connections,
             consumers: consumers.map_or_else(Vec::new, |table| self.consumers(&table)),
         }
@@ -157,7 +164,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn duration(&mut self, node: Node<'_>) -> Option<u64> {
+    pub(super) fn duration(&mut self, node: Node<'_>) -> Option<u64> {
         let text = self.text(node)?;
         let seconds = read_seconds(&text);
         if seconds.is_none() {

@@ -50,7 +50,7 @@ pub struct Inner {
     pub(super) promised: u32,
 }
 
-/// Four answers in a byte: there may be a million of them.
+/// Four answers and the last step of a warning in a byte: there may be a million of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Marks(u8);
 
@@ -74,6 +74,21 @@ impl Marks {
 
     pub(super) const fn take(&mut self, mark: Self) {
         self.0 &= !mark.0;
+    }
+
+    /// The upper bits: how many steps towards its limit somebody has seen, at most 7, and whether that was in an odd window.
+    const STEP: u8 = 0b0111_0000;
+    const ODD: u8 = 0b1000_0000;
+
+    /// Whether as many steps were seen in this window.
+    pub(super) const fn is_step_seen(self, step: u8, window: u32) -> bool {
+        step <= (self.0 & Self::STEP) >> 4 && (self.0 & Self::ODD != 0) == (window % 2 == 1)
+    }
+
+    /// So many steps were seen in this window.
+    pub(super) const fn see_step(&mut self, step: u8, window: u32) {
+        let odd = if window % 2 == 1 { Self::ODD } else { 0 };
+        self.0 = self.0 & !(Self::STEP | Self::ODD) | odd | (step << 4) & Self::STEP;
     }
 }
 

@@ -253,7 +253,7 @@ const fn mode(rule: &Rule, standing: &Standing) -> &'static str {
 }
 
 /// At the pace of the window so far. A pace needs some time to be one.
-fn forecast(rule: &Rule, standing: &Standing, now: Now) -> Option<Forecast> {
+pub(super) fn forecast(rule: &Rule, standing: &Standing, now: Now) -> Option<Forecast> {
     let (remaining, reset) = (standing.remaining?, standing.reset?);
     if !matches!(rule.motion, Motion::Fixed(_) | Motion::Aligned { .. }) || standing.used == 0 {
         return None;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::lookout::Watch;
 use super::time::Nanos;
 use crate::adapter::reading::Quantity;
 use crate::adapter::terms::Terms;
@@ -50,6 +51,8 @@ pub struct Rule {
     pub shares: Option<Arc<Shares>>,
     /// Which reading of the configuration it is of: what a later one says holds for all meters, and for calls that wait.
     pub generation: u64,
+    /// What is worth a warning; `None`: nothing.
+    pub watch: Option<Arc<Watch>>,
 }
 
 /// What a count means. While it is the same, a count goes on under another rule, in this process and the next one.
@@ -137,6 +140,8 @@ pub struct Wishes {
     pub shares: Arc<Shares>,
     /// Which reading of the configuration wants it, from 0.
     pub generation: u64,
+    /// What is worth a warning, where the window is long enough.
+    pub watch: Option<Arc<Watch>>,
 }
 
 impl Default for Wishes {
@@ -147,6 +152,7 @@ impl Default for Wishes {
             block: 64,
             shares: Arc::default(),
             generation: 0,
+            watch: None,
         }
     }
 }
@@ -227,8 +233,11 @@ impl Rule {
             block: wishes.block.max(1),
             shares: (!wishes.shares.is_empty()).then(|| Arc::clone(&wishes.shares)),
             generation: wishes.generation,
+            watch: None,
         };
         rule.kept = rule.is_long();
+        let is_for = |watch: &Arc<Watch>| watch.is_for(&rule);
+        rule.watch = wishes.watch.clone().filter(is_for);
         rule
     }
 

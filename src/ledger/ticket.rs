@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::Item;
 use super::cell::{Cell, Few, Inner, Shared};
+use super::lookout;
 use super::meter::{Caller, Refusal, Standing, Taken, Told};
 use super::rule::{Motion, Rule};
 use super::time::{Nanos, Now};
@@ -159,6 +160,7 @@ impl Ticket {
                 }
                 let counts = taken.cost > 0 || cost.is_some();
                 let state = State::of(inner, held.policy, counts, Some(taken.who), now);
+                lookout::notice(&held.cell, inner, &state.standing, now);
                 let is_out = refused || told.is_some_and(|told| told.remaining == Some(0));
                 if let Some(store) = held.cell.account.store().filter(|_| is_out) {
                     store.keep(&held.cell, inner, now);
@@ -189,7 +191,12 @@ pub fn states<'a>(
     now: Now,
 ) -> Few<State> {
     cells
-        .map(|(policy, cell)| State::of(&mut cell.lock(), policy, true, Some(caller.id), now))
+        .map(|(policy, cell)| {
+            let mut inner = cell.lock();
+            let state = State::of(&mut inner, policy, true, Some(caller.id), now);
+            lookout::notice(cell, &mut inner, &state.standing, now);
+            state
+        })
         .collect()
 }
 

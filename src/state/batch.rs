@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 use super::history::{Chunk, Retention};
+use super::warnings::{self, Rows, WarningRow};
 use super::{KEPT_MS, LearnedKey, LearnedRow, MeterKey, MeterRow, WriteError};
 
 /// More bytes than this do not wait: the disk does not keep up, and memory is not where they are safe.
@@ -37,6 +38,7 @@ pub(super) struct Changes {
     ended: Option<i64>,
     chunk: Option<Arc<Chunk>>,
     retention: Option<Retention>,
+    warnings: Vec<WarningRow>,
 }
 
 impl Changes {
@@ -77,6 +79,13 @@ impl Changes {
         Self {
             meters: meters.into_iter().map(|key| (key, None)).collect(),
             learned: learned.into_iter().map(|key| (key, None)).collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn warnings(rows: Vec<WarningRow>) -> Self {
+        Self {
+            warnings: rows,
             ..Self::default()
         }
     }
@@ -132,6 +141,7 @@ pub(super) struct Batch {
     /// Sums are added, so each one counts.
     pub(super) chunks: Vec<Arc<Chunk>>,
     pub(super) retention: Option<Retention>,
+    pub(super) warnings: Rows,
     pub(super) waiters: Vec<Waiter>,
     bytes: usize,
 }
@@ -140,11 +150,12 @@ impl Batch {
     /// Takes changes in; gives the waiter back where there is no place.
     pub(super) fn push(&mut self, changes: Changes, waiter: Waiter) -> Result<(), Waiter> {
         let chunk = changes.chunk.as_ref().map_or(0, |chunk| chunk.weight());
-        let bytes = OVERHEAD + chunk + weights(&changes.meters) + weights(&changes.learned);
+        let extra = chunk + warnings::weight(&changes.warnings, OVERHEAD);
+        let bytes = OVERHEAD + extra + weights(&changes.meters) + weights(&changes.learned);
         if self.bytes.saturating_add(bytes) > MOST {
             return Err(waiter);
         }
-        self.bytes += OVERHEAD + chunk;
+        self.bytes += OVERHEAD + extra;
         for (key, meter) in changes.meters {
             self.bytes = place(&mut self.meters, key, meter, self.bytes);
         }
@@ -154,6 +165,7 @@ impl Batch {
         self.ended = self.ended.max(changes.ended);
         self.chunks.extend(changes.chunk);
         self.retention = changes.retention.or(self.retention);
+        warnings::collect(&mut self.warnings, changes.warnings);
         self.waiters.push(waiter);
         Ok(())
     }
@@ -163,6 +175,7 @@ impl Batch {
         self.meters.is_empty()
             && self.learned.is_empty()
             && self.ended.is_none()
+            && self.warnings.is_empty()
             && self.chunks.is_empty()
             && self.retention.is_none()
     }

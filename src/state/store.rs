@@ -14,6 +14,7 @@ use rusqlite::{
 use super::batch::Batch;
 use super::folder::Folder;
 use super::history::{self, Numbers};
+use super::warnings;
 use super::{KEPT_MS, LearnedRow, Loaded, MeterRow, OpenError, SALT};
 
 /// From each version of the file to the next; `user_version` says how many were done. Steps are only ever added.
@@ -39,10 +40,11 @@ const STEPS: &[&str] = &[
     ) STRICT;
 ",
     history::TABLES,
+    warnings::TABLES,
 ];
 
 /// The tables that are read whole at opening, so they are also checked whole. The history will be too long for that.
-const CHECKED: [&str; 3] = ["meta", "meters", "learned"];
+const CHECKED: [&str; 4] = ["meta", "meters", "learned", "warnings"];
 
 /// How long to wait for somebody who writes by hand; callers wait as long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -310,6 +312,7 @@ fn open(
     let mut loaded = Loaded {
         meters: Vec::new(),
         learned: Vec::new(),
+        told: Vec::new(),
         salt: transaction.query_row(salt, [], |row| row.get(0))?,
         warnings: Vec::new(),
     };
@@ -383,6 +386,7 @@ fn load(transaction: &Transaction<'_>, now_ms: i64, loaded: &mut Loaded) -> Resu
             })
         },
     )?;
+    loaded.told = warnings::load(transaction)?;
     Ok(())
 }
 
@@ -452,6 +456,7 @@ fn write(
     if let Some(retention) = &batch.retention {
         history::retain(&transaction, numbers, retention)?;
     }
+    warnings::write(&transaction, &batch.warnings)?;
     transaction.commit()
 }
 

@@ -98,6 +98,7 @@ fn rule(motion: Motion, quota: Option<u64>) -> Rule {
         block: 64,
         shares: None,
         generation: 0,
+        watch: None,
     }
 }
 

@@ -7,6 +7,12 @@ use crate::ledger::time::{Nanos, Now, Steady};
 use crate::translate::window;
 
 impl Meter {
+    /// How many windows are over.
+    #[must_use]
+    pub const fn turns(&self) -> u32 {
+        self.turns
+    }
+
     pub(super) fn add(&mut self, rule: &Rule, cost: u64, caller: Caller, now: Now) {
         if cost == 0 {
             return;
