@@ -66,7 +66,7 @@ impl Headroom {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A command that goes straight to where it is told, by no proxy of the environment.
-fn direct(program: &str) -> Command {
+pub(crate) fn direct(program: &str) -> Command {
     let mut command = Command::new(program);
     for name in ["http_proxy", "https_proxy", "all_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
@@ -75,7 +75,7 @@ fn direct(program: &str) -> Command {
 }
 
 /// Runs a command to its end, which must be a good one, and gives what it printed.
-async fn run(mut command: Command, input: &'static [u8]) -> String {
+pub(crate) async fn run(mut command: Command, input: &'static [u8]) -> String {
     let run = move || {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("output");
@@ -151,7 +151,7 @@ fn curl() -> Command {
 }
 
 /// The client works here. Otherwise its test has nothing to do, where clients are not required.
-fn is_installed(client: &str, how: &str, probe: &mut Command) -> bool {
+pub(crate) fn is_installed(client: &str, how: &str, probe: &mut Command) -> bool {
     let works = probe.output().is_ok_and(|output| output.status.success());
     if !works {
         let missing = format!("{client} is not installed: {how}");

@@ -1,9 +1,22 @@
-//! The dashboard at `/-/`: what is served.
+//! The dashboard at `/-/`: what is served, and what a real browser makes of it before the program itself.
+//!
+//! `tests/dashboard/install` puts what drives the browser into `target/dashboard`; the browser is the system's Chromium.
+//! Where they are missing, these tests say so and pass, unless `HEADROOM_CLIENTS` is `required`.
 
+use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 
-use crate::exchange::{body, fields, status};
+use tempfile::TempDir;
+
+use crate::clients::{direct, is_installed, run};
+use crate::exchange::{OK, body, fields, status};
 use crate::support::harness::Harness;
+use crate::support::program::{Program, stub};
+use crate::support::upstream::Upstream;
+
+/// What each call of the browser tests is counted by.
+const LIMIT: u32 = 100;
 
 #[tokio::test]
 async fn the_page_and_its_parts_are_safe_to_show_and_to_keep() {
@@ -112,5 +125,118 @@ fn no_part_parses_markup_or_goes_elsewhere() {
             let names = line.matches("http://www.w3.org/2000/svg").count();
             assert_eq!(addresses, names, "{name}:{}: {line}", number + 1);
         }
+    }
+}
+
+/// The program before a provider, for a browser.
+struct Site {
+    program: Program,
+    _folder: TempDir,
+    _upstream: Upstream,
+}
+
+impl Site {
+    /// Serves the connection `stub`, whose calls are counted, and more lines of configuration.
+    async fn new(more: impl FnOnce(&Upstream) -> String) -> Self {
+        let upstream = Upstream::answering(OK).await;
+        let policies =
+            format!("[policy.hourly]\nquota = {LIMIT}\nwindow = \"1h\"\nkind = \"fixed\"");
+        let (folder, config) = stub(&upstream, &policies, "");
+        let config = format!("{config}{}", more(&upstream));
+        Self {
+            program: Program::start(folder.path(), &config),
+            _folder: folder,
+            _upstream: upstream,
+        }
+    }
+
+    /// Runs one of the scripts beside this file, which must end well.
+    async fn browse(&self, script: &str, arguments: &[&str]) {
+        let mut command = node();
+        command
+            .arg(root().join("tests/dashboard").join(script))
+            .arg(format!("http://{}", self.program.address()))
+            .args(arguments);
+        run(command, b"").await;
+    }
+}
+
+/// Where `tests/dashboard/install` puts its packages, which scripts look for in the working folder.
+fn node() -> Command {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let mut command = direct("node");
+    command.current_dir(target.join("dashboard"));
+    command
+}
+
+fn has_browser() -> bool {
+    let how = "run tests/dashboard/install";
+    let mut packages = node();
+    packages.args(["--eval", "require('playwright-core'), require('axe-core')"]);
+    let mut chromium = direct("/usr/bin/chromium");
+    chromium.arg("--version");
+    // A folder that is not there fails before node does.
+    is_installed("playwright-core with axe-core", how, &mut packages)
+        && is_installed("Chromium", how, &mut chromium)
+}
+
+#[tokio::test]
+async fn it_shows_traffic_within_a_second() {
+    if has_browser() {
+        let site = Site::new(|_| String::new()).await;
+        let limit = LIMIT.to_string();
+        site.browse("traffic.mjs", &["stub", &limit]).await;
+    }
+}
+
+#[tokio::test]
+async fn it_is_accessible_and_fits_from_a_phone_to_4k() {
+    if has_browser() {
+        let site = Site::new(|_| String::new()).await;
+        site.browse("looks.mjs", &["/stub/a", "/stub/b/1234"]).await;
+    }
+}
+
+#[tokio::test]
+async fn it_needs_no_mouse() {
+    if has_browser() {
+        let site = Site::new(|_| String::new()).await;
+        site.browse("keyboard.mjs", &["/stub/a"]).await;
+    }
+}
+
+#[tokio::test]
+async fn it_shows_hostile_names_as_text_and_says_whose_numbers_they_are() {
+    if has_browser() {
+        let site = Site::new(|_| String::new()).await;
+        site.browse("hostile.mjs", &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn it_tells_what_does_not_work() {
+    if has_browser() {
+        let site = Site::new(|_| String::new()).await;
+        site.browse("trouble.mjs", &["/stub/a"]).await;
+    }
+}
+
+#[tokio::test]
+async fn it_stays_quick_with_two_hundred_connections() {
+    if has_browser() {
+        let connections = |upstream: &Upstream| {
+            let mut config = String::new();
+            for number in 0..200 {
+                writeln!(
+                    config,
+                    "[connections.c{number:03}]\nprovider = \"stub\"\nbase_url = \"{}\"",
+                    upstream.base_url()
+                )
+                .unwrap();
+            }
+            config
+        };
+        let site = Site::new(connections).await;
+        site.browse("many.mjs", &["200", "c150"]).await;
     }
 }

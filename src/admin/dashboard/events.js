@@ -6,8 +6,10 @@ import { bytes, counted, dateAndTime, integer, milliseconds, timeOfDay, utc } fr
 // In the table; and kept, so that a filter finds more than what is just passing by.
 const SHOWN = 100;
 const KEPT = 1000;
-// A busy gateway makes more calls than anyone can read.
+// A busy gateway makes more calls than anyone can read: between two drawings the page rests, longer after many new calls.
 const REST = 100;
+const LONG_REST = 700;
+const MANY = 10;
 
 const KINDS = {
   all: () => true,
@@ -26,6 +28,8 @@ export class Events {
   #paused = false;
   #fresh = 0;
   #timer = 0;
+  #rest = 0;
+  #added = 0;
   #loaded = false;
 
   constructor(schedule) {
@@ -53,10 +57,13 @@ export class Events {
       this.#fresh += 1;
       this.#label();
     } else {
+      this.#added += 1;
       this.#timer ||= setTimeout(() => {
         this.#timer = 0;
+        this.#rest = this.#added > MANY ? LONG_REST : REST;
+        this.#added = 0;
         this.schedule();
-      }, this.#calls.length < SHOWN ? 0 : REST);
+      }, this.#rest);
     }
   }
 
@@ -64,19 +71,16 @@ export class Events {
   merge(calls) {
     this.#loaded = true;
     for (const call of calls) this.#keep(call);
-    this.#calls.sort((a, b) => b.id - a.id);
     this.schedule();
   }
 
   #keep(call) {
-    if (this.#known.has(call.id)) return false;
-    this.#known.add(call.id);
-    this.#calls.unshift(call);
-    // Calls end nearly in the order of their numbers.
-    for (let at = 0; at + 1 < this.#calls.length && this.#calls[at].id < this.#calls[at + 1].id; at += 1) {
-      [this.#calls[at], this.#calls[at + 1]] = [this.#calls[at + 1], this.#calls[at]];
-    }
-    if (this.#calls.length > KEPT) for (const old of this.#calls.splice(KEPT)) this.#known.delete(old.id);
+    const its = identity(call);
+    if (this.#known.has(its)) return false;
+    this.#known.add(its);
+    const at = this.#calls.findIndex((other) => compare(call, other) < 0);
+    this.#calls.splice(at < 0 ? this.#calls.length : at, 0, call);
+    for (const old of this.#calls.splice(KEPT)) this.#known.delete(identity(old));
     return true;
   }
 
@@ -100,7 +104,7 @@ export class Events {
       fitting += 1;
       if (shown.length < SHOWN) shown.push(call);
     }
-    const rows = new Map(shown.map((call) => [call.id, this.#rows.get(call.id) ?? row(call)]));
+    const rows = new Map(shown.map((call) => [identity(call), this.#rows.get(identity(call)) ?? row(call)]));
     this.#rows = rows;
     place(this.body, [...rows.values()]);
     setText(byId("events-count"), shown.length < fitting ? `latest ${integer(shown.length)}` : shown.length ? integer(shown.length) : "");
@@ -118,6 +122,12 @@ export class Events {
     return this.#words.every((word) => text.includes(word));
   }
 }
+
+/** Without a store, numbers begin anew with the server. */
+const identity = (call) => `${call.id} ${call.at}`;
+
+/** The newest first. */
+const compare = (a, b) => Date.parse(b.at) - Date.parse(a.at) || b.id - a.id;
 
 function cell(label, attributes, ...children) {
   return element("td", { role: "cell", "data-label": label, ...attributes }, ...children);

@@ -7,6 +7,7 @@ import { Bars, Plot, sentence } from "./plot.js";
 
 // Meters of one connection at first: a policy may have one for each of thousands of partitions.
 const FIRST_METERS = 8;
+const RESETS = "resets ";
 let last = 0;
 
 /** What the list sorts and filters by. */
@@ -41,7 +42,10 @@ export class Panel {
     this.share = element("span", { class: "share number" });
     this.left = element("span", { class: "left number" });
     this.source = element("span", { class: "source" });
-    this.reset = element("span", { class: "reset number" });
+    // The first word gives way where there is little room.
+    this.word = element("span", { class: "word" });
+    this.time = element("span");
+    this.reset = element("span", { class: "reset number" }, this.word, this.time);
     this.spark = new Bars();
     this.calls = element("span", { class: "calls number" });
     this.head = element("div", { class: "head" }, element("h3", {}, this.button, this.provider),
@@ -100,7 +104,7 @@ export class Panel {
     setAttribute(this.spark.node, "aria-hidden", this.#range ? null : "true");
     if (!tightest) {
       setText(this.tight, "no quota known yet");
-      for (const node of [this.share, this.left, this.source, this.reset]) setText(node, "");
+      for (const node of [this.share, this.left, this.source, this.word, this.time]) setText(node, "");
       return;
     }
     const { filled } = standing(tightest);
@@ -158,7 +162,10 @@ export class Panel {
     const gone = (now - this.#clock[0]) / 1000;
     const suspended = tightest.suspended !== null && tightest.suspended > gone;
     setAttribute(this.reset, "data-level", suspended ? "out" : null);
-    setText(this.reset, suspended ? "suspended" : resetText(tightest, this.#clock[0], now));
+    const text = suspended ? "suspended" : resetText(tightest, this.#clock[0], now);
+    const word = text.startsWith(RESETS) ? RESETS : "";
+    setText(this.word, word);
+    setText(this.time, text.slice(word.length));
     return tightest.reset !== null && gone > tightest.reset;
   }
 }

@@ -3,17 +3,23 @@
 const TIMEOUT = 15_000;
 // Of its time the server spends at most one part in this many on one page of this dashboard.
 const RESTRAINT = 10;
+// An answer of more characters is not a message.
+const LONGEST = 300;
 
-/** An answer that is none, in the words of the server. */
+/** An answer that is none, in the words of the server: a problem document, or a line of text. */
 async function failure(response) {
-  try {
-    const problem = await response.json();
-    const detail = problem.detail ?? problem.title;
-    if (typeof detail === "string") return new Error(detail);
-  } catch {
-    // No problem document: the status says what there is to say.
+  const text = (await response.text()).trim();
+  let told = text.includes("\n") || text.length > LONGEST ? "" : text;
+  if (text.startsWith("{")) {
+    try {
+      const { detail, title } = JSON.parse(text);
+      told = String(detail ?? title ?? "");
+    } catch {
+      // No problem document: the status says what there is to say.
+      told = "";
+    }
   }
-  return new Error(`the server answered ${response.status}`);
+  return new Error(told || `the server answered ${response.status}`);
 }
 
 /** Reads a page. */

@@ -4,13 +4,13 @@ import { byId, element, name, place, setAttribute, setText, show } from "./dom.j
 import { ZONE, bytes, calendarDate, counted, dateAndTime, integer, utc } from "./format.js";
 
 const DAYS = 7;
-// Rows at first; the totals are of all.
-const FIRST_ROWS = 50;
+// Rows at first, and more of them each time; the totals are of all.
+const ROWS = 50;
 
 export class Week {
   #usage = null;
   #words = [];
-  #all = false;
+  #most = ROWS;
   #options = "";
   #rows = new Map();
   #columns = "";
@@ -24,7 +24,7 @@ export class Week {
     byId("week-table").append(element("thead", {}, this.head), this.body, element("tfoot", {}, this.foot.node));
     this.more = element("button", { type: "button", class: "show-more" });
     this.more.addEventListener("click", () => {
-      this.#all = true;
+      this.#most += 4 * ROWS;
       schedule();
     });
     byId("week-empty").after(this.more);
@@ -73,7 +73,7 @@ export class Week {
     const days = dates(usage);
     const consumers = grouped(usage.rows, measure);
     const shown = consumers.filter(({ consumer }) => this.#words.every((word) => consumer.toLowerCase().includes(word)));
-    const rows = this.#all ? shown : shown.slice(0, FIRST_ROWS);
+    const rows = shown.slice(0, this.#most);
     const most = Math.max(1, ...consumers.flatMap(({ byDay }) => [...byDay.values()]));
     this.#setColumns(days);
     const nodes = rows.map(({ consumer, byDay, total }) => {
@@ -91,7 +91,7 @@ export class Week {
     show(byId("week-empty"), shown.length === 0);
     setText(byId("week-empty"), usage.rows.length ? "No consumer fits the filter." : "No calls in these seven days.");
     show(this.more, rows.length < shown.length);
-    setText(this.more, `Show ${integer(shown.length - rows.length)} more`);
+    setText(this.more, `Show more of ${integer(shown.length - rows.length)}`);
     this.overlap.update(usage);
     const notes = byId("week-notes");
     while (notes.children.length > usage.notes.length) notes.lastElementChild.remove();

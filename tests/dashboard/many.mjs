@@ -1,0 +1,49 @@
+// Two hundred connections, one of them nearly used up: all are there, sorted and filtered, and the page stays quick.
+
+import assert from "node:assert/strict";
+import { ARGUMENTS, PATIENCE, call, fits, inBrowser, newPage, open } from "./browser.mjs";
+
+const [count, busiest] = [Number(ARGUMENTS[0]), ARGUMENTS[1]];
+const name = (index) => `c${String(index).padStart(3, "0")}`;
+
+await inBrowser(async (browser) => {
+  for (let index = 0; index < count; index += 1) await call(`/${name(index)}/`);
+  for (let more = 0; more < 8; more += 1) await call(`/${busiest}/`);
+  const { page, complaints } = await newPage(browser);
+  const started = performance.now();
+  await open(page);
+  const connections = page.locator(".connection");
+  await page.waitForFunction((wanted) => document.querySelectorAll(".connection").length === wanted, count, { timeout: PATIENCE });
+  const took = performance.now() - started;
+  assert.ok(took < 10_000, `all were there after ${took} ms`);
+
+  // The nearest to its end comes first; with so many, each is one line.
+  await page.waitForFunction((first) => document.querySelector(".connection .name").textContent === first, busiest);
+  assert.equal(await page.locator(".connection .body:visible").count(), 0);
+  await page.selectOption("#sort", "name");
+  assert.equal(await connections.first().locator("h3 .name").textContent(), name(0));
+  await fits(page);
+
+  // The filter: fewer, told to those who do not see it, and all again.
+  await page.locator("#filter").fill("c01");
+  await page.waitForFunction(() => document.querySelectorAll(".connection").length === 10);
+  await page.locator("#announcer", { hasText: "10 of 200 connections" }).waitFor({ state: "attached" });
+  await page.locator("#filter").fill("nothing is called that");
+  await page.locator("#no-match").waitFor();
+  await page.locator("#filter").fill("");
+  await page.waitForFunction((wanted) => document.querySelectorAll(".connection").length === wanted, count);
+
+  // A change touches what has changed: the element of a connection stays the same one.
+  await page.evaluate(() => { document.querySelector(".connection").kept = true; });
+  const left = await connections.first().locator(".brief .left").textContent();
+  await call(`/${name(0)}/`);
+  await page.waitForFunction((before) => document.querySelector(".connection .brief .left").textContent !== before, left);
+  assert.equal(await page.evaluate(() => document.querySelector(".connection").kept), true);
+
+  // What is opened stays open, also in the next page.
+  await connections.nth(3).locator("h3 button").click();
+  await page.reload();
+  await connections.nth(3).locator(".body .meter").waitFor();
+  assert.equal(await page.locator(".connection .body:visible").count(), 1);
+  assert.deepEqual(complaints, []);
+});
