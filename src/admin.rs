@@ -14,18 +14,31 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use tokio::sync::watch;
 
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::state::ReadError;
+use crate::warn::Warnings;
 
-/// What the pages look at.
+/// What a gateway counts, remembers and warns of.
 #[derive(Clone)]
-pub struct Admin {
+pub struct Books {
     /// The meters.
     pub ledger: Arc<Ledger>,
     /// What was called.
     pub history: Arc<History>,
+    /// What was warned of.
+    pub warnings: Arc<Warnings>,
+}
+
+/// What the pages look at.
+#[derive(Clone)]
+pub struct Admin {
+    /// The books.
+    pub books: Books,
+    /// Becomes true when headroom is about to stop: streams without end have to end.
+    pub ending: watch::Receiver<bool>,
 }
 
 /// A page was asked for something that it does not know; in the extensions of its answer, for whoever writes problems.

@@ -6,12 +6,13 @@
 //! [`refusal`] what it gets where a quota has no room, `error` maps every other problem to its answer; `pages` is
 //! headroom's own `/-/`, [`server`] accepts and drains. No files, no environment; time only through [`crate::clock`].
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
+use tokio::sync::watch;
 
+use crate::admin::Books;
 use crate::history::History;
 use crate::ledger::Ledger;
 
@@ -140,10 +141,10 @@ impl Gateway {
     /// When the settings do not fit (a pseudonym that is no token) or the client side cannot be set up.
     pub fn new(
         catalogue: Arc<dyn Catalogue>,
-        ledger: Arc<Ledger>,
-        history: Arc<History>,
+        books: Books,
         settings: Settings,
     ) -> Result<Self, SetupError> {
+        let (ledger, history) = (Arc::clone(&books.ledger), Arc::clone(&books.history));
         let token = !settings.pseudonym.is_empty()
             && settings
                 .pseudonym
@@ -157,7 +158,8 @@ impl Gateway {
         }
         let house = Arc::new(House {
             catalogue: RwLock::new(catalogue),
-            draining: AtomicBool::new(false),
+            ending: watch::Sender::new(false),
+            books,
             ledger: Arc::clone(&ledger),
             history: Arc::clone(&history),
         });
@@ -196,7 +198,9 @@ impl Gateway {
 struct House {
     /// Held for the length of a clone, never across an await.
     catalogue: RwLock<Arc<dyn Catalogue>>,
-    draining: AtomicBool,
+    /// Whether it drains.
+    ending: watch::Sender<bool>,
+    books: Books,
     ledger: Arc<Ledger>,
     history: Arc<History>,
 }
@@ -212,7 +216,7 @@ impl House {
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.ending.borrow()
     }
 }
 

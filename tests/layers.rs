@@ -45,7 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("advice", &["ledger", "state"]),
     (
         "admin",
-        &["state", "ledger", "history", "advice", "clock"],
+        &["state", "ledger", "history", "advice", "warn", "clock"],
     ),
     (
         "gateway",

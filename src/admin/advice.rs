@@ -30,6 +30,7 @@ pub(super) async fn page(State(admin): State<Admin>, uri: Uri) -> Response {
     let from = to - hours * 3_600;
     let from = from - from.rem_euclid(LEVEL);
     let read = admin
+        .books
         .history
         .read(now.wall_ms, move |snapshot| {
             Totals::read(snapshot, from, to)
@@ -39,7 +40,7 @@ pub(super) async fn page(State(admin): State<Admin>, uri: Uri) -> Response {
         Ok(totals) => totals,
         Err(error) => return Unavailable::because(&error).response(),
     };
-    let ledger = admin.ledger;
+    let ledger = admin.books.ledger;
     let making = tokio::task::spawn_blocking(move || {
         let meters = ledger.report(&Filter::default(), now).meters;
         let time = |secs| Timestamp::from_second(secs).unwrap_or_default().to_string();

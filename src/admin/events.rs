@@ -59,7 +59,7 @@ async fn page(State(desk): State<Desk>, uri: Uri, headers: HeaderMap) -> Respons
     let now_ms = clock::now().as_millisecond();
     let limit = question.limit;
     let read = move |snapshot: &Snapshot<'_>| stored(snapshot, &question);
-    match desk.admin.history.read(now_ms, read).await {
+    match desk.admin.books.history.read(now_ms, read).await {
         Ok(events) => {
             let last = events.get(limit - 1).and_then(|event| event["id"].as_i64());
             // Nobody knows whether there is one more: the next page tells.

@@ -17,7 +17,7 @@ use http_body::Frame;
 use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::events::{Desk, line, row, wanted};
@@ -27,6 +27,7 @@ use crate::history::History;
 use crate::history::query::filter::Filter;
 use crate::state::ReadError;
 use crate::state::history::{EventRow, Snapshot};
+use crate::warn::Warning;
 
 /// Middle boxes close what says nothing.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -56,8 +57,10 @@ pub(super) fn answer(desk: &Desk, filter: Filter, headers: &HeaderMap) -> Respon
     };
     let (pieces, queue) = mpsc::channel(QUEUE);
     let listener = Listener {
-        batches: desk.admin.history.listen(),
-        history: Arc::clone(&desk.admin.history),
+        batches: desk.admin.books.history.listen(),
+        warnings: desk.admin.books.warnings.listen(),
+        ending: desk.admin.ending.clone(),
+        history: Arc::clone(&desk.admin.books.history),
         filter,
         pieces,
         seen: 0,
@@ -80,6 +83,8 @@ fn read_id(value: &HeaderValue) -> Option<i64> {
 struct Listener {
     history: Arc<History>,
     batches: Receiver<Arc<[EventRow]>>,
+    warnings: Receiver<Arc<Warning>>,
+    ending: watch::Receiver<bool>,
     filter: Filter,
     pieces: mpsc::Sender<Bytes>,
     /// The number of the last event that was told or is not to be told.
@@ -108,6 +113,7 @@ impl Listener {
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // When the next hint may go, and whether there is one to give.
         let (mut next_hint, mut has_changed) = (clock::monotonic(), false);
+        let mut ending = self.ending.clone();
         loop {
             let gone = self.pieces.clone();
             tokio::select! {
@@ -123,6 +129,13 @@ impl Listener {
                     }
                     Err(RecvError::Closed) => return Ok(()),
                 },
+                warning = self.warnings.recv() => match warning {
+                    Ok(warning) => self.warning(&warning).await?,
+                    Err(RecvError::Lagged(_)) => self.gap().await?,
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+                // Nobody who only listens keeps headroom from stopping.
+                () = over(&mut ending) => return Ok(()),
                 () = hint(next_hint), if has_changed => {
                     self.send("event: meters\ndata: {}\n\n".to_owned()).await?;
                     (next_hint, has_changed) = (clock::monotonic() + METERS_EVERY, false);
@@ -147,6 +160,17 @@ impl Listener {
             return Ok(());
         }
         self.send(text).await
+    }
+
+    async fn warning(&self, warning: &Warning) -> Result<(), Gone> {
+        if !self.filter.wants_connection(&warning.data.connection) {
+            return Ok(());
+        }
+        match serde_json::to_string(warning) {
+            Ok(data) => self.send(format!("event: warning\ndata: {data}\n\n")).await,
+            // Strings and numbers: there is nothing in it that could not be written.
+            Err(_) => Ok(()),
+        }
     }
 
     /// What the listener has missed while it was away, as far as it is stored.
@@ -175,6 +199,11 @@ impl Listener {
     async fn send(&self, text: String) -> Result<(), Gone> {
         self.pieces.send(text.into()).await.map_err(|_| Gone)
     }
+}
+
+async fn over(ending: &mut watch::Receiver<bool>) {
+    // It is over as well when whoever would say so is gone.
+    drop(ending.wait_for(|ending| *ending).await);
 }
 
 async fn hint(next: Instant) {

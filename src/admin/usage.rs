@@ -40,6 +40,7 @@ pub(super) async fn page(State(admin): State<Admin>, uri: Uri, headers: HeaderMa
     let now_ms = clock::now().as_millisecond();
     let asked = question.clone();
     let read = admin
+        .books
         .history
         .read(now_ms, move |snapshot| answer(snapshot, &asked, now_ms));
     match read.await {

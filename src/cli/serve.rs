@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::mounts::{Loaded, Mounts};
 use super::state::{State as Place, StateArguments};
 use super::{AdapterFolders, Failure, log};
+use crate::admin::Books;
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::{Catalogue as _, Gateway, Listener, Lookup, Settings, client_config};
@@ -178,7 +179,12 @@ async fn serve(
     let tls = client_config(&settings.extra_roots).map_err(unreadable)?;
     let client = warn::Client::new(tls, warn::client::TIMEOUT).map_err(unreadable)?;
     let warner = tokio::spawn(Arc::clone(&warnings).run(Arc::clone(ledger), told, client));
-    let gateway = Gateway::new(mounts, Arc::clone(ledger), Arc::clone(history), settings)
+    let books = Books {
+        ledger: Arc::clone(ledger),
+        history: Arc::clone(history),
+        warnings: Arc::clone(&warnings),
+    };
+    let gateway = Gateway::new(mounts, books, settings)
         .map_err(|error| Failure::unreadable(format!("headroom: {error}")))?;
     let gateway = Arc::new(gateway);
     let watcher = tokio::spawn(watch(

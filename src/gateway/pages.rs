@@ -37,8 +37,8 @@ impl Pages {
             .fallback(async || StatusCode::NOT_FOUND)
             .with_state(Arc::clone(&house))
             .merge(admin::router(Admin {
-                ledger: Arc::clone(&house.ledger),
-                history: Arc::clone(&house.history),
+                books: house.books.clone(),
+                ending: house.ending.subscribe(),
             }));
         Self {
             service: TowerToHyperService::new(router),

@@ -174,7 +174,7 @@ pub(super) fn notice(cell: &Arc<Cell>, inner: &mut Inner, standing: &Standing, n
         return;
     };
     // What a caller is told may be less than what is left for all.
-    let standing = if rule.shares.is_empty() {
+    let standing = if rule.shares.is_none() {
         *standing
     } else {
         meter.standing(rule, now)

@@ -9,7 +9,6 @@ use headroom::adapter::terms::Terms;
 use headroom::clock;
 use headroom::emit::Style;
 use headroom::gateway::{Connection, Connections, Gateway, Listener, Settings};
-use headroom::history::History;
 use headroom::ledger::Ledger;
 use headroom::ledger::account::Account as Counted;
 use headroom::ledger::rule::Wishes;
@@ -22,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::ADAPTERS;
-use crate::support::harness::Caller;
+use crate::support::harness::{Caller, books};
 use crate::support::upstream::find;
 
 /// A provider that is called through a gateway.
@@ -101,9 +100,8 @@ impl Stage {
         };
         let ledger = Arc::new(Ledger::new(Default::default(), None));
         let connections: Connections = [connection].into_iter().collect();
-        let history = Arc::new(History::new(None, Default::default(), 0).unwrap());
         let connections = Arc::new(connections);
-        let gateway = Gateway::new(connections, ledger, history, Settings::default()).unwrap();
+        let gateway = Gateway::new(connections, books(ledger), Settings::default()).unwrap();
         let (socket, address) = listen().await;
         let listener = Listener {
             socket,

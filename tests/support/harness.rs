@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
+use headroom::admin::Books;
 use headroom::emit::Style;
 use headroom::gateway::{Connection, Connections, Gateway, Listener, Settings};
 use headroom::history::History;
@@ -13,6 +14,7 @@ use headroom::ledger::Ledger;
 use headroom::ledger::account::Account;
 use headroom::ledger::rule::Wishes;
 use headroom::origin::Origin;
+use headroom::warn::Warnings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -31,6 +33,15 @@ pub(crate) struct Harness {
 impl Drop for Harness {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// A history that is empty and in memory, and nobody to be warned.
+pub(crate) fn books(ledger: Arc<Ledger>) -> Books {
+    Books {
+        ledger,
+        history: Arc::new(History::new(None, Default::default(), 0).unwrap()),
+        warnings: Warnings::new(Vec::new()),
     }
 }
 
@@ -90,9 +101,10 @@ impl Harness {
 
     pub(crate) async fn with(base_url: &str, settings: Settings) -> Self {
         let ledger = Arc::new(Ledger::new(Default::default(), None));
-        let history = Arc::new(History::new(None, Default::default(), 0).unwrap());
+        let books = books(ledger);
+        let history = Arc::clone(&books.history);
         let connections = Arc::new(connections(base_url));
-        let gateway = Gateway::new(connections, ledger, Arc::clone(&history), settings);
+        let gateway = Gateway::new(connections, books, settings);
         let gateway = Arc::new(gateway.unwrap());
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use crate::adapter::Call;
 use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
+use crate::admin::Books;
 use crate::cli::Failure;
 use crate::clock;
 use crate::emit::Style;
@@ -22,6 +23,7 @@ use crate::quota::Mode;
 use crate::simulate::provider::{Account, Provider};
 use crate::simulate::server::{self, House};
 use crate::translate::applies;
+use crate::warn::Warnings;
 
 /// Where the gateway listens, if that is free.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -133,8 +135,12 @@ impl Stage {
         let now_ms = clock::now().as_millisecond();
         let history = History::new(None, Default::default(), now_ms)
             .map_err(|error| wrong(error.to_string()))?;
-        let (connections, history) = (Arc::new(connections), Arc::new(history));
-        let gateway = Gateway::new(connections, ledger, history, Settings::default())
+        let books = Books {
+            ledger,
+            history: Arc::new(history),
+            warnings: Warnings::new(Vec::new()),
+        };
+        let gateway = Gateway::new(Arc::new(connections), books, Settings::default())
             .map_err(|error| wrong(error.to_string()))?;
         let (socket, taken) = match TcpListener::bind(GATEWAY).await {
             Ok(socket) => (socket, None),

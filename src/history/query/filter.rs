@@ -65,6 +65,12 @@ impl Filter {
             && is(&self.status, series.status)
             && is(&self.upstream_status, series.upstream_status)
     }
+
+    /// Whether calls of this connection are wanted.
+    #[must_use]
+    pub fn wants_connection(&self, connection: &str) -> bool {
+        has(&self.connection, connection)
+    }
 }
 
 pub(super) fn has(wanted: &[String], value: &str) -> bool {
