@@ -3,6 +3,7 @@
 
 mod advice;
 pub mod dashboard;
+mod metrics;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
 
+use crate::clock;
 use crate::history::History;
 use crate::ledger::Ledger;
 
@@ -38,8 +40,12 @@ impl Misasked {
 
 /// The pages.
 pub fn router(admin: Admin) -> Router {
+    // Looked at here, as the process starts, for whoever asks since when it runs.
+    clock::started();
     Router::new()
         .merge(dashboard::routes())
         .route("/-/advice", get(advice::page))
+        .route("/-/metrics", get(metrics::page))
+        .route("/-/grafana.json", get(metrics::grafana))
         .with_state(admin)
 }

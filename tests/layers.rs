@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("advice", &["ledger", "state"]),
-    ("admin", &["ledger", "history", "advice", "clock"]),
+    ("admin", &["time", "ledger", "history", "advice", "clock"]),
     (
         "gateway",
         &[
