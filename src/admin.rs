@@ -5,6 +5,7 @@ mod advice;
 pub mod dashboard;
 mod events;
 mod live;
+mod metrics;
 mod parameters;
 mod usage;
 
@@ -14,14 +15,14 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use tokio::sync::watch;
 
+use crate::clock;
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::state::ReadError;
 use crate::warn::Warnings;
 
-/// What a gateway counts, remembers and warns of.
+/// What a gateway counts, remembers and warns of: what the pages look at.
 #[derive(Clone)]
 pub struct Books {
     /// The meters.
@@ -30,15 +31,6 @@ pub struct Books {
     pub history: Arc<History>,
     /// What was warned of.
     pub warnings: Arc<Warnings>,
-}
-
-/// What the pages look at.
-#[derive(Clone)]
-pub struct Admin {
-    /// The books.
-    pub books: Books,
-    /// Becomes true when headroom is about to stop: streams without end have to end.
-    pub ending: watch::Receiver<bool>,
 }
 
 /// A page was asked for something that it does not know; in the extensions of its answer, for whoever writes problems.
@@ -78,13 +70,17 @@ impl Unavailable {
 }
 
 /// The pages.
-pub fn router(admin: Admin) -> Router {
+pub fn router(books: Books) -> Router {
+    // Looked at here, as the process starts, for whoever asks since when it runs.
+    clock::started();
     Router::new()
         .route("/-/usage", get(usage::page))
         .route("/-/advice", get(advice::page))
-        .with_state(admin.clone())
+        .route("/-/metrics", get(metrics::page))
+        .route("/-/grafana.json", get(metrics::grafana))
+        .with_state(books.clone())
         .merge(dashboard::routes())
-        .merge(events::router(admin))
+        .merge(events::router(books))
 }
 
 /// A page that is read once, as text of this type.

@@ -12,7 +12,8 @@ use crate::time::{Nanos, Now, Steady};
 /// it.
 const BEGINNING: Steady = Steady(1 << 56);
 
-static STARTED: OnceLock<Instant> = OnceLock::new();
+/// When somebody first looked at the clock: on the steady one, and on the wall in milliseconds since 1970.
+static STARTED: OnceLock<(Instant, i64)> = OnceLock::new();
 
 /// The time of day, for what providers and people count in.
 #[must_use]
@@ -32,10 +33,20 @@ pub fn monotonic() -> Instant {
 #[must_use]
 pub fn moment() -> Now {
     let instant = monotonic();
-    let started = *STARTED.get_or_init(|| instant);
+    let wall_ms = now().as_millisecond();
+    let (started, _) = *STARTED.get_or_init(|| (instant, wall_ms));
     Now {
         steady: BEGINNING.after(Nanos::from(instant.saturating_duration_since(started))),
-        wall_ms: now().as_millisecond(),
+        wall_ms,
+    }
+}
+
+/// When the process first looked at the clock, which it does as it starts.
+pub fn started() -> Now {
+    let (_, wall_ms) = *STARTED.get_or_init(|| (monotonic(), now().as_millisecond()));
+    Now {
+        steady: BEGINNING,
+        wall_ms,
     }
 }
 

@@ -6,11 +6,11 @@
 //! [`refusal`] what it gets where a quota has no room, `error` maps every other problem to its answer; `pages` is
 //! headroom's own `/-/`, [`server`] accepts and drains. No files, no environment; time only through [`crate::clock`].
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use tokio::sync::watch;
 
 use crate::admin::Books;
 use crate::history::History;
@@ -158,7 +158,7 @@ impl Gateway {
         }
         let house = Arc::new(House {
             catalogue: RwLock::new(catalogue),
-            ending: watch::Sender::new(false),
+            draining: AtomicBool::new(false),
             books,
             ledger: Arc::clone(&ledger),
             history: Arc::clone(&history),
@@ -198,8 +198,7 @@ impl Gateway {
 struct House {
     /// Held for the length of a clone, never across an await.
     catalogue: RwLock<Arc<dyn Catalogue>>,
-    /// Whether it drains.
-    ending: watch::Sender<bool>,
+    draining: AtomicBool,
     books: Books,
     ledger: Arc<Ledger>,
     history: Arc<History>,
@@ -216,7 +215,7 @@ impl House {
     }
 
     fn is_draining(&self) -> bool {
-        *self.ending.borrow()
+        self.draining.load(Ordering::Relaxed)
     }
 }
 

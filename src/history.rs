@@ -11,6 +11,7 @@ pub mod poll;
 pub mod query;
 pub mod record;
 mod shards;
+pub mod tally;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
@@ -24,6 +25,7 @@ use names::Names;
 use poll::Polls;
 use record::Record;
 use shards::Shards;
+use tally::Tally;
 
 /// What is kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,9 @@ const LIVE_BATCHES: usize = 256;
 /// How long a report waits for what was called last to be written.
 const REPORT_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long who asks for the sums of the process waits for somebody who reads.
+const TALLY_PATIENCE: Duration = Duration::from_millis(100);
+
 /// The recorder and its store.
 pub struct History {
     shards: Shards,
@@ -76,6 +81,10 @@ pub struct History {
     pending: Mutex<Pending>,
     /// Nobody, when the program is about to end.
     live: Lock<Option<broadcast::Sender<Arc<[EventRow]>>>>,
+    /// Of all calls that were taken out of the shards.
+    tally: Lock<Tally>,
+    /// Rows that are not known to be written.
+    waiting: AtomicU64,
     /// Events that were not kept one by one, because there were too many at a time.
     dropped: AtomicU64,
     trouble: Lock<Option<String>>,
@@ -124,6 +133,8 @@ impl History {
                 last_thorough_ms: 0,
             }),
             live: Lock::new(Some(live)),
+            tally: Lock::default(),
+            waiting: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             trouble: Lock::default(),
             unreadable,
@@ -198,6 +209,15 @@ impl History {
         Ok(())
     }
 
+    /// The sums of all calls since the process began. Where the store hangs, those of a moment ago.
+    pub async fn tally(&self) -> Tally {
+        if let Ok(mut pending) = tokio::time::timeout(TALLY_PATIENCE, self.pending.lock()).await {
+            self.collect(&mut pending);
+        }
+        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.clone()
+    }
+
     fn collect(&self, pending: &mut Pending) {
         let Pending {
             fresh,
@@ -206,7 +226,10 @@ impl History {
             ..
         } = pending;
         let before = fresh.events.len();
-        let lost = self.shards.take(names, fresh, next_event);
+        let lost = {
+            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            self.shards.take(names, fresh, next_event, &mut tally)
+        };
         let too_many = fresh.events.len().saturating_sub(EVENTS_WAITING);
         if let Some(new) = fresh.events.get(before..)
             && !new.is_empty()
@@ -219,6 +242,10 @@ impl History {
         fresh.events.drain(..too_many);
         let dropped = lost + u64::try_from(too_many).unwrap_or(u64::MAX);
         self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        let sent = pending.sent.as_ref().map_or(0, |(chunk, _)| chunk.rows());
+        let waiting = sent + pending.fresh.rows();
+        let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
+        self.waiting.store(waiting, Ordering::Relaxed);
     }
 
     fn send(&self, pending: &mut Pending, now_ms: i64) {
@@ -294,6 +321,18 @@ impl History {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Rows that wait to be written, as of the last look.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the store's file that are in use, without its log.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.state.bytes()
     }
 
     /// Why the last batch could not be written; it waits.

@@ -269,6 +269,12 @@ impl State {
         self.handle.shared.health()
     }
 
+    /// Bytes of the file that are in use, as of the last write; without its log.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.handle.shared.bytes()
+    }
+
     /// Writes what waits, moves it into the main file and gives the folder free. Blocks. The other clones' writes fail
     /// from here on.
     ///

@@ -19,6 +19,7 @@ mod exchange;
 mod history;
 mod layers;
 mod ledger;
+mod metrics;
 mod modes;
 mod properties;
 mod quota;

@@ -45,7 +45,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("advice", &["ledger", "state"]),
     (
         "admin",
-        &["state", "ledger", "history", "advice", "warn", "clock"],
+        &[
+            "time", "state", "ledger", "history", "advice", "warn", "clock",
+        ],
     ),
     (
         "gateway",

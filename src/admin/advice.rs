@@ -6,7 +6,7 @@ use http::{StatusCode, Uri};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Admin, Misasked, Unavailable, text};
+use super::{Books, Misasked, Unavailable, text};
 use crate::advice::{self, Advice, LEVEL, Totals};
 use crate::clock;
 use crate::ledger::report::Filter;
@@ -19,7 +19,7 @@ struct Page {
 }
 
 /// The page: `?last=24h` says what it looks back at, in hours or days.
-pub(super) async fn page(State(admin): State<Admin>, uri: Uri) -> Response {
+pub(super) async fn page(State(books): State<Books>, uri: Uri) -> Response {
     let hours = match hours(uri.query().unwrap_or_default()) {
         Ok(hours) => hours,
         Err(detail) => return Misasked(detail).response(),
@@ -29,8 +29,7 @@ pub(super) async fn page(State(admin): State<Admin>, uri: Uri) -> Response {
     // Whole quarter hours, so that nothing is left out.
     let from = to - hours * 3_600;
     let from = from - from.rem_euclid(LEVEL);
-    let read = admin
-        .books
+    let read = books
         .history
         .read(now.wall_ms, move |snapshot| {
             Totals::read(snapshot, from, to)
@@ -40,7 +39,7 @@ pub(super) async fn page(State(admin): State<Admin>, uri: Uri) -> Response {
         Ok(totals) => totals,
         Err(error) => return Unavailable::because(&error).response(),
     };
-    let ledger = admin.books.ledger;
+    let ledger = books.ledger;
     let making = tokio::task::spawn_blocking(move || {
         let meters = ledger.report(&Filter::default(), now).meters;
         let time = |secs| Timestamp::from_second(secs).unwrap_or_default().to_string();

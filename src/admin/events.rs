@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::live;
 use super::parameters::{Parameters, accepts, quoted};
-use super::{Admin, Misasked, Unavailable, text};
+use super::{Books, Misasked, Unavailable, text};
 use crate::clock;
 use crate::history::query::filter::Filter;
 use crate::state::ReadError;
@@ -32,15 +32,15 @@ const LISTENERS: usize = 64;
 /// What the pages of events look at.
 #[derive(Clone)]
 pub(super) struct Desk {
-    pub(super) admin: Admin,
+    pub(super) books: Books,
     pub(super) seats: Arc<Semaphore>,
 }
 
-pub(super) fn router(admin: Admin) -> Router {
+pub(super) fn router(books: Books) -> Router {
     let seats = Arc::new(Semaphore::new(LISTENERS));
     Router::new()
         .route("/-/events", get(page))
-        .with_state(Desk { admin, seats })
+        .with_state(Desk { books, seats })
 }
 
 async fn page(State(desk): State<Desk>, uri: Uri, headers: HeaderMap) -> Response {
@@ -59,7 +59,7 @@ async fn page(State(desk): State<Desk>, uri: Uri, headers: HeaderMap) -> Respons
     let now_ms = clock::now().as_millisecond();
     let limit = question.limit;
     let read = move |snapshot: &Snapshot<'_>| stored(snapshot, &question);
-    match desk.admin.books.history.read(now_ms, read).await {
+    match desk.books.history.read(now_ms, read).await {
         Ok(events) => {
             let last = events.get(limit - 1).and_then(|event| event["id"].as_i64());
             // Nobody knows whether there is one more: the next page tells.

@@ -17,7 +17,7 @@ use http_body::Frame;
 use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::events::{Desk, line, row, wanted};
@@ -57,10 +57,9 @@ pub(super) fn answer(desk: &Desk, filter: Filter, headers: &HeaderMap) -> Respon
     };
     let (pieces, queue) = mpsc::channel(QUEUE);
     let listener = Listener {
-        batches: desk.admin.books.history.listen(),
-        warnings: desk.admin.books.warnings.listen(),
-        ending: desk.admin.ending.clone(),
-        history: Arc::clone(&desk.admin.books.history),
+        batches: desk.books.history.listen(),
+        warnings: desk.books.warnings.listen(),
+        history: Arc::clone(&desk.books.history),
         filter,
         pieces,
         seen: 0,
@@ -84,7 +83,6 @@ struct Listener {
     history: Arc<History>,
     batches: Receiver<Arc<[EventRow]>>,
     warnings: Receiver<Arc<Warning>>,
-    ending: watch::Receiver<bool>,
     filter: Filter,
     pieces: mpsc::Sender<Bytes>,
     /// The number of the last event that was told or is not to be told.
@@ -113,7 +111,6 @@ impl Listener {
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // When the next hint may go, and whether there is one to give.
         let (mut next_hint, mut has_changed) = (clock::monotonic(), false);
-        let mut ending = self.ending.clone();
         loop {
             let gone = self.pieces.clone();
             tokio::select! {
@@ -134,8 +131,6 @@ impl Listener {
                     Err(RecvError::Lagged(_)) => self.gap().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
-                // Nobody who only listens keeps headroom from stopping.
-                () = over(&mut ending) => return Ok(()),
                 () = hint(next_hint), if has_changed => {
                     self.send("event: meters\ndata: {}\n\n".to_owned()).await?;
                     (next_hint, has_changed) = (clock::monotonic() + METERS_EVERY, false);
@@ -199,11 +194,6 @@ impl Listener {
     async fn send(&self, text: String) -> Result<(), Gone> {
         self.pieces.send(text.into()).await.map_err(|_| Gone)
     }
-}
-
-async fn over(ending: &mut watch::Receiver<bool>) {
-    // It is over as well when whoever would say so is gone.
-    drop(ending.wait_for(|ending| *ending).await);
 }
 
 async fn hint(next: Instant) {

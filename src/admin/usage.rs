@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::parameters::{Parameters, accepts, quoted};
-use super::{Admin, Misasked, Unavailable, text};
+use super::{Books, Misasked, Unavailable, text};
 use crate::clock;
 use crate::history::query::{By, Question, Range, answer};
 
@@ -32,15 +32,14 @@ enum Format {
     Csv,
 }
 
-pub(super) async fn page(State(admin): State<Admin>, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn page(State(books): State<Books>, uri: Uri, headers: HeaderMap) -> Response {
     let (question, format) = match question(&uri, &headers) {
         Ok(asked) => asked,
         Err(misasked) => return misasked.response(),
     };
     let now_ms = clock::now().as_millisecond();
     let asked = question.clone();
-    let read = admin
-        .books
+    let read = books
         .history
         .read(now_ms, move |snapshot| answer(snapshot, &asked, now_ms));
     match read.await {

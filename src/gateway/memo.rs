@@ -35,6 +35,12 @@ struct Call {
     record: Record,
     arrived: Steady,
     sent: Option<Steady>,
+    /// When the head of the provider's answer was there.
+    received: Option<Steady>,
+    /// What was waited for bodies before there was a head to hand over.
+    aside: Nanos,
+    /// Waits cannot be told from work.
+    unclear: bool,
     /// Bytes that the caller has sent.
     uploaded: Option<Arc<AtomicU64>>,
     watched: Option<Watched>,
@@ -77,6 +83,7 @@ impl Memo {
             waited: Nanos(0),
             duration: Nanos(0),
             upstream: Nanos(0),
+            overhead: None,
             bytes_in: 0,
             bytes_out: 0,
             poll: Poll::default(),
@@ -86,6 +93,9 @@ impl Memo {
             record,
             arrived: now.steady,
             sent: None,
+            received: None,
+            aside: Nanos(0),
+            unclear: false,
             uploaded: None,
             watched: None,
         })))
@@ -115,6 +125,30 @@ impl Memo {
         }
     }
 
+    /// Since then, others were waited for.
+    pub(super) fn aside(&mut self, since: Steady) {
+        if let Some(call) = &mut self.0 {
+            let length = clock::moment().steady.since(since);
+            call.aside = Nanos(call.aside.0.saturating_add(length.0));
+        }
+    }
+
+    /// It broke off while it waited, and nobody knows for how long.
+    pub(super) fn unclear(&mut self) {
+        if let Some(call) = &mut self.0 {
+            call.unclear = true;
+        }
+    }
+
+    /// There is a head of an answer to hand over.
+    pub(super) fn hands_over(&mut self) {
+        if let Some(call) = &mut self.0
+            && !call.unclear
+        {
+            call.record.overhead = Some(call.overhead(clock::moment().steady));
+        }
+    }
+
     /// It is about to be sent, and what it uses of which policies.
     pub(super) fn sends(&mut self, spent: SmallVec<[Spent; 2]>, uploaded: Option<Arc<AtomicU64>>) {
         if let Some(call) = &mut self.0 {
@@ -137,7 +171,15 @@ impl Memo {
     }
 
     /// The head of the provider's answer is there.
-    pub(super) fn received(&mut self, received: &Received, translation: &Translation, now: Steady) {
+    pub(super) fn received(&mut self, now: Steady) {
+        if let Some(call) = &mut self.0 {
+            call.received = Some(now);
+            call.record.upstream = call.sent.map_or(Nanos(0), |sent| now.since(sent));
+        }
+    }
+
+    /// What the answer is.
+    pub(super) fn translated(&mut self, received: &Received, translation: &Translation) {
         let Some(call) = &mut self.0 else { return };
         let native = received.status.as_u16();
         let told = translation.status.map_or(native, |status| status.as_u16());
@@ -148,7 +190,6 @@ impl Memo {
         }
         call.record.status = Some(told);
         call.record.upstream_status = (told != native).then_some(native);
-        call.record.upstream = call.sent.map_or(Nanos(0), |sent| now.since(sent));
         let Some(watched) = &mut call.watched else {
             return;
         };
@@ -225,6 +266,7 @@ impl Memo {
 
     /// The answer is headroom's own.
     pub(super) fn answered(mut self, status: StatusCode, bytes: u64) {
+        self.hands_over();
         if let Some(call) = &mut self.0 {
             call.record.status = Some(status.as_u16());
             call.record.bytes_out = bytes;
@@ -272,6 +314,20 @@ impl Memo {
             });
         }
         history.record(record);
+    }
+}
+
+impl Call {
+    /// What of the time until now was headroom's own.
+    const fn overhead(&self, now: Steady) -> Nanos {
+        let own = match (self.sent, self.received) {
+            (None, _) => now.since(self.arrived).0,
+            // The provider took the rest, and has not answered.
+            (Some(sent), None) => sent.since(self.arrived).0,
+            (Some(sent), Some(received)) => sent.since(self.arrived).0 + now.since(received).0,
+        };
+        let waited = self.record.waited.0.saturating_add(self.aside.0);
+        Nanos(own.saturating_sub(waited))
     }
 }
 

@@ -16,7 +16,7 @@ use super::House;
 use super::body::Body;
 use super::error::{METHODS, Problem};
 use super::fields;
-use crate::admin::{self, Admin, Misasked, Unavailable, dashboard};
+use crate::admin::{self, Misasked, Unavailable, dashboard};
 use crate::ledger::report::Filter;
 use crate::{clock, consumer};
 
@@ -36,10 +36,7 @@ impl Pages {
             .route("/-/quota", get(quota))
             .fallback(async || StatusCode::NOT_FOUND)
             .with_state(Arc::clone(&house))
-            .merge(admin::router(Admin {
-                books: house.books.clone(),
-                ending: house.ending.subscribe(),
-            }));
+            .merge(admin::router(house.books.clone()));
         Self {
             service: TowerToHyperService::new(router),
         }

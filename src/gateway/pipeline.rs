@@ -72,17 +72,23 @@ impl Gateway {
         let mut call = call(head, route);
         let beginning;
         if charge::needs_request_body(&connection.adapter, &call) {
+            let begun = clock::moment().steady;
             let deadline = clock::monotonic() + self.settings.read_ahead_timeout;
             beginning = body.read_ahead(REQUEST_BODY_LIMIT, deadline).await;
+            memo.aside(begun);
             call.body = Some(&beginning);
         }
         let admission = self.admit(head, route, &call, &visitor, memo);
         let admitted = body.read_during(admission, WAITING_BODY).await;
+        let Some(admitted) = admitted else {
+            memo.unclear();
+            return Err(Problem::RequestBody);
+        };
         let Admitted {
             mut ticket,
             wait,
             spent,
-        } = match admitted.ok_or(Problem::RequestBody)? {
+        } = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(*refusal),
         };
@@ -104,6 +110,7 @@ impl Gateway {
             .body
             .take()
             .map(|body| AnswerBody::new(body, self.settings.idle_timeout));
+        memo.received(moment.steady);
         let read = match self
             .read_ahead(route, &call, &received, body.as_mut())
             .await
@@ -111,6 +118,7 @@ impl Gateway {
             Ok(read) => read,
             Err(problem) => return Ok(self.refuse(head, Some(route), &problem, Some(&ticket))),
         };
+        memo.aside(moment.steady);
         let answer = Answer {
             body: read.as_deref(),
             ..received.answer()
@@ -127,14 +135,8 @@ impl Gateway {
         };
         let states = ticket.answered(adapter, &translation, random, moment);
         tell::complete(&mut translation, adapter, &states, moment);
-        memo.received(&received, &translation, moment.steady);
+        memo.translated(&received, &translation);
         memo.costs(&connection.account, &translation);
-        // What it took is given back with the last byte of the answer.
-        match &mut body {
-            Some(body) => body.hold(ticket, memo.take()),
-            None => memo.ends(Outcome::Complete),
-        }
-        let body = stream(route, &mut received, body);
         // Links come before the standard headers: a native field that these move away is kept as it was.
         links::rewrite(&mut received.headers, &connection.origin, || route.mount());
         emit::write_headers(
@@ -153,6 +155,13 @@ impl Gateway {
         if let Some(wait) = wait {
             preferences::announce_wait(&mut received.headers, wait);
         }
+        memo.hands_over();
+        // What it took is given back with the last byte of the answer.
+        match &mut body {
+            Some(body) => body.hold(ticket, memo.take()),
+            None => memo.ends(Outcome::Complete),
+        }
+        let body = stream(route, &mut received, body);
         Ok(received.into_response(translation.status, body))
     }
 

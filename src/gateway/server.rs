@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -48,7 +49,7 @@ impl Gateway {
         let keeper = tokio::spawn(keep_house(Arc::clone(&self)));
         let recorder = tokio::spawn(keep_records(Arc::clone(&self)));
         shutdown.await;
-        self.house.ending.send_replace(true);
+        self.house.draining.store(true, Ordering::Relaxed);
         // A call that waits for its quota was not sent: somebody else can send it, and sooner.
         self.ledger.end_waits();
         self.history.end_listening();

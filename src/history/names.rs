@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::record::Who;
 use crate::state::history::Series;
 
 /// Endpoints of one connection that are told apart.
@@ -43,6 +44,15 @@ impl Names {
             bounded.consumer = OTHER.into();
         }
         Arc::new(bounded)
+    }
+
+    /// The caller as it is counted.
+    pub(super) fn consumer(&mut self, who: &Who) -> Arc<str> {
+        let name = who.name();
+        if is_stranger(&name) && !self.stranger(&name) {
+            return OTHER.into();
+        }
+        name
     }
 
     fn endpoint(&mut self, connection: &Arc<str>, endpoint: &Arc<str>) -> bool {

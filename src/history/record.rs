@@ -42,6 +42,9 @@ pub struct Record {
     pub duration: Nanos,
     /// From sending to the head of the provider's answer.
     pub upstream: Nanos,
+    /// What headroom itself added until it had an answer's head to hand over: without the provider, the wait for quota, and
+    /// what was read ahead of either body. `None`: there was no answer, or it cannot be told apart.
+    pub overhead: Option<Nanos>,
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the answer's body.
@@ -75,7 +78,7 @@ impl Who {
 }
 
 /// Whose word it was that there was no quota.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refuser {
     /// The call was not sent.
     Headroom,

@@ -9,6 +9,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::names::{Names, OTHER};
 use super::record::{Record, Spent, Who, micros};
+use super::tally::{Caller, Refusal, Tally, Timings};
 use crate::state::history::{Chunk, EventRow, Series, Sums};
 
 const SHARDS: usize = 8;
@@ -35,6 +36,8 @@ pub(super) struct Shards {
 #[derive(Default)]
 struct Shard {
     kinds: HashTable<Kind>,
+    timed: HashTable<Timed>,
+    refused: HashTable<Refused>,
     events: Vec<Event>,
     lost: u64,
 }
@@ -45,6 +48,22 @@ struct Kind {
     series: Arc<Series>,
     who: Who,
     sums: Sums,
+}
+
+/// How long the calls of a connection took.
+struct Timed {
+    connection: Arc<str>,
+    provider: Arc<str>,
+    timings: Timings,
+}
+
+/// Calls of somebody that had no quota.
+struct Refused {
+    connection: Arc<str>,
+    provider: Arc<str>,
+    who: Who,
+    refusal: Refusal,
+    count: u64,
 }
 
 /// A call, in short.
@@ -152,6 +171,8 @@ impl Shards {
             let key = Key::of_policy(&record, spent);
             shard.add(&self.hasher, &key, &record, &record.spent_sums(spent));
         }
+        shard.time(&self.hasher, &record);
+        shard.refuse(&self.hasher, &record);
         if shard.events.len() < MOST_EVENTS {
             shard.events.push(Event { series, record });
         } else {
@@ -159,8 +180,14 @@ impl Shards {
         }
     }
 
-    /// Moves everything into a chunk; tells how many calls were not kept one by one.
-    pub(super) fn take(&self, names: &mut Names, chunk: &mut Chunk, next_event: &mut i64) -> u64 {
+    /// Moves everything into a chunk, and adds it to the tally; tells how many calls were not kept one by one.
+    pub(super) fn take(
+        &self,
+        names: &mut Names,
+        chunk: &mut Chunk,
+        next_event: &mut i64,
+        tally: &mut Tally,
+    ) -> u64 {
         let mut lost = 0;
         let mut events = Vec::new();
         for shard in &self.shards {
@@ -168,7 +195,19 @@ impl Shards {
             let taken = std::mem::take(&mut *shard.lock().unwrap_or_else(PoisonError::into_inner));
             for kind in taken.kinds {
                 let key = (kind.minute, names.bounded(&kind.series));
+                tally.calls(&key.1, &kind.sums);
                 chunk.totals.entry(key).or_default().add(&kind.sums);
+            }
+            for timed in taken.timed {
+                tally.took(timed.connection, timed.provider, &timed.timings);
+            }
+            for refused in taken.refused {
+                let caller = Caller {
+                    consumer: names.consumer(&refused.who),
+                    connection: refused.connection,
+                    provider: refused.provider,
+                };
+                tally.refused(caller, refused.refusal, refused.count);
             }
             events.extend(taken.events);
             lost += taken.lost;
@@ -205,6 +244,48 @@ impl Shard {
         let rehash = |kind: &Kind| hasher.hash_one(kind.key());
         self.kinds.insert_unique(hash, kind, rehash);
         series
+    }
+
+    fn time(&mut self, hasher: &DefaultHashBuilder, record: &Record) {
+        let key = |timed: &Timed| hasher.hash_one((&*timed.connection, &*timed.provider));
+        let hash = hasher.hash_one((&*record.connection, &*record.provider));
+        let is = |timed: &Timed| {
+            timed.connection == record.connection && timed.provider == record.provider
+        };
+        let timed = self.timed.entry(hash, is, key).or_insert_with(|| Timed {
+            connection: Arc::clone(&record.connection),
+            provider: Arc::clone(&record.provider),
+            timings: Timings::default(),
+        });
+        timed.into_mut().timings.see(record);
+    }
+
+    fn refuse(&mut self, hasher: &DefaultHashBuilder, record: &Record) {
+        let Some(by) = record.refused_by else { return };
+        let key = |refused: &Refused| {
+            let Refusal { by, policy } = &refused.refusal;
+            hasher.hash_one((&*refused.connection, &refused.who, by, policy))
+        };
+        let hash = hasher.hash_one((&*record.connection, &record.consumer, by, &record.policy));
+        let is = |refused: &Refused| {
+            refused.refusal.by == by
+                && refused.refusal.policy == record.policy
+                && refused.who == record.consumer
+                && refused.connection == record.connection
+                && refused.provider == record.provider
+        };
+        let new = || Refused {
+            connection: Arc::clone(&record.connection),
+            provider: Arc::clone(&record.provider),
+            who: record.consumer.clone(),
+            refusal: Refusal {
+                by,
+                policy: record.policy.clone(),
+            },
+            count: 0,
+        };
+        let entry = self.refused.entry(hash, is, key);
+        entry.or_insert_with(new).into_mut().count += 1;
     }
 }
 

@@ -30,6 +30,7 @@ fn record(endpoint: &str, ended_ms: i64) -> Record {
         waited: Nanos(0),
         duration: Nanos::from_millis(12),
         upstream: Nanos::from_millis(11),
+        overhead: Some(Nanos::from_millis(1)),
         bytes_in: 0,
         bytes_out: 512,
         poll: poll::Poll::default(),
@@ -163,4 +164,66 @@ fn repetitions_are_seen_and_nothing_else_is() {
     let other = polls.see(&seen(1, 2, 9_000));
     assert!(other.repeats && !other.same && !other.fresh && !other.revalidatable);
     assert_eq!(polls.see(&seen(2, 2, 9_000)), poll::Poll::default());
+}
+
+#[tokio::test]
+async fn sums_of_the_process_are_exact_and_their_rows_bounded() {
+    let history = history();
+    let mut before = 0;
+    for number in 0..40_000_u64 {
+        let mut one = record("/a", NOON_MS);
+        one.consumer = Who::Named(format!("program-{}", number % 8_000).into());
+        one.duration = Nanos(number * 10_000);
+        one.overhead = (number % 2 == 0).then_some(Nanos(number * 100));
+        if number % 4 == 0 {
+            one.refused_by = Some(Refuser::Headroom);
+            one.policy = Some("daily".into());
+        }
+        history.record(one);
+        if number % 1_000 == 0 {
+            history.flush(NOON_MS).await;
+        }
+        if number % 5_000 == 0 {
+            let all = history.tally().await.requests.values().sum::<u64>();
+            assert_eq!(all, number + 1);
+            assert!(all > before);
+            before = all;
+        }
+    }
+    let tally = history.tally().await;
+    assert_eq!(tally.requests.values().sum::<u64>(), 40_000);
+    assert_eq!(tally.refusals.values().sum::<u64>(), 10_000);
+    let bytes: u64 = tally.callers.values().map(|sums| sums.bytes_out).sum();
+    assert_eq!(bytes, 40_000 * 512);
+    for rows in [tally.requests.len(), tally.callers.len()] {
+        assert_eq!(rows, 4_001);
+    }
+    let others = tally.callers.iter();
+    let others = others.filter(|(caller, _)| &*caller.consumer == names::OTHER);
+    let calls: u64 = others.map(|(_, sums)| sums.calls).sum();
+    assert_eq!(calls, 20_000);
+    let [timings] = tally.timings.values().collect::<Vec<_>>()[..] else {
+        panic!("one connection")
+    };
+    assert_eq!(timings.duration.count(), 40_000);
+    assert_eq!(timings.overhead.count(), 20_000);
+    // 0 to 399,990 us by 10: up to 5 ms there are 501.
+    assert_eq!(timings.duration.counts[0], 501);
+    assert_eq!(timings.duration.counts[6], 14_999);
+    assert_eq!(
+        timings.duration.sum_us,
+        (0..40_000).map(|n| n * 10).sum::<u64>()
+    );
+}
+
+#[test]
+fn a_class_holds_what_is_not_longer_than_its_end() {
+    let mut timings = tally::Timings::default();
+    let mut one = record("/a", NOON_MS);
+    for (length, class) in [(5_000, 0), (5_001, 1), (60_000_000, 12), (60_000_001, 13)] {
+        one.duration = Nanos(length * 1_000);
+        let before = timings.duration.counts[class];
+        timings.see(&one);
+        assert_eq!(timings.duration.counts[class], before + 1, "{length}");
+    }
 }

@@ -144,6 +144,52 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// The meters that are nearest to having nothing left, those first. What is not known is last.
+    #[must_use]
+    pub fn tightest(&self, most: usize, now: Now) -> Report {
+        let names = Names(self.names());
+        let mut total = 0;
+        let mut first = BinaryHeap::new();
+        for (_, cell) in &self.cells {
+            total += 1;
+            let (left, policy) = {
+                let mut inner = cell.lock();
+                let Inner { meter, rule, .. } = &mut *inner;
+                (left(&meter.standing(rule, now)), Arc::clone(&rule.policy))
+            };
+            let shown = (left, Shown { cell, policy });
+            if first.len() < most {
+                first.push(shown);
+            } else if let Some(mut last) = first.peek_mut()
+                && shown < *last
+            {
+                *last = shown;
+            }
+        }
+        let meters = first.into_sorted_vec().into_iter().map(|(_, shown)| {
+            let cell = &shown.cell;
+            names.meter_report(cell, &mut cell.lock(), now)
+        });
+        Report {
+            meters: meters.collect(),
+            total,
+        }
+    }
+}
+
+/// What is left, in millionths of the quota.
+fn left(standing: &Standing) -> u64 {
+    if standing.suspended.is_some() {
+        return 0;
+    }
+    let (Some(remaining), Some(limit)) = (standing.remaining, standing.limit) else {
+        return u64::MAX;
+    };
+    let left = u128::from(remaining) * 1_000_000 / u128::from(limit.max(1));
+    u64::try_from(left).unwrap_or(u64::MAX - 1)
+}
+
 /// A meter of a report, in the report's order.
 struct Shown {
     cell: Arc<Cell>,

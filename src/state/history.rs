@@ -207,9 +207,15 @@ impl Chunk {
         self.totals.is_empty() && self.events.is_empty()
     }
 
+    /// How many rows it has.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.totals.len() + self.events.len()
+    }
+
     /// About how many bytes it holds.
     pub(super) fn weight(&self) -> usize {
-        (self.totals.len() + self.events.len()) * 256
+        self.rows() * 256
     }
 }
 
@@ -417,7 +423,7 @@ fn remove_totals(transaction: &Transaction<'_>, level: i64, before: i64) -> rusq
 }
 
 /// The bytes that are in use.
-fn size(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn size(connection: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = pragma("page_count")? - pragma("freelist_count")?;
     Ok(u64::try_from(pages * pragma("page_size")?).unwrap_or(0))

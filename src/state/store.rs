@@ -174,6 +174,11 @@ impl Store {
         }
     }
 
+    /// The bytes of the file that are in use.
+    pub(super) fn size(&self) -> Option<u64> {
+        history::size(self.connection.as_ref()?).ok()
+    }
+
     /// Moves the log into the main file and closes.
     pub(super) fn close(self) {
         if let Some(connection) = self.connection {

@@ -1,5 +1,6 @@
 //! The one thread that writes: takes everything that waits, commits it once, answers all.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::WriteError;
@@ -12,6 +13,7 @@ pub(super) struct Shared {
     queue: Mutex<Queue>,
     bell: Condvar,
     health: Mutex<Health>,
+    bytes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -84,6 +86,18 @@ impl Shared {
         }
     }
 
+    /// What the file holds, as of the last batch.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn weigh(&self, store: &Store) {
+        // A store that is away, or cannot be read, is as large as it was.
+        if let Some(bytes) = store.size() {
+            self.bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn health(&self) -> Option<String> {
         self.place().failure.clone()
     }
@@ -143,6 +157,7 @@ impl Drop for Ending<'_> {
 /// The life of the writing thread.
 pub(super) fn run(mut store: Store, shared: &Shared) {
     let _ending = Ending(shared);
+    shared.weigh(&store);
     while let Some(mut batch) = shared.next() {
         let waiters = std::mem::take(&mut batch.waiters);
         let result = (!batch.is_barrier()).then(|| store.commit(&batch));
@@ -153,6 +168,7 @@ pub(super) fn run(mut store: Store, shared: &Shared) {
             waiter.answer(result.clone());
         }
         store.tidy();
+        shared.weigh(&store);
     }
     store.close();
 }

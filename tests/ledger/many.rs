@@ -104,3 +104,29 @@ async fn what_finds_no_room_at_the_start_is_not_forgotten() {
     assert_eq!(used, [2; 5]);
     after.ledger.close(clock::moment());
 }
+
+#[tokio::test(start_paused = true)]
+async fn those_nearest_to_having_nothing_left_come_first() {
+    let house = House::new(HOURLY);
+    for number in 0..20 {
+        for _ in 0..=number % 5 {
+            use_one(&house, number).await;
+        }
+    }
+    let report = house.ledger.tightest(6, clock::moment());
+    assert_eq!(report.total, 20);
+    let told: Vec<_> = report
+        .meters
+        .iter()
+        .map(|meter| (meter.remaining, &*meter.partition))
+        .collect();
+    let expected = [(4, 4), (4, 9), (4, 14), (4, 19), (5, 3), (5, 8)];
+    let expected = expected.map(|(left, number)| (Some(left), label(number)));
+    assert_eq!(
+        told,
+        expected
+            .iter()
+            .map(|(left, label)| (*left, &**label))
+            .collect::<Vec<_>>()
+    );
+}

@@ -1,0 +1,102 @@
+//! `GET /-/metrics`: the numbers of this process for Prometheus and whoever reads its formats. Nothing is counted for it on
+//! the request path: the sums are the history's, what is left is the ledger's.
+
+mod classic;
+mod families;
+mod text;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use http::{HeaderMap, StatusCode};
+
+use super::Books;
+use crate::clock;
+use crate::history::tally::Tally;
+use crate::ledger::report::Report;
+use crate::time::Now;
+
+/// Meters that are told one by one: those nearest to having nothing left.
+const MOST_METERS: usize = 1_000;
+
+/// The format of OpenMetrics, and Prometheus' own from before.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All that one answer tells.
+#[derive(Debug)]
+struct Numbers {
+    tally: Tally,
+    meters: Report,
+    stores: [(&'static str, bool); 2],
+    bytes: u64,
+    dropped: u64,
+    waiting: u64,
+    started: Now,
+    now: Now,
+}
+
+/// The page.
+pub(super) async fn page(State(books): State<Books>, headers: HeaderMap) -> Response {
+    let tally = books.history.tally().await;
+    let is_openmetrics = wants_openmetrics(&headers);
+    // There may be a million meters: calls do not wait for whoever counts them.
+    let counting = tokio::task::spawn_blocking(move || {
+        let now = clock::moment();
+        let numbers = Numbers {
+            tally,
+            meters: books.ledger.tightest(MOST_METERS, now),
+            stores: [
+                ("history", books.history.health().is_none()),
+                ("state", books.ledger.health().is_none()),
+            ],
+            bytes: books.history.bytes(),
+            dropped: books.history.dropped(),
+            waiting: books.history.waiting(),
+            started: clock::started(),
+            now,
+        };
+        let text = families::write(numbers)?;
+        Ok::<_, std::fmt::Error>(if is_openmetrics {
+            text
+        } else {
+            classic::of(&text)
+        })
+    });
+    match counting.await {
+        Ok(Ok(text)) => {
+            let kind = if is_openmetrics { OPENMETRICS } else { CLASSIC };
+            let headers = [
+                (CONTENT_TYPE, kind),
+                (CACHE_CONTROL, "no-store"),
+                (VARY, "accept"),
+            ];
+            (headers, text).into_response()
+        }
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// A dashboard for Grafana, to be imported there.
+pub(super) async fn grafana() -> impl IntoResponse {
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, include_str!("grafana.json"))
+}
+
+/// Whoever knows the newer format names it; all others get the older.
+fn wants_openmetrics(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(ACCEPT).iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let is_it = parts
+                .next()
+                .is_some_and(|kind| kind.eq_ignore_ascii_case("application/openmetrics-text"));
+            is_it && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+        })
+}
