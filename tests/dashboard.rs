@@ -4,6 +4,7 @@
 //! Where they are missing, these tests say so and pass, unless `HEADROOM_CLIENTS` is `required`.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
@@ -152,6 +153,7 @@ impl Site {
 
     /// Runs one of the scripts beside this file, which must end well.
     async fn browse(&self, script: &str, arguments: &[&str]) {
+        let _turn = turn().await;
         let mut command = node();
         command
             .arg(root().join("tests/dashboard").join(script))
@@ -159,6 +161,17 @@ impl Site {
             .args(arguments);
         run(command, b"").await;
     }
+}
+
+/// Browsers take turns, also those of other processes: one alone keeps a small machine busy, and a test looks at the clock.
+async fn turn() -> File {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser.lock");
+    let lock = move || {
+        let file = File::create(path).unwrap();
+        file.lock().unwrap();
+        file
+    };
+    tokio::task::spawn_blocking(lock).await.unwrap()
 }
 
 /// Where `tests/dashboard/install` puts its packages, which scripts look for in the working folder.

@@ -60,7 +60,7 @@ await inBrowser(async (browser) => {
     const row = (policy) => page.locator(".meter", { has: page.locator(".policy > .name", { hasText: new RegExp(`^${policy}$`) }) });
     assert.deepEqual((await page.locator(".meter .source").allTextContents()).sort(), ["Counted by headroom", "Headroom’s estimate", "Provider’s number", "Provider’s number", "Provider’s number", "Provider’s, estimated"]);
     assert.match(await page.locator(".meter .users").filter({ hasText: "outside headroom" }).textContent(), /outside headroom 30/);
-    assert.match(await page.locator(".meter .users").filter({ hasText: "outside headroom" }).textContent(), /not attributed 50/);
+    assert.match(await page.locator(".meter .users").filter({ hasText: "outside headroom" }).textContent(), /without a name 50/);
     // What nobody knows is not made up.
     assert.equal(await row("unknown").locator(".left").textContent(), "left: unknown");
     assert.equal(await row("unknown").locator(".share").textContent(), "?");

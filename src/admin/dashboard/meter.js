@@ -191,7 +191,7 @@ export class MeterRow {
     const sum = (list) => list.reduce((total, user) => total + user.used, 0);
     if (more.length) parts.push([`${integer(more.length)} more`, sum(more), "more"]);
     const unnamed = meter.used - meter.others - sum(meter.consumers);
-    if (unnamed > 0) parts.push(["not attributed", unnamed, "unnamed"]);
+    if (unnamed > 0) parts.push(["without a name", unnamed, "unnamed"]);
     if (meter.others > 0) parts.push(["outside headroom", meter.others, "outside"]);
     const signature = JSON.stringify(parts);
     if (this.users.dataset.signature === signature) return;
