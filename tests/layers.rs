@@ -103,6 +103,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "state",
             "ledger",
             "history",
+            "admin",
             "clock",
             "consumer",
             "config",
