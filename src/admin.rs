@@ -6,7 +6,7 @@ pub mod dashboard;
 mod events;
 mod live;
 mod parameters;
-mod usage;
+pub mod usage;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@
 //! written stays here and is written later. No clock: times are arguments.
 
 pub mod names;
-mod plan;
+pub mod plan;
 pub mod poll;
 pub mod query;
 pub mod record;
@@ -61,8 +61,8 @@ impl Default for Settings {
 /// Events that wait for a disk at the most; totals wait without end, their number is bounded by what they are of.
 const EVENTS_WAITING: usize = 50_000;
 
-/// Batches of events that a slow reader of the live stream may be behind.
-const LIVE_BATCHES: usize = 256;
+/// Batches of events that a slow reader of the live stream may be behind: some seconds.
+const LIVE_BATCHES: usize = 16;
 
 /// How long a report waits for what was called last to be written.
 const REPORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -74,8 +74,7 @@ pub struct History {
     state: State,
     settings: Settings,
     pending: Mutex<Pending>,
-    /// Nobody, when the program is about to end.
-    live: Lock<Option<broadcast::Sender<Arc<[EventRow]>>>>,
+    live: broadcast::Sender<Arc<[EventRow]>>,
     /// Events that were not kept one by one, because there were too many at a time.
     dropped: AtomicU64,
     trouble: Lock<Option<String>>,
@@ -123,7 +122,7 @@ impl History {
                 next_event: last + 1,
                 last_thorough_ms: 0,
             }),
-            live: Lock::new(Some(live)),
+            live,
             dropped: AtomicU64::new(0),
             trouble: Lock::default(),
             unreadable,
@@ -210,11 +209,10 @@ impl History {
         let too_many = fresh.events.len().saturating_sub(EVENTS_WAITING);
         if let Some(new) = fresh.events.get(before..)
             && !new.is_empty()
-            && let Some(live) = &*self.live.lock().unwrap_or_else(PoisonError::into_inner)
-            && live.receiver_count() > 0
+            && self.live.receiver_count() > 0
         {
             // Nobody may have stayed to listen.
-            let _heard = live.send(new.into());
+            let _heard = self.live.send(new.into());
         }
         fresh.events.drain(..too_many);
         let dropped = lost + u64::try_from(too_many).unwrap_or(u64::MAX);
@@ -278,16 +276,7 @@ impl History {
     /// Each batch of calls, as they end.
     #[must_use]
     pub fn listen(&self) -> broadcast::Receiver<Arc<[EventRow]>> {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        // After the end a stream of nothing.
-        let ended = || broadcast::channel(1).1;
-        live.as_ref()
-            .map_or_else(ended, broadcast::Sender::subscribe)
-    }
-
-    /// Lets go those who listen: a stream that never ends would hold up the end of the program.
-    pub fn end_listening(&self) {
-        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.live.subscribe()
     }
 
     /// Calls that are in the totals only, because there were too many at a time to keep each, since the start.

@@ -51,7 +51,6 @@ impl Gateway {
         self.house.ending.send_replace(true);
         // A call that waits for its quota was not sent: somebody else can send it, and sooner.
         self.ledger.end_waits();
-        self.history.end_listening();
         // Nobody listens any more when there was no listener.
         let _ = stop.send(true);
         while doors.join_next().await.is_some() {}
