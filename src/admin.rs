@@ -7,7 +7,7 @@ mod events;
 mod live;
 mod metrics;
 mod parameters;
-mod usage;
+pub mod usage;
 
 use std::sync::Arc;
 

@@ -12,11 +12,13 @@ mod mounts;
 mod new;
 mod providers;
 mod quota;
+mod running;
 mod schema;
 mod serve;
 mod simulate;
 mod state;
 mod translate;
+mod usage;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -54,6 +56,8 @@ enum Command {
     Man,
     /// The meters of a running gateway: what is left of which quota, and who used it
     Quota(quota::Arguments),
+    /// Who used how much of a running gateway: the last 24 hours and the last 7 days, or what you ask
+    Usage(Box<usage::Arguments>),
     /// The meters live, what runs out first on top; q leaves
     Top(quota::TopArguments),
     /// Ask a running gateway whether it is ready; for containers
@@ -117,6 +121,7 @@ pub fn run() -> ExitCode {
         Command::Completions(arguments) => assets::completions(&arguments),
         Command::Man => assets::man(),
         Command::Quota(arguments) => quota::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
         Command::Top(arguments) => quota::top(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -6,7 +6,7 @@
 //! written stays here and is written later. No clock: times are arguments.
 
 pub mod names;
-mod plan;
+pub mod plan;
 pub mod poll;
 pub mod query;
 pub mod record;
@@ -63,8 +63,8 @@ impl Default for Settings {
 /// Events that wait for a disk at the most; totals wait without end, their number is bounded by what they are of.
 const EVENTS_WAITING: usize = 50_000;
 
-/// Batches of events that a slow reader of the live stream may be behind.
-const LIVE_BATCHES: usize = 256;
+/// Batches of events that a slow reader of the live stream may be behind: some seconds.
+const LIVE_BATCHES: usize = 16;
 
 /// How long a report waits for what was called last to be written.
 const REPORT_PATIENCE: Duration = Duration::from_secs(2);

@@ -152,6 +152,15 @@ impl State {
         Self::start(store)
     }
 
+    /// A store on a disk that is full when the file has so many pages.
+    #[cfg(test)]
+    pub(crate) fn on_a_small_disk(folder: &Path, pages: u32) -> (Self, Loaded) {
+        let folder = Folder::lock(folder).unwrap();
+        let (store, loaded) = Store::open(folder, random().unwrap(), 0).unwrap();
+        store.limit(pages);
+        (Self::start(store).unwrap(), loaded)
+    }
+
     fn start(store: Store) -> Result<Self, OpenError> {
         let (database, flags) = (store.database(), store.flags());
         let shared = Arc::new(Shared::default());

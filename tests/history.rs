@@ -1,11 +1,16 @@
 //! Each call through the gateway is in the history, once, as it was.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use headroom::clock;
+use headroom::consumer::{hash_key, to_hex};
 use headroom::state::history::{Series, Snapshot, Sums};
+use tokio::task::JoinSet;
 
-use crate::exchange::OK;
+use crate::exchange::{OK, status};
 use crate::support::harness::{Caller, Harness};
+use crate::support::program::{Program, stub};
 use crate::support::upstream::Upstream;
 
 /// What was called, by all that tells series apart.
@@ -208,4 +213,316 @@ async fn the_same_answer_again_is_seen() {
     let found = calls(&gateway).await;
     let sums = found["crm GET /list 200 0 "];
     assert_eq!((sums.calls, sums.polls, sums.same), (4, 2, 2));
+}
+
+/// A provider with an answer for each path.
+async fn mixed() -> Upstream {
+    Upstream::scripted(|mut peer, _| async move {
+        loop {
+            let request = peer.request().await?;
+            let answer = match request.split(' ').nth(1).unwrap() {
+                "/good" | "/during" => OK,
+                "/gone" => "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n",
+                other => panic!("nobody calls {other}"),
+            };
+            peer.write(answer).await?;
+        }
+    })
+    .await
+}
+
+/// A known mixture of calls of two consumers: 7 and 3 good ones, and 5 of what is gone.
+async fn mixture(program: &Program, keys: [&str; 2]) {
+    for (key, good) in keys.into_iter().zip([7, 3]) {
+        let key = format!("headroom-key: {key}\r\n");
+        for _ in 0..good {
+            assert_eq!(status(&program.get("/stub/good", &key).await), 200);
+        }
+    }
+    let key = format!("headroom-key: {}\r\n", keys[0]);
+    for _ in 0..5 {
+        assert_eq!(status(&program.get("/stub/gone", &key).await), 410);
+    }
+}
+
+#[tokio::test]
+async fn a_kill_loses_no_call_but_those_of_the_last_second() {
+    let upstream = mixed().await;
+    let policies = "[policy.all]\nquota = 1000000\nwindow = \"1d\"\nkind = \"rolling\"\n";
+    let keys = ["hr_reports", "hr_billing"];
+    let (folder, config) = stub(&upstream, policies, "mode = \"enforce\"");
+    let config = config
+        + &["reports", "billing"]
+            .into_iter()
+            .zip(keys)
+            .map(|(name, key)| {
+                let hash = to_hex(&hash_key(key));
+                format!("\n[consumers.{name}]\nkey_hash = \"{hash}\"\n")
+            })
+            .collect::<String>();
+    let program = Program::start(folder.path(), &config);
+    mixture(&program, keys).await;
+
+    // In the middle of calls, it is killed.
+    let mut answered = Vec::new();
+    let started = clock::monotonic();
+    let mut sent = 0_usize;
+    let mut callers = JoinSet::new();
+    for _ in 0..4 {
+        callers.spawn(hammer(program.address(), keys[1]));
+    }
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let killed = clock::monotonic();
+    program.kill();
+    for (times, more) in callers.join_all().await {
+        sent += times.len() + more;
+        answered.extend(times);
+    }
+    assert!(
+        answered.len() > 50,
+        "{} in {:?}",
+        answered.len(),
+        killed - started
+    );
+    let second = Duration::from_secs(1);
+    let safe = answered.iter().filter(|at| **at + second < killed).count();
+
+    let program = Program::start(folder.path(), &config);
+    mixture(&program, keys).await;
+    let usage = usage(&program, "by=consumer,endpoint,status&last=24h").await;
+    let mut counted = BTreeMap::new();
+    for row in usage["rows"].as_array().unwrap() {
+        let name = format!(
+            "{} {} {}",
+            row["consumer"].as_str().unwrap(),
+            row["endpoint"].as_str().unwrap(),
+            row["status"]
+        );
+        counted.insert(name, row["calls"].as_u64().unwrap());
+    }
+    let during: u64 = counted
+        .iter()
+        .filter(|(name, _)| name.contains("/during"))
+        .map(|(_, calls)| calls)
+        .sum();
+    counted.retain(|name, _| !name.contains("/during"));
+    let expected = [
+        ("billing /good 200", 6),
+        ("reports /gone 410", 10),
+        ("reports /good 200", 14),
+    ];
+    let mut counted: Vec<_> = counted
+        .iter()
+        .map(|(name, calls)| (name.as_str(), *calls))
+        .collect();
+    counted.sort_by_key(|(_, calls)| *calls);
+    assert_eq!(counted, expected);
+    assert!(
+        (safe..=sent).contains(&usize::try_from(during).unwrap()),
+        "{during} calls, {safe} before the last second, {sent} altogether"
+    );
+
+    // The two reports that famously do not add up.
+    let day = self::usage(&program, "by=connection&last=24h").await;
+    let week = self::usage(&program, "by=consumer,day&last=7d").await;
+    let all = 30 + during;
+    assert_eq!(day["totals"]["calls"], all);
+    assert_eq!(week["totals"]["calls"], all);
+    assert_eq!(week["last_24h"]["calls"], all);
+    let within = |name: &str| {
+        let days = week["last_24h"]["days"].as_array().unwrap();
+        days.iter()
+            .map(|day| day[name].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert_eq!((within("within_last_24h"), within("before")), (all, 0));
+    assert_eq!(within("calls"), all);
+}
+
+/// A report of the program.
+async fn usage(program: &Program, question: &str) -> serde_json::Value {
+    json(&program.get(&format!("/-/usage?{question}"), "").await)
+}
+
+/// Calls one after the other on one connection, until it breaks: when each was answered, and how many were not.
+async fn hammer(address: std::net::SocketAddr, key: &str) -> (Vec<tokio::time::Instant>, usize) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut caller = Caller::connect(address).await;
+    let request = format!("GET /stub/during HTTP/1.1\r\nHost: a\r\nheadroom-key: {key}\r\n\r\n");
+    let mut answered = Vec::new();
+    loop {
+        if caller.stream.write_all(request.as_bytes()).await.is_err() {
+            return (answered, 0);
+        }
+        let mut answer = vec![0; 4096];
+        match caller.stream.read(&mut answer).await {
+            Ok(length) if answer[..length].starts_with(b"HTTP/1.1 200") => {
+                answered.push(clock::monotonic());
+            }
+            _ => return (answered, 1),
+        }
+    }
+}
+
+/// Somebody holds the file so that nothing can be written, as when there is no room.
+#[tokio::test]
+async fn a_store_that_cannot_be_written_stops_nothing_and_loses_nothing() {
+    let upstream = mixed().await;
+    let policies = "[policy.all]\nquota = 1000000\nwindow = \"1d\"\nkind = \"rolling\"\n";
+    let (folder, config) = stub(&upstream, policies, "mode = \"enforce\"");
+    let program = Program::start(folder.path(), &config);
+    assert_eq!(status(&program.get("/stub/good", "").await), 200);
+    let before = usage(&program, "by=endpoint").await;
+    assert_eq!(before["totals"]["calls"], 1);
+
+    let file = folder.path().join("home/headroom/headroom.db");
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut calls = 1;
+    loop {
+        assert_eq!(status(&program.get("/stub/good", "").await), 200);
+        calls += 1;
+        let ready = program.get("/-/readyz", "").await;
+        assert_eq!(status(&ready), 200);
+        if ready.contains("\nhistory: ") {
+            break;
+        }
+        assert!(calls < 10_000, "nobody tells: {ready}");
+    }
+    let refused = program.get("/-/usage", "").await;
+    assert_eq!(status(&refused), 503, "{refused}");
+    assert!(refused.contains("\"code\":\"unavailable\""), "{refused}");
+
+    other.execute_batch("ROLLBACK").unwrap();
+    while !program.get("/-/readyz", "").await.ends_with("ready\n") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let after = usage(&program, "by=endpoint").await;
+    assert_eq!(after["totals"]["calls"], calls);
+    let events = json(&program.get("/-/events?limit=1000", "").await);
+    let kept = events["events"].as_array().unwrap().len();
+    assert_eq!(u64::try_from(kept).unwrap(), calls.min(1_000));
+}
+
+#[tokio::test]
+async fn a_question_that_makes_no_sense_is_told_what_to_write() {
+    let upstream = Upstream::answering(OK).await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    for (page, words) in [
+        ("usage?by=user", "`user`: write `consumer`, `connection`"),
+        ("usage?by=day,hour", "one of `minute`, `hour` and `day`"),
+        ("usage?by=consumer,consumer", "write each word once"),
+        ("usage?by=", "`by` says nothing"),
+        ("usage?by=policy,status", "leave out `status` or `policy`"),
+        (
+            "usage?by=policy&endpoint=/a",
+            "leave out `endpoint` or `policy`",
+        ),
+        ("usage?policy=daily", "write `policy` in `by` too"),
+        ("usage?last=7", "write `24h`, `90m`, or `7d`"),
+        ("usage?last=0d", "write `24h`, `90m`, or `7d`"),
+        ("usage?last=%2B7d", "write `24h`, `90m`, or `7d`"),
+        ("usage?last=99999999999d", "write `24h`, `90m`, or `7d`"),
+        ("usage?last=7d&from=2026-01-01", "leave one of them out"),
+        ("usage?to=2026-01-01", "write `from` too"),
+        ("usage?from=yesterday", "write a date such as 2026-11-22"),
+        (
+            "usage?from=2026-01-01T12",
+            "write a date such as 2026-11-22",
+        ),
+        (
+            "usage?from=2026-01-02&to=2026-01-01",
+            "`from` must be before `to`",
+        ),
+        ("usage?from=9998-01-01", "`from` must be before `to`"),
+        ("usage?tz=Oslo", "such as `UTC` or `Europe/Oslo`"),
+        ("usage?tz=UTC&tz=UTC", "`tz` is there twice"),
+        ("usage?format=xml", "write `json` or `csv`"),
+        (
+            "usage?status=4",
+            "write 429, 4xx for all of a class, or `none`",
+        ),
+        (
+            "usage?refused_by=me",
+            "write `headroom`, `provider` or `none`",
+        ),
+        ("usage?conection=crm", "There is no parameter `conection`"),
+        (
+            "usage?by=minute&from=2026-01-01&to=2026-12-31",
+            "longer steps",
+        ),
+        ("events?limit=0", "a number from 1 to 1000"),
+        ("events?limit=1001", "a number from 1 to 1000"),
+        ("events?before=soon", "write the `next` of the page before"),
+        ("events?by=day", "There is no parameter `by`"),
+    ] {
+        let answer = gateway.get(&format!("/-/{page}")).await;
+        assert_eq!(status(&answer), 400, "{page}: {answer}");
+        assert!(answer.contains("\"code\":\"bad-parameter\""), "{answer}");
+        assert!(answer.contains(words), "{page}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_for_spreadsheets_has_no_formulas() {
+    let upstream = Upstream::answering(OK).await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    gateway.get("/crm/=cmd").await;
+    gateway.get("/crm/a,b").await;
+    let csv = gateway
+        .get("/-/usage?by=connection,endpoint,refused_by&format=csv")
+        .await;
+    assert!(
+        csv.contains("\r\ncontent-type: text/csv; charset=utf-8; header=present\r\n"),
+        "{csv}"
+    );
+    let body = csv.split("\r\n\r\n").nth(1).unwrap();
+    let lines: Vec<_> = body.lines().collect();
+    assert_eq!(
+        lines[0],
+        "connection,endpoint,refused_by,calls,ok,failed,refused,exhausted,unanswered,waited,waited_ms,duration_ms,upstream_ms,bytes_in,bytes_out"
+    );
+    assert!(
+        lines[1].starts_with("crm,/=cmd,,1,1,0,0,0,0,0,0,"),
+        "{body}"
+    );
+    assert!(lines[2].starts_with("crm,\"/a,b\",,1,1,0,"), "{body}");
+    assert_eq!(lines.len(), 3);
+    let accepted = gateway
+        .send("GET /-/usage HTTP/1.1\r\nHost: a\r\nAccept: text/csv\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(accepted.contains("\r\nconnection,calls,ok,"), "{accepted}");
+}
+
+#[tokio::test]
+async fn who_listens_hears_of_a_call_within_a_second_and_does_not_hold_up_the_end() {
+    let upstream = Upstream::answering(OK).await;
+    let mut gateway = Harness::new(&upstream.base_url()).await;
+    let mut listener = Caller::connect(gateway.address).await;
+    listener
+        .write(
+            "GET /-/events?connection=crm HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+        )
+        .await;
+    let head = listener.until("retry: 2000\n\n").await;
+    assert!(
+        head.contains("content-type: text/event-stream\r\n"),
+        "{head}"
+    );
+    gateway.get("/hub/other").await;
+    gateway.get("/crm/one").await;
+    let started = clock::monotonic();
+    let heard = listener.until("event: call\n").await;
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+    let rest = listener.until("event: meters\ndata: {}\n\n").await;
+    let heard = heard + &rest;
+    assert!(heard.contains("\"endpoint\":\"/one\""), "{heard}");
+    assert!(!heard.contains("/other"), "{heard}");
+    let _ = gateway.stop.take().unwrap().send(());
+    let ended = tokio::time::timeout(Duration::from_secs(5), listener.rest()).await;
+    assert!(ended.is_ok(), "the stream goes on");
 }

@@ -6,4 +6,5 @@ mod headers;
 mod meters;
 mod preferences;
 mod translation;
+mod usage;
 mod windows;

@@ -4,9 +4,17 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::{env, fs, thread};
 
+use headroom::admin::usage::report;
+use headroom::history::History;
+use headroom::history::record::{Outcome, Record, Refuser, Who};
 use headroom::ledger::report::{ConsumerReport, Forecast, MeterReport, Report};
+use headroom::time::Nanos;
+use http::{HeaderMap, Uri};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
 
 #[test]
 fn examples_print_what_the_readme_says() {
@@ -112,21 +120,97 @@ fn meters() -> Report {
 fn a_gateway_with_meters() -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let json = serde_json::to_string(&meters()).unwrap();
+    let meters = serde_json::to_string(&meters()).unwrap();
+    let history = calls();
     thread::spawn(move || {
         for stream in socket.incoming() {
             let mut stream = stream.unwrap();
             // The head of a question without a body comes in one piece.
-            let _ = stream.read(&mut [0; 4_096]).unwrap();
+            let mut head = [0; 4_096];
+            let length = stream.read(&mut head).unwrap();
+            let head = String::from_utf8_lossy(&head[..length]);
+            let target: Uri = head.split(' ').nth(1).unwrap().parse().unwrap();
+            let text = match target.path() {
+                "/-/quota" => meters.clone(),
+                _ => usage(&history, &target),
+            };
             write!(
                 stream,
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{json}",
-                json.len()
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+                text.len()
             )
             .unwrap();
         }
     });
     address
+}
+
+/// The moment of the README's examples.
+const NOW: &str = "2026-03-02T12:00:00Z";
+
+/// A week of calls.
+fn calls() -> Arc<History> {
+    let now_ms = NOW.parse::<Timestamp>().unwrap().as_millisecond();
+    let history = History::new(None, Default::default(), now_ms).unwrap();
+    let hour = 3_600_000;
+    for back in 0..150 {
+        for (connection, consumer, every, calls) in [
+            ("crm", "reports", 1, 40),
+            ("crm", "billing", 3, 25),
+            ("time", "billing", 2, 9),
+            ("time", "anonymous", 31, 2),
+        ] {
+            if back % every != 0 {
+                continue;
+            }
+            for number in 0..calls {
+                let (status, refused_by) = match number % 29 {
+                    7 => (404, None),
+                    21 if connection == "time" || back % 5 == 0 => (429, Some(Refuser::Headroom)),
+                    _ => (200, None),
+                };
+                history.record(Record {
+                    ended_ms: now_ms - back * hour - (number + 1) * 1_000,
+                    connection: connection.into(),
+                    provider: "example".into(),
+                    consumer: match consumer {
+                        "anonymous" => Who::Anonymous,
+                        name => Who::Named(name.into()),
+                    },
+                    method: "GET",
+                    endpoint: "/v3/contacts/*".to_owned(),
+                    status: Some(status),
+                    upstream_status: None,
+                    refused_by,
+                    policy: None,
+                    spent: Default::default(),
+                    outcome: Outcome::Complete,
+                    waited: Nanos(0),
+                    duration: Nanos::from_millis(12),
+                    upstream: Nanos::from_millis(11),
+                    bytes_in: 0,
+                    bytes_out: 512,
+                    poll: Default::default(),
+                });
+            }
+        }
+    }
+    Arc::new(history)
+}
+
+/// What the page answers at that moment.
+fn usage(history: &Arc<History>, target: &Uri) -> String {
+    let now_ms = NOW.parse::<Timestamp>().unwrap().as_millisecond();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let accept_json = HeaderMap::new();
+    let page = async {
+        let answer = report(history, target, &accept_json, now_ms).await;
+        answer.into_body().collect().await.unwrap().to_bytes()
+    };
+    String::from_utf8(runtime.block_on(page).to_vec()).unwrap()
 }
 
 /// The configuration that the README shows is one that headroom takes.

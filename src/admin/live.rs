@@ -35,8 +35,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Between two hints to look at the meters again.
 const METERS_EVERY: Duration = Duration::from_secs(1);
 
-/// Pieces that wait for one connection.
-const QUEUE: usize = 32;
+/// Pieces that wait for one connection, and about how long each is, in bytes.
+const QUEUE: usize = 16;
+const PIECE: usize = 64 * 1024;
 
 /// Events of the store that a listener who comes back may have missed.
 const MOST_RESUMED: usize = 1_000;
@@ -150,6 +151,9 @@ impl Listener {
             if self.filter.wants(&event.series) {
                 text.push_str(&call(event.id, &row(event)));
             }
+            if text.len() >= PIECE {
+                self.send(std::mem::take(&mut text)).await?;
+            }
         }
         if text.is_empty() {
             return Ok(());
@@ -257,3 +261,6 @@ impl http_body::Body for Stream {
         piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 mod written;
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, Uri};
@@ -12,6 +14,7 @@ use jiff::tz::TimeZone;
 use super::parameters::{Parameters, accepts, quoted};
 use super::{Books, Misasked, Unavailable, text};
 use crate::clock;
+use crate::history::History;
 use crate::history::query::{By, Question, Range, answer};
 
 /// Parameters beside the filters of calls.
@@ -33,15 +36,23 @@ enum Format {
 }
 
 pub(super) async fn page(State(books): State<Books>, uri: Uri, headers: HeaderMap) -> Response {
-    let (question, format) = match question(&uri, &headers) {
+    let now_ms = clock::now().as_millisecond();
+    report(&books.history, &uri, &headers, now_ms).await
+}
+
+/// The page at a moment (Unix milliseconds).
+pub async fn report(
+    history: &Arc<History>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    now_ms: i64,
+) -> Response {
+    let (question, format) = match question(uri, headers) {
         Ok(asked) => asked,
         Err(misasked) => return misasked.response(),
     };
-    let now_ms = clock::now().as_millisecond();
     let asked = question.clone();
-    let read = books
-        .history
-        .read(now_ms, move |snapshot| answer(snapshot, &asked, now_ms));
+    let read = history.read(now_ms, move |snapshot| answer(snapshot, &asked, now_ms));
     match read.await {
         Ok(Ok(answer)) => match format {
             Format::Json => {

@@ -16,7 +16,7 @@ use super::serve::Orders;
 use super::{Failure, is_read, print, tell};
 use crate::clock;
 use crate::ledger::report::Report;
-use fetch::{Gateway, Question};
+use fetch::{Meters, Question};
 use screen::Screen;
 use view::{Detail, by_urgency, table};
 
@@ -41,7 +41,7 @@ pub(super) struct TopArguments {
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let gateway = Gateway::new(&arguments.question)?;
+    let gateway = Meters::new(&arguments.question)?;
     let Arguments { watch, json, .. } = *arguments;
     runtime()?.block_on(async {
         let mut orders = Orders::new();
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 pub(super) fn top(arguments: &TopArguments) -> Result<(), Failure> {
-    let gateway = Gateway::new(&arguments.question)?;
+    let gateway = Meters::new(&arguments.question)?;
     runtime()?.block_on(async {
         let mut report = gateway.report().await?;
         by_urgency(&mut report.meters);
@@ -90,7 +90,7 @@ pub(super) fn top(arguments: &TopArguments) -> Result<(), Failure> {
 }
 
 /// One thread is enough for one question.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -98,7 +98,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// Columns and lines, also where stdout is no terminal.
-fn size() -> (usize, usize) {
+pub(super) fn size() -> (usize, usize) {
     ink::size().unwrap_or((ink::NARROW, usize::MAX))
 }
 
@@ -123,7 +123,7 @@ fn text(report: &Report, width: usize, ink: Ink) -> String {
 }
 
 /// A JSON document is a line.
-fn document(mut json: String) -> String {
+pub(super) fn document(mut json: String) -> String {
     if !json.ends_with('\n') {
         json.push('\n');
     }
@@ -131,7 +131,7 @@ fn document(mut json: String) -> String {
 }
 
 /// Shows them every second. On a terminal each round is drawn over the last one.
-async fn keep_showing(gateway: &Gateway, json: bool) -> Result<(), Failure> {
+async fn keep_showing(gateway: &Meters, json: bool) -> Result<(), Failure> {
     let ink = Ink::for_stdout();
     let over = stdout().is_terminal() && !json;
     let mut report = Report::default();

@@ -3,6 +3,7 @@
 use super::record::{Outcome, Refuser, Spent, Who};
 use super::*;
 use crate::state::history::{LEVELS, Series, Sums};
+use crate::state::{MeterKey, MeterRow};
 use crate::time::Nanos;
 
 const NOON_MS: i64 = 1_795_348_800_000;
@@ -137,6 +138,68 @@ async fn events_have_rising_numbers_and_go_in_time() {
     history.state.prune(NOON_MS).await.unwrap();
     let kept = history.read(NOON_MS, numbers).await.unwrap();
     assert_eq!(kept, (21..=30).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_what_waits_is_written_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, _) = State::on_a_small_disk(folder.path(), 80);
+    let meter = |partition: usize| MeterRow {
+        account: "account".to_owned(),
+        policy: "policy".to_owned(),
+        partition: partition.to_string(),
+        reserved: 1,
+        ends_ms: NOON_MS,
+        data: vec![7; 1_000],
+    };
+    let mut filled = 0;
+    while state.write(vec![meter(filled)], Vec::new()).await.is_ok() {
+        filled += 1;
+    }
+    let history = History::new(Some(state.clone()), Settings::default(), NOON_MS);
+    let history = Arc::new(history.unwrap());
+    let calls = 500;
+    for number in 0..calls {
+        // Nobody waits, whatever the disk does.
+        history.record(record(
+            &format!("/{}", number % 50),
+            NOON_MS + number * 1_000,
+        ));
+        if number % 10 == 0 {
+            history.flush(NOON_MS).await;
+            tokio::task::yield_now().await;
+        }
+    }
+    let refused = history.read(NOON_MS, |_| Ok(())).await;
+    let reason = refused.unwrap_err().to_string();
+    assert!(reason.contains("database or disk is full"), "{reason}");
+    let told = history.health().unwrap();
+    assert!(told.contains("database or disk is full"), "{told}");
+
+    let room = (0..filled).map(|partition| MeterKey {
+        account: "account".to_owned(),
+        policy: "policy".to_owned(),
+        partition: partition.to_string(),
+    });
+    state.remove(room.collect(), Vec::new()).await.unwrap();
+    let found = totals(&history, 86_400).await;
+    let calls_of = |has_policy: bool| {
+        let of_kind = found
+            .iter()
+            .filter(|(_, series, _)| series.policy.is_empty() != has_policy);
+        of_kind.map(|(_, _, sums)| sums.calls).sum::<u64>()
+    };
+    assert_eq!((calls_of(false), calls_of(true)), (500, 500));
+    let mut kept = 0;
+    let counted = history.read(NOON_MS, move |snapshot| {
+        snapshot.events(i64::MAX, |_| {
+            kept += 1;
+            true
+        })?;
+        Ok(kept)
+    });
+    assert_eq!(counted.await.unwrap(), 500);
+    assert_eq!(history.health(), None);
 }
 
 #[test]

@@ -62,6 +62,10 @@ pub(super) const TABLES: &str = "
         bytes_in INTEGER NOT NULL,
         bytes_out INTEGER NOT NULL
     ) STRICT;
+";
+
+/// Until when totals of each level were taken out: the later ones are all there.
+pub(super) const FORGOTTEN: &str = "
     CREATE TABLE forgotten (
         level INTEGER PRIMARY KEY,
         until INTEGER NOT NULL

@@ -122,7 +122,7 @@ pub(super) fn csv(question: &Question, answer: &Answer) -> String {
 }
 
 /// A field that no spreadsheet takes for a formula: paths come from callers.
-pub(super) fn field(text: &str) -> String {
+fn field(text: &str) -> String {
     // Some programs trim before they look.
     let seen = text.trim_start();
     let acts = seen.len() < text.len()
@@ -136,5 +136,32 @@ pub(super) fn field(text: &str) -> String {
         format!("\"{}\"", safe.replace('"', "\"\""))
     } else {
         safe
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::field;
+
+    #[test]
+    fn no_field_is_a_formula() {
+        for (text, written) in [
+            ("/v3/contacts/*", "/v3/contacts/*"),
+            ("credential:0123abcd", "credential:0123abcd"),
+            ("a,b", "\"a,b\""),
+            ("a\"b", "\"a\"\"b\""),
+            ("a\nb", "\"a\nb\""),
+            ("=1+1", "\"'=1+1\""),
+            ("+1", "\"'+1\""),
+            ("-1", "\"'-1\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            ("\t=1", "\"'\t=1\""),
+            (" =1", "\"' =1\""),
+            ("\r=1", "\"'\r=1\""),
+            ("\"=1", "\"'\"\"=1\""),
+            ("＝1", "\"'＝1\""),
+        ] {
+            assert_eq!(field(text), written, "{text}");
+        }
     }
 }

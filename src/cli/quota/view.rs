@@ -181,7 +181,7 @@ fn numbers(meter: &MeterReport) -> String {
 }
 
 /// `9,999,999`, `12.3M`. Rounded down: nobody has more than it says.
-fn short(number: u64) -> String {
+pub(in crate::cli) fn short(number: u64) -> String {
     let mut unit = 1_000_000_u64;
     if number < 10 * unit {
         return thousands(number);
@@ -289,7 +289,7 @@ fn lines(items: &[Item], width: usize, ink: Ink) -> String {
 }
 
 /// Paths of callers stand in partitions, and must not steer anybody's terminal.
-fn plain(text: &str) -> String {
+pub(in crate::cli) fn plain(text: &str) -> String {
     let safe = |letter: char| if letter.is_control() { '?' } else { letter };
     text.chars().map(safe).collect()
 }

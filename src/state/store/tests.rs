@@ -28,14 +28,21 @@ fn key(partition: usize) -> MeterKey {
     }
 }
 
+impl Store {
+    /// From now on the disk is full when the file has so many pages.
+    pub(in crate::state) fn limit(&self, pages: u32) {
+        let connection = self.connection.as_ref().unwrap();
+        connection
+            .pragma_update(None, "max_page_count", pages)
+            .unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_is_told_and_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(Folder::lock(folder.path()).unwrap(), [1; SALT], 0).unwrap();
-    let connection = store.connection.as_ref().unwrap();
-    connection
-        .pragma_update(None, "max_page_count", 40)
-        .unwrap();
+    store.limit(40);
     let state = State::start(store).unwrap();
 
     let mut written = 0;
