@@ -20,6 +20,7 @@ use crate::clock;
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::state::ReadError;
+use crate::trace::Counters;
 use crate::warn::Warnings;
 
 /// What a gateway counts, remembers and warns of: what the pages look at.
@@ -69,14 +70,17 @@ impl Unavailable {
     }
 }
 
-/// The pages.
-pub fn router(books: Books) -> Router {
+/// The pages, and what became of spans where calls are traced.
+pub fn router(books: Books, traces: Option<Arc<Counters>>) -> Router {
     // Looked at here, as the process starts, for whoever asks since when it runs.
     clock::started();
     Router::new()
         .route("/-/usage", get(usage::page))
         .route("/-/advice", get(advice::page))
-        .route("/-/metrics", get(metrics::page))
+        .route(
+            "/-/metrics",
+            get(async move |books, headers| metrics::page(books, headers, traces).await),
+        )
         .route("/-/grafana.json", get(metrics::grafana))
         .with_state(books.clone())
         .merge(dashboard::routes())

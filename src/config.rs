@@ -39,6 +39,8 @@ pub struct Config {
     pub via: Option<String>,
     /// Where counts and usage are kept, as written; `None`: the default place.
     pub state_dir: Option<String>,
+    /// Where traces go.
+    pub otlp_endpoint: Option<String>,
     /// How many calls a crash may make headroom believe were used, at least 1.
     pub count_block: u64,
     /// Who may wait, where a connection does not say otherwise.
@@ -63,6 +65,7 @@ impl Default for Config {
             ca_file: None,
             via: None,
             state_dir: None,
+            otlp_endpoint: None,
             count_block: 64,
             waiting: Waiting::default(),
             style: Style::default(),

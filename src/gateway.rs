@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use crate::admin::Books;
 use crate::history::History;
 use crate::ledger::Ledger;
+use crate::trace::{Counters, Exporter, Tracer};
 
 mod accept;
 mod admission;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// What credentials are hashed with; the same as long as the store is.
     pub secret: (u64, u64),
+    /// Takes calls that ended to a collector of traces, where there is one.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Default for Settings {
@@ -80,6 +83,7 @@ impl Default for Settings {
             pseudonym: "headroom".to_owned(),
             extra_roots: Vec::new(),
             secret: (0, 0),
+            tracer: None,
         }
     }
 }
@@ -97,6 +101,7 @@ impl std::fmt::Debug for Settings {
             extra_roots,
             // Who knows it can look for credentials in what is stored and shown.
             secret: _,
+            tracer: _,
         } = self;
         out.debug_struct("Settings")
             .field("connect_timeout", connect_timeout)
@@ -122,6 +127,15 @@ impl std::fmt::Display for SetupError {
 }
 
 impl std::error::Error for SetupError {}
+
+/// A tracer to this collector, which is trusted as providers are.
+///
+/// # Errors
+///
+/// The endpoint is no address, or the client side cannot be set up; a sentence for people.
+pub fn tracer(endpoint: &str, settings: &Settings) -> Result<(Arc<Tracer>, Exporter), String> {
+    Tracer::new(endpoint, tls::client_config(&settings.extra_roots)?)
+}
 
 /// Everything that calls share.
 pub struct Gateway {
@@ -162,6 +176,10 @@ impl Gateway {
             books,
             ledger: Arc::clone(&ledger),
             history: Arc::clone(&history),
+            traces: settings
+                .tracer
+                .as_ref()
+                .map(|tracer| Arc::clone(tracer.counters())),
         });
         Ok(Self {
             ledger,
@@ -202,6 +220,7 @@ struct House {
     books: Books,
     ledger: Arc<Ledger>,
     history: Arc<History>,
+    traces: Option<Arc<Counters>>,
 }
 
 impl House {

@@ -11,6 +11,7 @@
 //!    [`consumer`] knows a program by its key, [`time`] is moments on two clocks. All pure: no clock, no I/O.
 //! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`history`] what was
 //!    called, [`advice`] what follows from it, [`clock`] the only reader of the time, [`warn`] tells of quotas that run out,
+//!    [`trace`] takes calls to OpenTelemetry,
 //!    [`config`] is what the user says, [`admin`] the pages about it all, [`gateway`] the request path.
 //! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment
 //!    ([`state`] has a folder of its own).
@@ -66,5 +67,6 @@ pub mod rewrite;
 pub mod simulate;
 pub mod state;
 pub mod time;
+pub mod trace;
 pub mod translate;
 pub mod warn;

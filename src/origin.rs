@@ -85,6 +85,13 @@ impl Origin {
         format!("{}{}", self.base, self.prefix)
     }
 
+    /// Host and port.
+    pub(crate) fn server(&self) -> (String, u16) {
+        let host = self.root.host_str().unwrap_or_default();
+        let port = self.root.port_or_known_default().unwrap_or(0);
+        (host.to_owned(), port)
+    }
+
     /// Without TLS the provider speaks HTTP/1.1 for certain.
     pub(crate) fn is_plain(&self) -> bool {
         self.root.scheme() == "http"

@@ -30,6 +30,7 @@ mod restart;
 mod simulate;
 mod state;
 mod support;
+mod tracing;
 mod translation;
 mod waiting;
 mod warn;

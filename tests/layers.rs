@@ -43,10 +43,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("advice", &["ledger", "state"]),
+    ("trace", &["time", "history", "clock"]),
     (
         "admin",
         &[
-            "time", "state", "ledger", "history", "advice", "warn", "clock",
+            "time", "state", "ledger", "history", "advice", "warn", "clock", "trace",
         ],
     ),
     (
@@ -66,6 +67,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "history",
             "admin",
             "clock",
+            "trace",
             "consumer",
         ],
     ),
@@ -105,6 +107,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "history",
             "admin",
             "clock",
+            "trace",
             "consumer",
             "config",
             "gateway",

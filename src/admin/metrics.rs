@@ -5,6 +5,8 @@ mod classic;
 mod families;
 mod text;
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
@@ -15,6 +17,8 @@ use crate::clock;
 use crate::history::tally::Tally;
 use crate::ledger::report::Report;
 use crate::time::Now;
+use crate::trace::Counters;
+use crate::warn::Warnings;
 
 /// Meters that are told one by one: those nearest to having nothing left.
 const MOST_METERS: usize = 1_000;
@@ -32,12 +36,19 @@ struct Numbers {
     bytes: u64,
     dropped: u64,
     waiting: u64,
+    warnings: Arc<Warnings>,
+    /// Spans that were exported, and that were dropped.
+    spans: Option<[u64; 2]>,
     started: Now,
     now: Now,
 }
 
 /// The page.
-pub(super) async fn page(State(books): State<Books>, headers: HeaderMap) -> Response {
+pub(super) async fn page(
+    State(books): State<Books>,
+    headers: HeaderMap,
+    traces: Option<Arc<Counters>>,
+) -> Response {
     let tally = books.history.tally().await;
     let is_openmetrics = wants_openmetrics(&headers);
     // There may be a million meters: calls do not wait for whoever counts them.
@@ -53,6 +64,8 @@ pub(super) async fn page(State(books): State<Books>, headers: HeaderMap) -> Resp
             bytes: books.history.bytes(),
             dropped: books.history.dropped(),
             waiting: books.history.waiting(),
+            warnings: Arc::clone(&books.warnings),
+            spans: traces.map(|traces| [traces.exported(), traces.dropped()]),
             started: clock::started(),
             now,
         };

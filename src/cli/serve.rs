@@ -16,10 +16,11 @@ use super::{AdapterFolders, Failure, log};
 use crate::admin::Books;
 use crate::clock;
 use crate::config::Config;
-use crate::gateway::{Catalogue as _, Gateway, Listener, Lookup, Settings, client_config};
+use crate::gateway::{self, Catalogue as _, Gateway, Listener, Lookup, Settings, client_config};
 use crate::history::{self, History};
 use crate::ledger::{self, Ledger};
 use crate::state::{self, State};
+use crate::trace::Exporter;
 use crate::warn::{self, Endpoint, Warnings};
 
 #[derive(Debug, Args)]
@@ -33,6 +34,9 @@ pub(super) struct Arguments {
     /// A PEM file with certificate authorities to trust beside the system's
     #[arg(long, value_name = "FILE", env = "HEADROOM_CA_FILE")]
     ca_file: Option<PathBuf>,
+    /// A collector of OpenTelemetry traces; OTEL_EXPORTER_OTLP_ENDPOINT if nothing else names one
+    #[arg(long, value_name = "URL", env = "HEADROOM_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     #[command(flatten)]
     state: StateArguments,
     #[command(flatten)]
@@ -49,7 +53,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Everything that can be wrong is found before a port opens.
     let loaded = Loaded::read(arguments.config.as_deref(), &arguments.adapters.folders)?;
-    let settings = Settings {
+    let mut settings = Settings {
         extra_roots: loaded.extra_roots(arguments.ca_file.as_deref())?,
         pseudonym: loaded
             .config
@@ -57,6 +61,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .clone()
             .unwrap_or_else(|| Settings::default().pseudonym),
         ..Settings::default()
+    };
+    let exporter = match endpoint(arguments, &loaded.config) {
+        Some(endpoint) => {
+            let (tracer, exporter) = gateway::tracer(&endpoint, &settings)
+                .map_err(|error| Failure::unreadable(format!("headroom: {error}")))?;
+            settings.tracer = Some(tracer);
+            Some(exporter)
+        }
+        None => None,
     };
     log::start();
     let state = arguments
@@ -82,7 +95,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
-    let outcome = runtime.block_on(serve(arguments, loaded, &ledger, &history, settings, told));
+    let serving = serve(arguments, loaded, &ledger, &history, settings, told);
+    let outcome = runtime.block_on(traced(exporter, serving));
     if let Err(error) = history.close() {
         tracing::error!("What was called last is not in the history: {error}");
     }
@@ -96,6 +110,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn endpoints(config: &Config) -> Vec<Endpoint> {
     let webhooks = config.webhooks.iter();
     webhooks.map(|webhook| webhook.endpoint.clone()).collect()
+}
+
+/// Where traces go.
+fn endpoint(arguments: &Arguments, config: &Config) -> Option<String> {
+    let configured = arguments.otlp_endpoint.as_ref();
+    let configured = configured.or(config.otlp_endpoint.as_ref()).cloned();
+    // The variable of all of OpenTelemetry goes for whoever has not said anything else.
+    let general = || std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok();
+    configured.or_else(general).filter(|text| !text.is_empty())
+}
+
+/// Takes traces to their collector meanwhile, and the last of them at the end.
+async fn traced<T>(exporter: Option<Exporter>, serving: impl Future<Output = T>) -> T {
+    let Some(exporter) = exporter else {
+        return serving.await;
+    };
+    let (stop, stopped) = oneshot::channel();
+    let exporting = tokio::spawn(exporter.run(stopped));
+    let outcome = serving.await;
+    drop(stop);
+    if let Err(error) = exporting.await {
+        tracing::error!(error = %error, "Traces broke off.");
+    }
+    outcome
 }
 
 /// Opens the store. Without one headroom counts as well, until it is restarted: no traffic stops for it.
@@ -273,8 +311,8 @@ fn fixed_at_start(loaded: &Loaded) -> String {
         .filter_map(|one| Some((&one.name, one.listen?)))
         .collect();
     format!(
-        "{:?} {:?} {:?} {:?} {own:?}",
-        config.listen, config.via, config.ca_file, config.state_dir
+        "{:?} {:?} {:?} {:?} {:?} {own:?}",
+        config.listen, config.via, config.ca_file, config.state_dir, config.otlp_endpoint
     )
 }
 
@@ -325,7 +363,7 @@ async fn watch(
                     if fixed != fixed_before {
                         fixed_before = fixed;
                         tracing::warn!(
-                            "A change of `listen`, `via`, `ca_file` or `state_dir` takes effect after a restart."
+                            "A change of `listen`, `via`, `ca_file`, `state_dir` or `telemetry` takes effect after a restart."
                         );
                     }
                 }

@@ -49,6 +49,11 @@ pub static CONFIG: Shape = Shape {
             "How many calls more a crash may make headroom believe were used, for each count; 64 if left out.",
         ),
         key(
+            "telemetry",
+            Kind::Table(&TELEMETRY),
+            "Where calls are told of beside headroom's own pages.",
+        ),
+        key(
             "headers",
             Kind::Table(&HEADERS),
             "How the standard headers are written.",
@@ -74,6 +79,15 @@ pub static CONFIG: Shape = Shape {
             "[consumers.NAME]: a program that calls headroom, known by its key.",
         ),
     ],
+};
+
+static TELEMETRY: Shape = Shape {
+    title: "telemetry",
+    keys: &[key(
+        "otlp_endpoint",
+        Kind::Text,
+        "A collector of OpenTelemetry traces: \"http://127.0.0.1:4318\". Each call becomes two spans, and the provider is told the trace. If left out, nothing is traced, and `traceparent` passes as it is.",
+    )],
 };
 
 static HEADERS: Shape = Shape {

@@ -56,6 +56,10 @@ impl<'a> Reader<'a> {
             ca_file: root.get("ca_file").and_then(|node| self.text(node)),
             via: root.get("via").and_then(|node| self.pseudonym(node)),
             state_dir: root.get("state_dir").and_then(|node| self.state_dir(node)),
+            otlp_endpoint: root
+                .get("telemetry")
+                .and_then(Node::table)
+                .and_then(|telemetry| self.collector(&telemetry)),
             count_block: root
                 .get("count_block")
                 .and_then(|node| self.count_block(node))
@@ -113,6 +117,23 @@ impl<'a> Reader<'a> {
                 node.span(),
                 format!("\"{text}\" cannot be a name in `Via`"),
                 "write letters, digits, `-`, `.` and `_`: via = \"headroom-eu\"",
+            );
+        }
+        Some(text)
+    }
+
+    fn collector(&mut self, telemetry: &Fields<'_>) -> Option<String> {
+        let node = telemetry.get("otlp_endpoint")?;
+        let text = self.text(node)?;
+        let url = url::Url::parse(&text);
+        let fits =
+            url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
+        if !fits {
+            self.mistakes.push(
+                "bad-url",
+                node.span(),
+                format!("\"{text}\" is not the address of a collector"),
+                "write scheme, host and port: otlp_endpoint = \"http://127.0.0.1:4318\"",
             );
         }
         Some(text)

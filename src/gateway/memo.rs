@@ -21,6 +21,7 @@ use crate::history::record::{Outcome, Record, Refuser, Spent, Who};
 use crate::ledger::account::Account;
 use crate::ledger::rule::Rule;
 use crate::time::{Nanos, Steady};
+use crate::trace::{Spans, Traced, Tracer};
 use crate::translate::Translation;
 use crate::{charge, clock};
 
@@ -37,6 +38,8 @@ struct Call {
     sent: Option<Steady>,
     /// When the head of the provider's answer was there.
     received: Option<Steady>,
+    /// The provider's status.
+    native: Option<u16>,
     /// What was waited for bodies before there was a head to hand over.
     aside: Nanos,
     /// Waits cannot be told from work.
@@ -44,6 +47,15 @@ struct Call {
     /// Bytes that the caller has sent.
     uploaded: Option<Arc<AtomicU64>>,
     watched: Option<Watched>,
+    traced: Option<Tracing>,
+}
+
+/// A call that somebody wants to see in a trace.
+struct Tracing {
+    tracer: Arc<Tracer>,
+    spans: Spans,
+    /// Host and port of the provider.
+    server: (String, u16),
 }
 
 /// A GET, which may repeat another one.
@@ -64,8 +76,21 @@ enum Fingerprint {
 }
 
 impl Memo {
-    pub(super) fn new(history: &Arc<History>, head: &Parts, route: &Route<'_>) -> Self {
+    pub(super) fn new(
+        history: &Arc<History>,
+        tracer: Option<&Arc<Tracer>>,
+        head: &Parts,
+        route: &Route<'_>,
+    ) -> Self {
         let connection = &*route.connection;
+        let traced = tracer.and_then(|tracer| {
+            let spans = Spans::begin(&head.headers)?;
+            Some(Tracing {
+                tracer: Arc::clone(tracer),
+                spans,
+                server: connection.origin.server(),
+            })
+        });
         let now = clock::moment();
         let record = Record {
             ended_ms: now.wall_ms,
@@ -94,11 +119,18 @@ impl Memo {
             arrived: now.steady,
             sent: None,
             received: None,
+            native: None,
             aside: Nanos(0),
             unclear: false,
             uploaded: None,
             watched: None,
+            traced,
         })))
+    }
+
+    /// The spans of the call, where it is traced.
+    pub(super) fn spans(&self) -> Option<Spans> {
+        Some(self.0.as_ref()?.traced.as_ref()?.spans)
     }
 
     /// Who calls, and what it is that it may have called before.
@@ -171,8 +203,9 @@ impl Memo {
     }
 
     /// The head of the provider's answer is there.
-    pub(super) fn received(&mut self, now: Steady) {
+    pub(super) fn received(&mut self, status: StatusCode, now: Steady) {
         if let Some(call) = &mut self.0 {
+            call.native = Some(status.as_u16());
             call.received = Some(now);
             call.record.upstream = call.sent.map_or(Nanos(0), |sent| now.since(sent));
         }
@@ -282,8 +315,11 @@ impl Memo {
             history,
             mut record,
             arrived,
+            sent,
+            native,
             uploaded,
             watched,
+            traced,
             ..
         } = *call;
         let now = clock::moment();
@@ -313,7 +349,36 @@ impl Memo {
                 is_conditional: watched.is_conditional,
             });
         }
+        if let Some(traced) = traced {
+            let sent = sent.map(|sent| sent.since(arrived));
+            traced.finish(&record, sent, native);
+        }
         history.record(record);
+    }
+}
+
+impl Tracing {
+    fn finish(self, record: &Record, sent: Option<Nanos>, native: Option<u16>) {
+        let ended_ms = u64::try_from(record.ended_ms).unwrap_or(0);
+        self.tracer.finish(Traced {
+            spans: self.spans,
+            ended_ns: ended_ms.saturating_mul(1_000_000),
+            duration: record.duration,
+            sent,
+            upstream: native.map(|_| record.upstream),
+            waited: record.waited,
+            connection: Arc::clone(&record.connection),
+            provider: Arc::clone(&record.provider),
+            server: self.server,
+            consumer: record.consumer.clone(),
+            method: record.method,
+            endpoint: record.endpoint.clone(),
+            status: record.status,
+            upstream_status: native,
+            refused_by: record.refused_by,
+            policy: record.policy.clone(),
+            outcome: record.outcome,
+        });
     }
 }
 

@@ -36,7 +36,7 @@ impl Pages {
             .route("/-/quota", get(quota))
             .fallback(async || StatusCode::NOT_FOUND)
             .with_state(Arc::clone(&house))
-            .merge(admin::router(house.books.clone()));
+            .merge(admin::router(house.books.clone(), house.traces.clone()));
         Self {
             service: TowerToHyperService::new(router),
         }

@@ -24,6 +24,7 @@ use crate::ledger::tell;
 use crate::ledger::ticket::Ticket;
 use crate::rewrite::Rewriter;
 use crate::time::Now;
+use crate::trace::Spans;
 use crate::translate::{documented, translate};
 use crate::{charge, clock, emit};
 
@@ -45,7 +46,8 @@ impl Gateway {
             Ok(Destination::Provider(route)) => route,
             Err(problem) => return self.refuse(&head, None, &problem, None),
         };
-        let mut memo = Memo::new(&self.history, &head, &route);
+        let tracer = self.settings.tracer.as_ref();
+        let mut memo = Memo::new(&self.history, tracer, &head, &route);
         let answer = self.proxy(&head, body, &route, catalogue.consumers(), &mut memo);
         let response = match answer.await {
             Ok(response) => response,
@@ -93,7 +95,8 @@ impl Gateway {
             Err(refusal) => return Ok(*refusal),
         };
         memo.sends(spent, body.counter());
-        let mut received = match self.forward(head, body, route, &mut ticket).await {
+        let spans = memo.spans();
+        let mut received = match self.forward(head, body, route, spans, &mut ticket).await {
             Ok(received) => received,
             Err(problem) => {
                 if problem.is_before_provider() {
@@ -110,7 +113,7 @@ impl Gateway {
             .body
             .take()
             .map(|body| AnswerBody::new(body, self.settings.idle_timeout));
-        memo.received(moment.steady);
+        memo.received(received.status, moment.steady);
         let read = match self
             .read_ahead(route, &call, &received, body.as_mut())
             .await
@@ -183,14 +186,21 @@ impl Gateway {
         head: &Parts,
         body: Upload,
         route: &Route<'_>,
+        spans: Option<Spans>,
         ticket: &mut Ticket,
     ) -> Result<Received, Problem> {
-        let pseudonym = &self.settings.pseudonym;
-        let outgoing = forward::outgoing(head, Some(body), route, pseudonym)?;
-        let repetition = outgoing.repetition();
-        let answer = match self.upstream.send(outgoing).await {
+        let outgoing = |body| {
+            let mut outgoing = forward::outgoing(head, body, route, &self.settings.pseudonym)?;
+            if let Some(spans) = spans {
+                spans.write(&mut outgoing.headers);
+            }
+            Ok::<_, Problem>(outgoing)
+        };
+        let first = outgoing(Some(body))?;
+        let repetition = first.repetition();
+        let answer = match self.upstream.send(first).await {
             Err(Problem::Upstream(failure)) if repetition.fits(failure) => {
-                let again = forward::outgoing(head, None, route, pseudonym)?.on_new_connection();
+                let again = outgoing(None)?.on_new_connection();
                 if failure != Failure::NotProcessed {
                     ticket.repeated(clock::moment());
                 }
@@ -198,7 +208,7 @@ impl Gateway {
             }
             answer => answer?,
         };
-        forward::received(&head.method, answer, pseudonym)
+        forward::received(&head.method, answer, &self.settings.pseudonym)
     }
 
     /// The body, where the adapter needs it to understand the answer and it is short, plain and quick. If it breaks off

@@ -24,6 +24,8 @@ pub(crate) const LABELS: &[&str] = &[
     "version",
     "le",
     "kind",
+    "threshold",
+    "outcome",
 ];
 
 impl Page {

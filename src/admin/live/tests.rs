@@ -41,6 +41,7 @@ async fn call_to(desk: &Desk, connection: &str) {
         waited: Default::default(),
         duration: Default::default(),
         upstream: Default::default(),
+        overhead: Default::default(),
         bytes_in: 0,
         bytes_out: 0,
         poll: Default::default(),

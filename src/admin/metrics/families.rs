@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
@@ -28,6 +29,7 @@ impl Collector for Numbers {
         self.calls(encoder)?;
         self.times(encoder)?;
         self.meters(encoder)?;
+        self.warnings(encoder)?;
         self.house(encoder)
     }
 }
@@ -150,6 +152,45 @@ impl Numbers {
         Family::new(name, help).gauge(encoder, all.saturating_sub(told))
     }
 
+    fn warnings(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let counters = self.warnings.counters();
+        let raised = counters.raised();
+        let rows = raised.iter().map(|(raised, count)| {
+            let threshold = raised.threshold.map(|percent| f64::from(percent) / 100.0);
+            let labels = [
+                ("kind", Cow::Borrowed(raised.kind.as_str())),
+                ("connection", Cow::Borrowed(&*raised.connection)),
+                ("provider", Cow::Borrowed(&*raised.provider)),
+                ("policy", Cow::Borrowed(&*raised.policy)),
+                (
+                    "threshold",
+                    Cow::Owned(threshold.map_or_else(String::new, |part| part.to_string())),
+                ),
+            ];
+            (labels, *count)
+        });
+        let name = "headroom_warnings";
+        let help =
+            "Warnings of quotas, by what they were about; the threshold is a part of the quota";
+        Family::new(name, help).counters(encoder, rows)?;
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let rows = [
+            ("delivered", of(&counters.delivered)),
+            ("given_up", of(&counters.given_up)),
+            ("dropped", of(&counters.dropped)),
+        ];
+        let rows = rows.map(|(outcome, count)| ([("outcome", outcome)], count));
+        let name = "headroom_webhooks";
+        let help = "Webhooks by what became of them";
+        Family::new(name, help).counters(encoder, rows)?;
+        let name = "headroom_webhook_failures";
+        let help = "Attempts to deliver a webhook that failed; it is tried again";
+        Family::new(name, help).counter(encoder, of(&counters.failed))?;
+        let name = "headroom_webhooks_waiting";
+        let help = "Webhooks that wait to be delivered";
+        Family::new(name, help).gauge(encoder, of(&counters.waiting))
+    }
+
     fn house(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
         let name = "headroom_store_up";
         let help = "Whether the last write worked: 1 or 0";
@@ -166,6 +207,16 @@ impl Numbers {
         let name = "headroom_history_events_dropped";
         let help = "Calls that are in the sums but not in the list of events, because there were too many at a time";
         Family::new(name, help).counter(encoder, self.dropped)?;
+
+        if let Some([exported, dropped]) = self.spans {
+            let name = "headroom_trace_spans_exported";
+            let help = "Spans that the collector has taken";
+            Family::new(name, help).counter(encoder, exported)?;
+            let name = "headroom_trace_spans_dropped";
+            let help =
+                "Spans that are lost: too many at a time, or the collector did not take them";
+            Family::new(name, help).counter(encoder, dropped)?;
+        }
 
         let labels = [("version", env!("CARGO_PKG_VERSION"))];
         Family::new("headroom_build", "What runs").info(encoder, labels)?;

@@ -1,0 +1,245 @@
+//! What it costs to remember a call, and how much room the history takes: `cargo bench --bench history`, and with
+//! `-- days 7` the file after so many days of ten million calls each.
+//!
+//! A call of two policies, as the gateway records it. "Warm": its kind was seen since the sums were last taken away. "Cold": sums
+//! are taken away after each 29 calls, as four times a second with ten million calls a day, so most kinds are new.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headroom::clock;
+use headroom::history::poll::Poll;
+use headroom::history::record::{Outcome, Record, Refuser, Spent, Who};
+use headroom::history::{History, Settings};
+use headroom::quota::Unit;
+use headroom::state::State;
+use headroom::time::Nanos;
+use smallvec::smallvec;
+
+const ROUNDS: usize = 21;
+const NOON_MS: i64 = 1_795_348_800_000;
+const DAY_MS: i64 = 86_400_000;
+/// Ten million.
+const CALLS_A_DAY: u64 = 10_000_000;
+/// Connections, consumers of each, endpoints of each.
+const KINDS: [u64; 3] = [20, 10, 20];
+
+/// Names that calls share, as in the gateway.
+struct Names {
+    connections: Vec<Arc<str>>,
+    consumers: Vec<Arc<str>>,
+    endpoints: Vec<String>,
+    provider: Arc<str>,
+    policies: [Arc<str>; 2],
+    /// Sums of weights 1/1, 1/2, 1/3: some kinds are called often, most seldom.
+    weights: Vec<f64>,
+}
+
+impl Names {
+    fn new() -> Self {
+        let [connections, consumers, endpoints] = KINDS;
+        let many = |what: &str, count: u64| -> Vec<Arc<str>> {
+            (0..count).map(|n| format!("{what}-{n}").into()).collect()
+        };
+        let mut sum = 0.0;
+        let kinds = connections * consumers * endpoints;
+        Self {
+            connections: many("connection", connections),
+            consumers: many("consumer", consumers),
+            endpoints: (0..endpoints)
+                .map(|n| format!("/api/v3/things-{n}/*/parts/*"))
+                .collect(),
+            provider: "provider".into(),
+            policies: ["daily".into(), "ten-secondly".into()],
+            weights: (1..=kinds)
+                .map(|rank| {
+                    sum += 1.0 / rank as f64;
+                    sum
+                })
+                .collect(),
+        }
+    }
+
+    /// One of many kinds, by chance.
+    fn record(&self, random: &mut u64, ended_ms: i64) -> Record {
+        let point = next(random) as f64 / u64::MAX as f64 * self.weights.last().unwrap();
+        let rank = self.weights.partition_point(|sum| *sum < point);
+        // The often called are spread over connections and consumers.
+        let kind = rank.min(self.weights.len() - 1) * 1_237 % self.weights.len();
+        let [_, consumers, endpoints] = KINDS.map(|count| usize::try_from(count).unwrap());
+        let (connection, rest) = (
+            kind / (consumers * endpoints),
+            kind % (consumers * endpoints),
+        );
+        let lot = next(random) % 100;
+        let (status, refused_by) = match lot {
+            0 => (429, Some(Refuser::Headroom)),
+            1 => (404, None),
+            2 => (500, None),
+            _ => (200, None),
+        };
+        let spent = |index: usize| Spent {
+            policy: Arc::clone(&self.policies[index]),
+            unit: Unit::Requests,
+            cost: 1,
+        };
+        Record {
+            ended_ms,
+            connection: Arc::clone(&self.connections[connection]),
+            provider: Arc::clone(&self.provider),
+            consumer: Who::Named(Arc::clone(&self.consumers[rest / endpoints])),
+            method: "GET",
+            endpoint: self.endpoints[rest % endpoints].clone(),
+            status: Some(status),
+            upstream_status: None,
+            refused_by,
+            policy: refused_by.map(|_| Arc::clone(&self.policies[0])),
+            spent: match refused_by {
+                Some(_) => smallvec![],
+                None => smallvec![spent(0), spent(1)],
+            },
+            outcome: Outcome::Complete,
+            waited: Nanos(0),
+            duration: Nanos(80_000_000 + lot * 1_000_000),
+            upstream: Nanos(80_000_000),
+            overhead: Some(Nanos(150_000 + lot * 1_000)),
+            bytes_in: 0,
+            bytes_out: 2_000 + lot,
+            poll: Poll::default(),
+        }
+    }
+}
+
+/// xorshift: the same numbers in each run.
+const fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Nanoseconds for recording each of these; making them is not in it.
+fn time(history: &History, records: Vec<Record>) -> f64 {
+    let count = records.len() as f64;
+    let begun = clock::monotonic();
+    for record in records {
+        history.record(black_box(record));
+    }
+    clock::monotonic().duration_since(begun).as_secs_f64() * 1e9 / count
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let names = Names::new();
+    let arguments: Vec<String> = std::env::args().collect();
+    let days = arguments.iter().position(|argument| argument == "days");
+    if let Some(days) = days.and_then(|at| arguments.get(at + 1)) {
+        return runtime.block_on(fill(&names, days.parse().unwrap()));
+    }
+    let mut random = 0x9e37_79b9_7f4a_7c15;
+    let history = History::new(None, Settings::default(), NOON_MS).unwrap();
+    let mut one = names.record(&mut random, NOON_MS);
+    while one.spent.is_empty() {
+        one = names.record(&mut random, NOON_MS);
+    }
+    let rounds = |records: &mut dyn FnMut() -> Vec<Record>, repeats: usize| {
+        let times = (0..ROUNDS).map(|_| {
+            let times = (0..repeats).map(|_| {
+                let took = time(&history, records());
+                runtime.block_on(history.flush(NOON_MS));
+                took
+            });
+            times.sum::<f64>() / repeats as f64
+        });
+        median(times.collect())
+    };
+    let warm = rounds(&mut || vec![one.clone(); 8_000], 1);
+    println!("{:<44} {warm:>7.0} ns  (wanted < 2000)", "a call, warm");
+    let cold = rounds(
+        &mut || {
+            let records = (0..29).map(|_| names.record(&mut random, NOON_MS));
+            records.collect()
+        },
+        200,
+    );
+    println!("{:<44} {cold:>7.0} ns  (wanted < 2000)", "a call, cold");
+    let both = (0..ROUNDS).map(|_| {
+        let times = std::thread::scope(|scope| {
+            let work = || time(&history, vec![one.clone(); 8_000]);
+            let threads = [scope.spawn(work), scope.spawn(work)];
+            threads.map(|thread| thread.join().unwrap())
+        });
+        runtime.block_on(history.flush(NOON_MS));
+        times[0].max(times[1])
+    });
+    let both = median(both.collect());
+    println!(
+        "{:<44} {both:>7.0} ns  (wanted < 2000)",
+        "a call, warm, at two threads"
+    );
+    println!(
+        "{:<44} {:>7} bytes",
+        "the record of a call",
+        size_of::<Record>()
+    );
+}
+
+/// Bytes of a file with its log.
+fn bytes(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).unwrap();
+    files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum()
+}
+
+/// Days of calls, in compressed time: sums are taken away each ten seconds of theirs.
+async fn fill(names: &Names, days: i64) {
+    const STEP_MS: i64 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (state, _) = State::open(folder.path(), NOON_MS).unwrap();
+    let history = History::new(Some(state), Settings::default(), NOON_MS).unwrap();
+    let history = Arc::new(history);
+    let mut random = 0x9e37_79b9_7f4a_7c15;
+    let calls = CALLS_A_DAY / u64::try_from(DAY_MS / STEP_MS).unwrap() + 1;
+    let mut most = 0;
+    for day in 0..days {
+        let begun = clock::monotonic();
+        for step in 0..DAY_MS / STEP_MS {
+            let start = NOON_MS + day * DAY_MS + step * STEP_MS;
+            for _ in 0..calls {
+                history.record(names.record(&mut random, start));
+            }
+            // Answers when it is written.
+            history.read(start, |_| Ok(())).await.unwrap();
+            if step % 360 == 0 {
+                most = most.max(bytes(folder.path()));
+            }
+        }
+        most = most.max(bytes(folder.path()));
+        println!(
+            "after day {}: {:>6.1} MiB in use, {:>6.1} MiB of files, at most {:>6.1} MiB (wanted < 1024), {} calls, {:.0} s of work",
+            day + 1,
+            history.bytes() as f64 / 1_048_576.0,
+            bytes(folder.path()) as f64 / 1_048_576.0,
+            most as f64 / 1_048_576.0,
+            history.tally().await.requests.values().sum::<u64>(),
+            clock::monotonic().duration_since(begun).as_secs_f64(),
+        );
+    }
+    let dropped = history.dropped();
+    assert!(dropped == 0 && history.health().is_none());
+    // Its threads have nothing left to do.
+    tokio::time::sleep(Duration::ZERO).await;
+}
