@@ -142,7 +142,9 @@ impl Site {
         let upstream = Upstream::answering(OK).await;
         let policies =
             format!("[policy.hourly]\nquota = {LIMIT}\nwindow = \"1h\"\nkind = \"fixed\"");
-        let (folder, config) = stub(&upstream, &policies, "");
+        // Of a quota that is only documented nobody is warned.
+        let own = format!("quotas = {{ hourly = {LIMIT} }}");
+        let (folder, config) = stub(&upstream, &policies, &own);
         let config = format!("{config}{}", more(&upstream));
         Self {
             program: Program::start(folder.path(), &config),

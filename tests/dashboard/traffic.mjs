@@ -42,5 +42,10 @@ await inBrowser(async (browser) => {
   assert.deepEqual(await row.locator("td").allTextContents().then((cells) => [cells[1], cells[3], cells[4]]), [connection, "GET /things/*", "200"]);
   assert.match(await row.locator("time").getAttribute("title"), / UTC\)$/);
   assert.match(await page.locator(".meter .source").first().textContent(), /headroom|Provider/i);
+
+  // A quota that runs low is told at the top of the page.
+  for (let number = CALLS; number < limit * 0.8; number += 1) await call(`/${connection}/things/${2000 + number}`);
+  await page.locator(".notice", { hasText: `${connection} hourly has passed 80%: 80% used, 20 requests left` }).waitFor();
+  await page.locator(".meter[data-level=near]").waitFor();
   assert.deepEqual(complaints, []);
 });

@@ -33,12 +33,12 @@ await inBrowser(async (browser) => {
     return route.fulfill({ contentType: "text/event-stream", body: stage.body });
   });
   stage.body = "event: warning\ndata: {\n\n" + warning("quota.threshold", "daily") + warning("quota.threshold", "daily", { threshold: 95, used: 96, remaining: 4 })
-    + warning("quota.forecast", "hourly", { runs_out_at: new Date().toISOString() });
+    + warning("quota.forecast", "hourly", { threshold: null, runs_out_at: new Date().toISOString() });
   await page.reload();
   await page.locator(".notice", { hasText: /<b>crm<\/b> daily has passed 95%: 96% used, 4 requests left/ }).waitFor();
   await page.locator(".notice", { hasText: /hourly will be used up at .*, before its reset, 20 requests left/ }).waitFor();
   assert.equal(await page.locator(".notice", { hasText: "has passed" }).count(), 1);
-  stage.body = warning("quota.recovered", "daily", { used: 0, remaining: 100 });
+  stage.body = warning("quota.recovered", "daily", { threshold: null, used: 0, remaining: 100 });
   await page.locator("#live-retry").click();
   await page.locator(".notice", { hasText: "has passed" }).waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Close the warning of hourly of <b>crm</b>" }).click();

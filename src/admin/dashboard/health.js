@@ -32,10 +32,13 @@ export class Health {
 
   warn(warning) {
     const { data, type } = warning;
-    const its = JSON.stringify([data.connection, data.policy, data.partition, type === "quota.forecast"]);
+    const key = (forecast) => JSON.stringify([data.connection, data.policy, data.partition, forecast]);
+    const its = key(type === "quota.forecast");
     const old = this.#warnings.get(its);
     this.#warnings.delete(its);
-    if (type !== "quota.recovered") this.#warnings.set(its, warning);
+    // What has recovered will not run out either.
+    if (type === "quota.recovered") this.#warnings.delete(key(true));
+    else this.#warnings.set(its, warning);
     while (this.#warnings.size > MOST_WARNINGS) this.#warnings.delete(this.#warnings.keys().next().value);
     if (old?.data.threshold !== data.threshold || old?.type !== type) announce(`${data.connection}, ${data.policy}: ${words(warning)}`);
     this.schedule();
@@ -88,6 +91,8 @@ function words({ type, data }) {
     const date = data.runs_out_at && new Date(data.runs_out_at);
     return date ? `will be used up at ${timeOfDay(date)}, before its reset${left}` : `will be used up before its reset${left}`;
   }
+  const passed = `has passed ${percent(data.threshold / 100)}`;
+  if (data.used === null) return passed + left;
   const used = data.limit ? percent(Math.min(1, data.used / data.limit)) : `${integer(data.used)} ${data.unit}`;
-  return `has passed ${percent(data.threshold / 100)}: ${used} used${left}`;
+  return `${passed}: ${used} used${left}`;
 }
