@@ -188,6 +188,7 @@ fn calls() -> Arc<History> {
                     waited: Nanos(0),
                     duration: Nanos::from_millis(12),
                     upstream: Nanos::from_millis(11),
+                    overhead: Default::default(),
                     bytes_in: 0,
                     bytes_out: 512,
                     poll: Default::default(),

@@ -107,6 +107,7 @@ impl Call {
             waited: Nanos(0),
             duration: Nanos::from_millis(12),
             upstream: Nanos::from_millis(11),
+            overhead: Default::default(),
             bytes_in: 3,
             bytes_out: 512,
             poll: Default::default(),
