@@ -1,7 +1,7 @@
 // What does not work is told: a stream that breaks, a history that is missing, a store that cannot be written.
 
 import assert from "node:assert/strict";
-import { ARGUMENTS, answer, call, inBrowser, isLive, newPage, open } from "./browser.mjs";
+import { ARGUMENTS, answer, call, findings, inBrowser, isLive, newPage, open } from "./browser.mjs";
 
 const stream = (url) => url.pathname === "/-/events";
 
@@ -59,6 +59,9 @@ await inBrowser(async (browser) => {
   assert.equal(await page.locator(".calls").first().textContent(), "");
   assert.equal(await page.locator("figcaption:visible").count(), 0);
   assert.equal(await page.locator("#summary").isVisible(), false);
+
+  assert.equal(await page.locator("#week-table").isVisible(), false);
+  assert.deepEqual(await findings(page), []);
 
   // A page that is not what it should be is told, too.
   await answer(page, "quota", { meters: null });

@@ -52,7 +52,7 @@ export class Panel {
       element("div", { class: "brief" }, this.tight, this.bar.node, this.share, this.left, this.source, this.reset), this.spark.node, this.calls);
     this.meters = element("ul", { class: "meters" });
     this.none = element("p", { class: "quiet-text" }, "No quota of this connection is known yet.");
-    this.more = element("button", { type: "button", class: "show-more" });
+    this.more = element("button", { type: "button", class: "show-more", hidden: true });
     this.side = element("div", { class: "side" });
     this.body = element("div", { class: "body", id, hidden: true }, element("div", { class: "main" }, this.meters, this.none, this.more), this.side);
     this.node = element("li", { class: "connection" }, this.head, this.body);

@@ -22,7 +22,7 @@ export class Week {
     this.body = element("tbody");
     this.foot = row(element("th", { scope: "row" }));
     byId("week-table").append(element("thead", {}, this.head), this.body, element("tfoot", {}, this.foot.node));
-    this.more = element("button", { type: "button", class: "show-more" });
+    this.more = element("button", { type: "button", class: "show-more", hidden: true });
     this.more.addEventListener("click", () => {
       this.#most += 4 * ROWS;
       schedule();
@@ -65,9 +65,8 @@ export class Week {
 
   *render() {
     const usage = this.#usage;
-    show(byId("week-table"), Boolean(usage?.rows.length));
-    show(this.more, false);
     if (!usage) return;
+    show(byId("week-table"), usage.rows.length > 0);
     const measure = byId("measure").value;
     const write = measure === "bytes_out" ? bytes : integer;
     const days = dates(usage);
