@@ -1,5 +1,5 @@
 //! What it costs to remember a call, and how much room the history takes: `cargo bench --bench history`, and with
-//! `-- days 7` the file after so many days of ten million calls each.
+//! `-- days 7` the file after so many days of ten million calls each, and how long reports of them take.
 //!
 //! A call of two policies, as the gateway records it. "Warm": its kind was seen since the sums were last taken away. "Cold": sums
 //! are taken away after each 29 calls, as four times a second with ten million calls a day, so most kinds are new.
@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headroom::admin::usage::report;
 use headroom::clock;
 use headroom::history::poll::Poll;
 use headroom::history::record::{Outcome, Record, Refuser, Spent, Who};
@@ -18,6 +19,7 @@ use headroom::history::{History, Settings};
 use headroom::quota::Unit;
 use headroom::state::State;
 use headroom::time::Nanos;
+use http::HeaderMap;
 use smallvec::smallvec;
 
 const ROUNDS: usize = 21;
@@ -237,6 +239,27 @@ async fn fill(names: &Names, days: i64) {
             history.tally().await.requests.values().sum::<u64>(),
             clock::monotonic().duration_since(begun).as_secs_f64(),
         );
+    }
+    // The clock of these calls: the last one is a moment ago.
+    let now_ms = NOON_MS + days * DAY_MS;
+    for question in [
+        "by=connection&last=24h",
+        "by=connection&last=7d",
+        "by=consumer,day&last=7d",
+        "by=consumer,day&last=7d&tz=Asia/Kathmandu",
+        "by=connection,endpoint,status&last=7d",
+        "by=connection,consumer,method,endpoint,status,hour&last=7d&connection=connection-1",
+        "by=policy,consumer,day&last=7d",
+    ] {
+        let uri = format!("/-/usage?{question}").parse().unwrap();
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let begun = clock::monotonic();
+            let answer = report(&history, &uri, &HeaderMap::new(), now_ms).await;
+            assert!(answer.status().is_success() && answer.extensions().is_empty());
+            times.push(clock::monotonic().duration_since(begun).as_secs_f64() * 1e3);
+        }
+        println!("{question:<84} {:>7.1} ms  (wanted < 100)", median(times));
     }
     let dropped = history.dropped();
     assert!(dropped == 0 && history.health().is_none());

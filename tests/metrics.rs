@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use std::{env, io};
 
 use crate::exchange::{OK, body, fields, status};
 use crate::support::harness::{Caller, Harness};
+use crate::support::program::{Program, stub};
 use crate::support::upstream::Upstream;
 use page::Page;
 
@@ -208,6 +210,36 @@ async fn promtool_finds_nothing() {
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.is_empty(), "{told}\n{text}");
+}
+
+#[tokio::test]
+async fn warnings_are_counted_by_kind_and_threshold() {
+    let upstream = Upstream::answering(OK).await;
+    let policies = "[policy.hourly]\nquota = 20\nwindow = \"1h\"\nkind = \"fixed\"";
+    let (folder, config) = stub(&upstream, policies, "mode = \"enforce\"");
+    let program = Program::start(folder.path(), &config);
+    for _ in 0..16 {
+        assert_eq!(status(&program.get("/stub/", "").await), 200);
+    }
+    // Warnings are looked for beside the calls.
+    let page = loop {
+        let page = Page::read(body(&program.get("/-/metrics", "").await));
+        if page.sum("headroom_warnings_total", &[]) > 0.0 {
+            break page;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let labels = [
+        ("kind", "quota.threshold"),
+        ("connection", "stub"),
+        ("policy", "hourly"),
+        ("threshold", "0.8"),
+    ];
+    assert_eq!(page.sum("headroom_warnings_total", &labels), 1.0);
+    assert_eq!(
+        page.sum("headroom_quota_used", &[("policy", "hourly")]),
+        16.0
+    );
 }
 
 /// Every expression of the dashboard asks for what there is.
