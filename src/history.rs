@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::{Mutex, Semaphore, broadcast};
 
-use crate::state::history::{Chunk, EventRow, Retention, Snapshot};
+use crate::state::history::{Chunk, EventRow, Retention, Series, Snapshot};
 use crate::state::{OpenError, ReadError, State, WriteError, Written};
 use names::Names;
 use poll::Polls;
@@ -45,6 +45,8 @@ pub struct Settings {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
+const DAY_MS: i64 = 86_400_000;
+const MINUTE_MS: i64 = 60_000;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -60,11 +62,17 @@ impl Default for Settings {
     }
 }
 
-/// Events that wait for a disk at the most; totals wait without end, their number is bounded by what they are of.
+/// Events that wait for a disk at the most; the oldest go. Totals wait without end, and become longer ones.
 const EVENTS_WAITING: usize = 50_000;
+
+/// Totals that wait for a disk until those of an hour ago and more are folded.
+const TOTALS_WAITING: usize = 200_000;
 
 /// Batches of events that a slow reader of the live stream may be behind: some seconds.
 const LIVE_BATCHES: usize = 16;
+
+/// So many read at a time; the others wait for them.
+const READERS: usize = 4;
 
 /// How long a report waits for what was called last to be written.
 const REPORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -89,6 +97,8 @@ pub struct History {
     dropped: AtomicU64,
     trouble: Lock<Option<String>>,
     unreadable: Option<String>,
+    /// For those who read at a time: each reading takes memory.
+    seats: Semaphore,
 }
 
 /// What is not known to be written.
@@ -97,6 +107,7 @@ struct Pending {
     sent: Option<(Arc<Chunk>, Written)>,
     names: Names,
     next_event: i64,
+    last_retained_ms: i64,
     last_thorough_ms: i64,
 }
 
@@ -108,7 +119,7 @@ impl History {
     /// There is not even memory for it.
     pub fn new(state: Option<State>, settings: Settings, now_ms: i64) -> Result<Self, OpenError> {
         let mut unreadable = None;
-        let kept = state.and_then(|state| match known(&state) {
+        let kept = state.and_then(|state| match known(&state, now_ms) {
             Ok(known) => Some((state, known)),
             Err(error) => {
                 unreadable = Some(format!("{error}; it is kept in memory until a restart"));
@@ -130,7 +141,9 @@ impl History {
                 sent: None,
                 names,
                 next_event: last + 1,
-                last_thorough_ms: 0,
+                last_retained_ms: now_ms,
+                // Some time after the start, when there is less to do.
+                last_thorough_ms: now_ms.saturating_sub(DAY_MS - 3_600_000),
             }),
             live: Lock::new(Some(live)),
             tally: Lock::default(),
@@ -138,6 +151,7 @@ impl History {
             dropped: AtomicU64::new(0),
             trouble: Lock::default(),
             unreadable,
+            seats: Semaphore::new(READERS),
         })
     }
 
@@ -164,8 +178,9 @@ impl History {
             }
         }
         if pending.sent.is_none() {
-            self.send(&mut pending, now_ms);
+            self.send(&mut pending);
         }
+        self.retain(&mut pending, now_ms);
     }
 
     /// Reads, after everything that was recorded until now is written.
@@ -174,27 +189,28 @@ impl History {
     /// The store cannot be read, or it does not write. Numbers that would lack the last calls are not given out.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        now_ms: i64,
         read: impl FnOnce(&Snapshot<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let settled = tokio::time::timeout(REPORT_PATIENCE, self.settle(now_ms)).await;
+        let settled = tokio::time::timeout(REPORT_PATIENCE, self.settle()).await;
         match settled {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(ReadError::new(error.to_string())),
             Err(_) => return Err(ReadError::new("the store does not answer")),
         }
+        // Never closed.
+        let _seat = self.seats.acquire().await;
         let state = self.state.clone();
         tokio::task::spawn_blocking(move || state.read(read))
             .await
             .unwrap_or_else(|_| Err(ReadError::new("the reading broke off")))
     }
 
-    async fn settle(&self, now_ms: i64) -> Result<(), WriteError> {
+    async fn settle(&self) -> Result<(), WriteError> {
         let mut pending = self.pending.lock().await;
         self.collect(&mut pending);
-        for _ in 0..2 {
+        loop {
             if pending.sent.is_none() {
-                self.send(&mut pending, now_ms);
+                self.send(&mut pending);
             }
             // Kept where it is while it is waited for: whoever asks may go away.
             let Some((chunk, written)) = &mut pending.sent else {
@@ -206,7 +222,6 @@ impl History {
             self.finish(&mut pending, &chunk, result.clone());
             result?;
         }
-        Ok(())
     }
 
     /// The sums of all calls since the process began. Where the store hangs, those of a moment ago.
@@ -248,37 +263,66 @@ impl History {
         self.waiting.store(waiting, Ordering::Relaxed);
     }
 
-    fn send(&self, pending: &mut Pending, now_ms: i64) {
+    /// Hands over as much as one transaction should hold.
+    fn send(&self, pending: &mut Pending) {
         if pending.fresh.is_empty() {
             return;
         }
-        let chunk = Arc::new(std::mem::take(&mut pending.fresh));
+        let chunk = Arc::new(pending.fresh.part());
         let written = self.state.add(Arc::clone(&chunk));
         pending.sent = Some((chunk, written));
-        // Order in the store is the order of the calls; nobody has to wait for what is taken out.
-        let thorough = now_ms.abs_diff(pending.last_thorough_ms) > 86_400_000;
+    }
+
+    /// Once a minute, and more often where much is written. Nobody has to wait for what is taken out.
+    fn retain(&self, pending: &mut Pending, now_ms: i64) {
+        let is_busy = pending.sent.is_some() && now_ms.abs_diff(pending.last_retained_ms) >= 1_000;
+        if !is_busy && now_ms.abs_diff(pending.last_retained_ms) < MINUTE_MS.unsigned_abs() {
+            return;
+        }
+        pending.last_retained_ms = now_ms;
+        let thorough = now_ms.abs_diff(pending.last_thorough_ms) > DAY_MS.unsigned_abs();
         if thorough {
             pending.last_thorough_ms = now_ms;
         }
         drop(self.state.retain(self.retention(now_ms, thorough)));
     }
 
-    /// What was not written is written with what comes next.
+    /// What was not written is written with what comes next. While that lasts, totals of an hour and more ago become longer
+    /// ones where there are too many.
     fn finish(&self, pending: &mut Pending, chunk: &Chunk, result: Result<(), WriteError>) {
         let trouble = result.err().map(|error| error.to_string());
         if trouble.is_some() {
-            for (key, sums) in &chunk.totals {
-                let key = (key.0, Arc::clone(&key.1));
-                pending.fresh.totals.entry(key).or_default().add(sums);
+            let fresh = &mut pending.fresh;
+            fresh.put_back(chunk);
+            for level in [3_600, 86_400] {
+                if fresh.totals.len() > TOTALS_WAITING {
+                    let newest = fresh.totals.keys().map(|(start, _)| *start).max();
+                    fresh.fold(level, newest.unwrap_or(0));
+                }
             }
-            let room = EVENTS_WAITING.saturating_sub(pending.fresh.events.len());
+            let room = EVENTS_WAITING.saturating_sub(fresh.events.len());
             let kept = chunk.events.len().saturating_sub(room);
             let events = chunk.events.get(kept..).unwrap_or_default();
-            pending.fresh.events.splice(0..0, events.iter().cloned());
+            fresh.events.splice(0..0, events.iter().cloned());
             let dropped = u64::try_from(kept).unwrap_or(u64::MAX);
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
         }
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Forgets names that nobody has used for some days, so that there is room for others. To be called once a day.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn renew_names(self: &Arc<Self>, now_ms: i64) -> Result<(), ReadError> {
+        let since = names_since(now_ms);
+        let series = self
+            .read(move |snapshot| snapshot.series_since(since))
+            .await?;
+        let mut pending = self.pending.lock().await;
+        // What came meanwhile is in the way for a day at the most.
+        pending.names = names_of(&series);
+        Ok(())
     }
 
     fn retention(&self, now_ms: i64, thorough: bool) -> Retention {
@@ -349,24 +393,43 @@ impl History {
     /// # Errors
     /// It cannot be written, and is lost.
     pub fn close(&self) -> Result<(), WriteError> {
-        let Ok(mut pending) = self.pending.try_lock() else {
-            return Err(WriteError::Closed);
-        };
+        let mut pending = self.pending.blocking_lock();
         self.collect(&mut pending);
-        // In order: what was sent is written before this is.
-        let chunk = Arc::new(std::mem::take(&mut pending.fresh));
-        self.state.add_blocking(chunk)
+        if let Some((chunk, written)) = pending.sent.take() {
+            let result = written.wait();
+            self.finish(&mut pending, &chunk, result);
+        }
+        while !pending.fresh.is_empty() {
+            self.state.add_blocking(Arc::new(pending.fresh.part()))?;
+        }
+        Ok(())
     }
 }
 
 /// The names in the store, and the number of its last event.
-fn known(state: &State) -> Result<(Names, i64), ReadError> {
-    let (series, last) = state.read(|snapshot| Ok((snapshot.series()?, snapshot.last_event()?)))?;
+fn known(state: &State, now_ms: i64) -> Result<(Names, i64), ReadError> {
+    let (series, last) = state.read(|snapshot| {
+        let series = snapshot.series_since(names_since(now_ms))?;
+        Ok((series, snapshot.last_event()?))
+    })?;
+    Ok((names_of(&series), last))
+}
+
+/// Names are known for so many days after their last call.
+const NAMES_DAYS: i64 = 3;
+
+/// The day since which names are known, in seconds since 1970.
+const fn names_since(now_ms: i64) -> i64 {
+    let secs = now_ms.div_euclid(1_000) - NAMES_DAYS * 86_400;
+    secs - secs.rem_euclid(86_400)
+}
+
+fn names_of(series: &[Series]) -> Names {
     let mut names = Names::default();
-    for (_, series) in &series {
+    for series in series {
         names.know(series);
     }
-    Ok((names, last))
+    names
 }
 
 /// What a future has at this moment.

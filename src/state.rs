@@ -330,6 +330,19 @@ pub struct Written {
     batch: u64,
 }
 
+impl Written {
+    /// Blocks until it is known: for the end of the program, where no runtime is left.
+    ///
+    /// # Errors
+    ///
+    /// The rows are not stored.
+    pub fn wait(self) -> Result<(), WriteError> {
+        self.answer
+            .blocking_recv()
+            .unwrap_or(Err(WriteError::Closed))
+    }
+}
+
 impl Future for Written {
     type Output = Result<(), WriteError>;
 

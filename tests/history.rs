@@ -37,7 +37,7 @@ async fn calls(gateway: &Harness) -> BTreeMap<String, Sums> {
         })?;
         Ok(found)
     };
-    gateway.history.read(0, read).await.unwrap()
+    gateway.history.read(read).await.unwrap()
 }
 
 async fn post(gateway: &Harness, target: &str, body: &str) {

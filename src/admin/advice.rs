@@ -31,9 +31,7 @@ pub(super) async fn page(State(books): State<Books>, uri: Uri) -> Response {
     let from = from - from.rem_euclid(LEVEL);
     let read = books
         .history
-        .read(now.wall_ms, move |snapshot| {
-            Totals::read(snapshot, from, to)
-        })
+        .read(move |snapshot| Totals::read(snapshot, from, to))
         .await;
     let totals = match read {
         Ok(totals) => totals,

@@ -15,7 +15,6 @@ use tokio::sync::Semaphore;
 use super::live;
 use super::parameters::{Parameters, accepts, quoted};
 use super::{Books, Misasked, Unavailable, text};
-use crate::clock;
 use crate::history::query::filter::Filter;
 use crate::state::ReadError;
 use crate::state::history::{EventLine, EventRow, Series, Snapshot};
@@ -56,10 +55,9 @@ async fn page(State(desk): State<Desk>, uri: Uri, headers: HeaderMap) -> Respons
         Ok(question) => question,
         Err(misasked) => return misasked.response(),
     };
-    let now_ms = clock::now().as_millisecond();
     let limit = question.limit;
     let read = move |snapshot: &Snapshot<'_>| stored(snapshot, &question);
-    match desk.books.history.read(now_ms, read).await {
+    match desk.books.history.read(read).await {
         Ok(events) => {
             let last = events.get(limit - 1).and_then(|event| event["id"].as_i64());
             // Nobody knows whether there is one more: the next page tells.

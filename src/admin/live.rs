@@ -176,8 +176,7 @@ impl Listener {
     async fn resume(&mut self, last: i64) -> Result<(), Gone> {
         let filter = self.filter.clone();
         let read = move |snapshot: &Snapshot<'_>| missed(snapshot, &filter, last);
-        let now_ms = clock::now().as_millisecond();
-        let Ok(missed) = self.history.read(now_ms, read).await else {
+        let Ok(missed) = self.history.read(read).await else {
             return self.gap().await;
         };
         self.seen = missed.newest;

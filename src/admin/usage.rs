@@ -52,7 +52,7 @@ pub async fn report(
         Err(misasked) => return misasked.response(),
     };
     let asked = question.clone();
-    let read = history.read(now_ms, move |snapshot| answer(snapshot, &asked, now_ms));
+    let read = history.read(move |snapshot| answer(snapshot, &asked, now_ms));
     match read.await {
         Ok(Ok(answer)) => match format {
             Format::Json => {

@@ -58,6 +58,8 @@ impl Gateway {
         while doors.join_next().await.is_some() {}
         keeper.abort();
         recorder.abort();
+        // What it was about to do is not left half done.
+        let _aborted = recorder.await;
     }
 
     async fn accept(self: Arc<Self>, listener: Listener, mut stopped: watch::Receiver<bool>) {
@@ -156,11 +158,22 @@ const SWEEP_EVERY: u32 = 30;
 /// Who looks at the live stream sees a call so long after its end, at the most.
 const RECORD_EVERY: Duration = Duration::from_millis(250);
 
+/// Names that nobody uses any more are forgotten so often.
+const NAMES_EVERY: Duration = Duration::from_secs(86_400);
+
 /// Writes what was called.
 async fn keep_records(gateway: Arc<Gateway>) {
+    let mut renewed = clock::monotonic();
     loop {
         tokio::time::sleep(RECORD_EVERY).await;
-        gateway.history.flush(clock::now().as_millisecond()).await;
+        let now_ms = clock::now().as_millisecond();
+        gateway.history.flush(now_ms).await;
+        if clock::monotonic().duration_since(renewed) >= NAMES_EVERY {
+            renewed = clock::monotonic();
+            if let Err(error) = gateway.history.renew_names(now_ms).await {
+                tracing::warn!(error = %error, "Names that nobody uses any more are not forgotten.");
+            }
+        }
     }
 }
 

@@ -52,7 +52,7 @@ async fn totals(history: &Arc<History>, level: i64) -> Vec<(i64, Series, Sums)> 
         })?;
         Ok(found)
     };
-    history.read(NOON_MS, read).await.unwrap()
+    history.read(read).await.unwrap()
 }
 
 #[tokio::test]
@@ -133,10 +133,11 @@ async fn events_have_rising_numbers_and_go_in_time() {
         })?;
         Ok(numbers)
     };
-    history.read(NOON_MS, |_| Ok(())).await.unwrap();
+    history.read(|_| Ok(())).await.unwrap();
+    history.flush(NOON_MS + 60_000).await;
     // Nobody waits for what is taken out; it is in order with other writes.
     history.state.prune(NOON_MS).await.unwrap();
-    let kept = history.read(NOON_MS, numbers).await.unwrap();
+    let kept = history.read(numbers).await.unwrap();
     assert_eq!(kept, (21..=30).rev().collect::<Vec<_>>());
 }
 
@@ -170,7 +171,7 @@ async fn a_full_disk_is_told_and_what_waits_is_written_when_there_is_room() {
             tokio::task::yield_now().await;
         }
     }
-    let refused = history.read(NOON_MS, |_| Ok(())).await;
+    let refused = history.read(|_| Ok(())).await;
     let reason = refused.unwrap_err().to_string();
     assert!(reason.contains("database or disk is full"), "{reason}");
     let told = history.health().unwrap();
@@ -191,7 +192,7 @@ async fn a_full_disk_is_told_and_what_waits_is_written_when_there_is_room() {
     };
     assert_eq!((calls_of(false), calls_of(true)), (500, 500));
     let mut kept = 0;
-    let counted = history.read(NOON_MS, move |snapshot| {
+    let counted = history.read(move |snapshot| {
         snapshot.events(i64::MAX, |_| {
             kept += 1;
             true
@@ -289,4 +290,122 @@ fn a_class_holds_what_is_not_longer_than_its_end() {
         timings.see(&one);
         assert_eq!(timings.duration.counts[class], before + 1, "{length}");
     }
+}
+
+#[tokio::test]
+async fn a_cost_out_of_all_bounds_does_not_stop_the_writing() {
+    let history = history();
+    for _ in 0..3 {
+        let mut one = record("/a", NOON_MS);
+        one.spent[0].cost = u64::MAX;
+        history.record(one);
+        history.read(|_| Ok(())).await.unwrap();
+    }
+    let found = totals(&history, 86_400).await;
+    let costs: Vec<_> = found.iter().map(|(_, _, sums)| sums.cost).collect();
+    assert!(costs.contains(&(i64::MAX - 1).unsigned_abs()), "{costs:?}");
+    assert_eq!(history.health(), None);
+}
+
+#[test]
+fn what_waits_for_long_is_folded_and_stays_whole() {
+    let mut chunk = Chunk::default();
+    let series = |number: i64| {
+        Arc::new(Series {
+            endpoint: format!("/{number}").into(),
+            connection: "crm".into(),
+            provider: "hubspot".into(),
+            consumer: "reports".into(),
+            method: "GET".into(),
+            status: 200,
+            upstream_status: 0,
+            refused_by: "".into(),
+            policy: "".into(),
+            unit: "".into(),
+        })
+    };
+    let begin = NOON_MS / 1_000;
+    let one = Sums {
+        calls: 1,
+        ..Sums::default()
+    };
+    for minute in 0..600 {
+        for number in 0..200 {
+            let key = (begin + minute * 60, series(number));
+            chunk.totals.insert(key, one);
+        }
+    }
+    let calls = |chunk: &Chunk| chunk.totals.values().map(|sums| sums.calls).sum::<u64>();
+    let last = begin + 599 * 60;
+    chunk.fold(3_600, last);
+    assert_eq!(calls(&chunk), 120_000);
+    // Nine hours, and the minutes of the last.
+    assert_eq!(chunk.totals.len(), 200 * (9 + 60));
+    let ninth = begin + 9 * 3_600;
+    assert_eq!(chunk.coarse, [Some(ninth), Some(ninth), None, None]);
+    // Nothing is lost by being handed over in parts, or by coming back.
+    let mut parts = Vec::new();
+    for number in 0..60_000 {
+        chunk.totals.insert((last, series(number)), one);
+    }
+    let whole = calls(&chunk);
+    while !chunk.is_empty() {
+        parts.push(chunk.part());
+    }
+    assert_eq!(parts.iter().map(calls).sum::<u64>(), whole);
+    assert!(parts.len() > 1 && parts.iter().all(|part| part.rows() <= 50_000));
+    parts.iter().for_each(|part| chunk.put_back(part));
+    assert_eq!(calls(&chunk), whole);
+    assert_eq!(chunk.coarse, [Some(ninth), Some(ninth), None, None]);
+}
+
+#[tokio::test]
+async fn names_that_nobody_uses_make_room() {
+    let history = history();
+    let stranger = |number: u64, ended_ms| {
+        let mut one = record("/a", ended_ms);
+        one.consumer = Who::Credential(number << 32);
+        one
+    };
+    for number in 0..names::MOST_STRANGERS as u64 {
+        history.record(stranger(number, NOON_MS));
+    }
+    history.flush(NOON_MS).await;
+    let later = NOON_MS + 5 * 86_400_000;
+    let newcomer = stranger(1_000_000, later).consumer.name();
+    let names = || async {
+        let found = totals(&history, 60).await;
+        let names = found.into_iter().map(|(_, series, _)| series.consumer);
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    history.record(stranger(1_000_000, later));
+    assert!(!names().await.contains(&newcomer));
+    history.renew_names(later).await.unwrap();
+    history.record(stranger(1_000_000, later));
+    assert!(names().await.contains(&newcomer));
+}
+
+#[test]
+fn the_end_writes_what_was_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, _) = State::open(folder.path(), NOON_MS).unwrap();
+    let history = History::new(Some(state.clone()), Settings::default(), NOON_MS).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for _ in 0..10 {
+        history.record(record("/a", NOON_MS));
+        runtime.block_on(history.flush(NOON_MS));
+        history.record(record("/a", NOON_MS));
+    }
+    history.close().unwrap();
+    let mut calls = 0;
+    let count = |snapshot: &Snapshot<'_>| {
+        snapshot.totals(86_400, i64::MIN, i64::MAX, |_, _, sums| {
+            calls += sums.calls;
+        })
+    };
+    state.read(count).unwrap();
+    // Each call is there twice: as itself, and for the policy that counted it.
+    assert_eq!(calls, 40);
 }

@@ -1,14 +1,19 @@
 //! What was called, as rows: a dictionary of who called what, totals of it by minute, quarter hour, hour and day, and the
 //! single calls of the last while. Plain values; what they mean is known elsewhere.
 
+mod retention;
 mod snapshot;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
+use rusqlite::{Row, Transaction, params, params_from_iter};
 
+pub use retention::Retention;
+pub(super) use retention::{retain, size};
 pub use snapshot::{EventLine, Snapshot};
+
+use retention::forget;
 
 /// The tables. A number that does not apply is 0, a name that does not apply is empty. Starts of totals are seconds since
 /// 1970 in UTC, `level` is the length in seconds.
@@ -202,7 +207,12 @@ pub struct Chunk {
     pub totals: HashMap<(i64, Arc<Series>), Sums>,
     /// In the order of their numbers.
     pub events: Vec<EventRow>,
+    /// For each level, until when there may be no totals of it, because those that waited were folded (seconds since 1970).
+    pub coarse: [Option<i64>; LEVELS.len()],
 }
+
+/// So many totals go in one transaction: others wait for it.
+const PART: usize = 50_000;
 
 impl Chunk {
     /// Nothing is in it.
@@ -217,25 +227,63 @@ impl Chunk {
         self.totals.len() + self.events.len()
     }
 
+    /// Takes out as much as one transaction should hold.
+    #[must_use]
+    pub fn part(&mut self) -> Self {
+        if self.totals.len() <= PART {
+            return std::mem::take(self);
+        }
+        let keys: Vec<_> = self.totals.keys().take(PART).cloned().collect();
+        let rows = keys.into_iter().filter_map(|key| {
+            let sums = self.totals.remove(&key)?;
+            Some((key, sums))
+        });
+        Self {
+            totals: rows.collect(),
+            events: std::mem::take(&mut self.events),
+            coarse: self.coarse,
+        }
+    }
+
+    /// Makes totals of longer lengths of those that start before a moment (seconds since 1970), so that fewer wait. Reports
+    /// are told that of that time there is nothing shorter.
+    pub fn fold(&mut self, level: i64, before: i64) {
+        let before = before - before.rem_euclid(level);
+        let keys: Vec<_> = self
+            .totals
+            .keys()
+            .filter(|(start, _)| *start < before && start.rem_euclid(level) != 0)
+            .cloned()
+            .collect();
+        for key in keys {
+            if let Some(sums) = self.totals.remove(&key) {
+                let (start, series) = key;
+                let start = start - start.rem_euclid(level);
+                self.totals.entry((start, series)).or_default().add(&sums);
+            }
+        }
+        for (until, shorter) in self.coarse.iter_mut().zip(LEVELS) {
+            if shorter < level {
+                *until = (*until).max(Some(before));
+            }
+        }
+    }
+
+    /// Adds what was taken out of it.
+    pub fn put_back(&mut self, part: &Self) {
+        for ((start, series), sums) in &part.totals {
+            let key = (*start, Arc::clone(series));
+            self.totals.entry(key).or_default().add(sums);
+        }
+        for (until, other) in self.coarse.iter_mut().zip(part.coarse) {
+            *until = (*until).max(other);
+        }
+    }
+
     /// About how many bytes it holds.
     pub(super) fn weight(&self) -> usize {
         self.rows() * 256
     }
-}
-
-/// What is kept for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// Totals of these levels that start before these moments go (seconds since 1970).
-    pub totals_before: [i64; LEVELS.len()],
-    /// Events from before go (Unix milliseconds).
-    pub events_before_ms: i64,
-    /// So many events stay at the most.
-    pub max_events: u64,
-    /// When the file holds more bytes than this, the oldest events and the shortest totals go first.
-    pub max_bytes: u64,
-    /// Entries of the dictionary that nothing uses any more go too, which takes a look at everything.
-    pub thorough: bool,
 }
 
 /// Numbers of series that are known to be in the file.
@@ -257,6 +305,11 @@ pub(super) fn write(
                 let values = sums.values().map(signed);
                 add.execute(params_from_iter(keys.into_iter().chain(values)))?;
             }
+        }
+    }
+    for (level, until) in LEVELS.into_iter().zip(chunk.coarse) {
+        if let Some(until) = until {
+            forget(transaction, level, until)?;
         }
     }
     if !chunk.events.is_empty() {
@@ -291,7 +344,7 @@ fn add_query() -> String {
         .collect();
     let sums: Vec<String> = Sums::COLUMNS
         .iter()
-        .map(|column| format!("{column} = {column} + excluded.{column}"))
+        .map(|column| format!("{column} = MIN({column}, {MOST}) + excluded.{column}"))
         .collect();
     format!(
         "INSERT INTO totals (level, start, series, {columns}) VALUES ({}) ON CONFLICT DO UPDATE SET {}",
@@ -300,9 +353,12 @@ fn add_query() -> String {
     )
 }
 
+/// Two of these are a number still: a sum that is too large for one would not be taken, with all that is written with it.
+const MOST: i64 = i64::MAX / 2;
+
 /// SQLite has no unsigned numbers.
 fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+    i64::try_from(value).unwrap_or(MOST).min(MOST)
 }
 
 fn number(
@@ -339,96 +395,4 @@ fn number(
     )?;
     numbers.insert(Arc::clone(series), number);
     Ok(number)
-}
-
-/// So many rows go in one transaction: calls may wait for the next one.
-const MOST_AT_ONCE: i64 = 20_000;
-
-/// Takes out what is not to be kept, or a part of it.
-pub(super) fn retain(
-    transaction: &Transaction<'_>,
-    numbers: &mut Numbers,
-    retention: &Retention,
-) -> rusqlite::Result<()> {
-    let last: Option<i64> =
-        transaction.query_row("SELECT MAX(id) FROM events", [], |row| row.get(0))?;
-    let most = signed(retention.max_events);
-    transaction.execute(
-        "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= ?1 ORDER BY id LIMIT ?2)",
-        [last.unwrap_or(0).saturating_sub(most), MOST_AT_ONCE],
-    )?;
-    // Numbers and times rise together, so the old ones stand first.
-    transaction.execute(
-        "DELETE FROM events WHERE id IN (
-            SELECT id FROM events
-            WHERE id < COALESCE((SELECT id FROM events WHERE at_ms >= ?1 ORDER BY id LIMIT 1), ?3)
-            ORDER BY id LIMIT ?2)",
-        [retention.events_before_ms, MOST_AT_ONCE, i64::MAX],
-    )?;
-    for (level, before) in LEVELS.into_iter().zip(retention.totals_before) {
-        remove_totals(transaction, level, before)?;
-    }
-    if size(transaction)? > retention.max_bytes {
-        transaction.execute(
-            "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?1)",
-            [MOST_AT_ONCE],
-        )?;
-        // The day that is still going on is told from the shortest ones: something of each stays.
-        for level in LEVELS {
-            let oldest: Option<i64> = transaction.query_row(
-                "SELECT MIN(start) FROM totals WHERE level = ?1",
-                [level],
-                |row| row.get(0),
-            )?;
-            let newest: Option<i64> = transaction.query_row(
-                "SELECT MAX(start) FROM totals WHERE level = ?1",
-                [level],
-                |row| row.get(0),
-            )?;
-            if let (Some(oldest), Some(newest)) = (oldest, newest)
-                && newest - oldest > level
-            {
-                remove_totals(transaction, level, oldest + (newest - oldest) / 16 + 1)?;
-                break;
-            }
-        }
-    }
-    if retention.thorough {
-        let gone = transaction.execute(
-            "DELETE FROM series WHERE id NOT IN (SELECT series FROM totals UNION SELECT series FROM events)",
-            [],
-        )?;
-        if gone > 0 {
-            numbers.clear();
-        }
-    }
-    Ok(())
-}
-
-fn remove_totals(transaction: &Transaction<'_>, level: i64, before: i64) -> rusqlite::Result<()> {
-    // A table without row numbers has no shorter way to say "the first so many".
-    let bound: Option<i64> = transaction.query_row(
-        "SELECT MAX(start) FROM (SELECT start FROM totals WHERE level = ?1 AND start < ?2 ORDER BY start LIMIT ?3)",
-        [level, before, MOST_AT_ONCE],
-        |row| row.get(0),
-    )?;
-    let Some(bound) = bound else { return Ok(()) };
-    transaction.execute(
-        "DELETE FROM totals WHERE level = ?1 AND start <= ?2",
-        [level, bound],
-    )?;
-    // A report must know where totals are whole: what is not there may never have been, or be gone.
-    transaction.execute(
-        "INSERT INTO forgotten (level, until) VALUES (?1, ?2)
-         ON CONFLICT DO UPDATE SET until = MAX(until, excluded.until)",
-        [level, bound.saturating_add(1)],
-    )?;
-    Ok(())
-}
-
-/// The bytes that are in use.
-pub(super) fn size(connection: &Connection) -> rusqlite::Result<u64> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let pages = pragma("page_count")? - pragma("freelist_count")?;
-    Ok(u64::try_from(pages * pragma("page_size")?).unwrap_or(0))
 }

@@ -193,7 +193,7 @@ fn report(calls: &[Call], question: &Question, now_ms: i64) -> Result<Answer, St
         }
         // What is too old goes.
         for _ in 0..3 {
-            history.read(now_ms, |_| Ok(())).await.unwrap();
+            history.read(|_| Ok(())).await.unwrap();
             history.record(
                 Call {
                     at_ms: now_ms,
@@ -203,7 +203,7 @@ fn report(calls: &[Call], question: &Question, now_ms: i64) -> Result<Answer, St
             );
         }
         let asked = question.clone();
-        let answer = history.read(now_ms, move |snapshot| answer(snapshot, &asked, now_ms));
+        let answer = history.read(move |snapshot| answer(snapshot, &asked, now_ms));
         answer.await.unwrap()
     })
 }

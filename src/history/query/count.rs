@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::filter::has;
-use super::{By, Question, Row};
+use super::{By, MOST_ROWS, Question, Row};
 use crate::history::plan::{self, Cell};
 use crate::state::ReadError;
 use crate::state::history::{Series, Snapshot, Sums};
@@ -198,10 +198,11 @@ pub(super) fn tally(
             while cells.get(cell).is_some_and(|cell| cell.end <= start) {
                 cell += 1;
             }
-            counted
-                .entry((cell, *group))
-                .or_default()
-                .add(*status, sums);
+            let key = (cell, *group);
+            // One more than may be: the answer is not given, and takes no more memory than one that is.
+            if counted.len() <= MOST_ROWS || counted.contains_key(&key) {
+                counted.entry(key).or_default().add(*status, sums);
+            }
         })?;
     }
     Ok(counted)

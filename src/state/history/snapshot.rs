@@ -1,6 +1,6 @@
 //! Reading the history, while others write it.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::{Series, Sums, size};
 use crate::state::ReadError;
@@ -20,27 +20,22 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// The file cannot be read.
     pub fn series(&self) -> Result<Vec<(i64, Series)>, ReadError> {
-        let mut statement = self.connection.prepare(
-            "SELECT id, connection, provider, consumer, method, endpoint, status, upstream_status, refused_by, policy, unit
-             FROM series",
-        )?;
-        let rows = statement.query_map([], |row| {
-            Ok((
-                row.get(0)?,
-                Series {
-                    connection: row.get(1)?,
-                    provider: row.get(2)?,
-                    consumer: row.get(3)?,
-                    method: row.get(4)?,
-                    endpoint: row.get(5)?,
-                    status: row.get(6)?,
-                    upstream_status: row.get(7)?,
-                    refused_by: row.get(8)?,
-                    policy: row.get(9)?,
-                    unit: row.get(10)?,
-                },
-            ))
-        })?;
+        let query = format!("SELECT {COLUMNS}, id FROM series");
+        let mut statement = self.connection.prepare(&query)?;
+        let rows = statement.query_map([], |row| Ok((row.get(10)?, read_series(row)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What has a total by day that starts at this moment (seconds since 1970) or later.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn series_since(&self, start: i64) -> Result<Vec<Series>, ReadError> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM series WHERE id IN (SELECT series FROM totals WHERE level = 86400 AND start >= ?1)"
+        );
+        let mut statement = self.connection.prepare(&query)?;
+        let rows = statement.query_map([start], read_series)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -161,6 +156,23 @@ impl<'a> Snapshot<'a> {
     pub fn size(&self) -> Result<u64, ReadError> {
         Ok(size(self.connection)?)
     }
+}
+
+const COLUMNS: &str = "connection, provider, consumer, method, endpoint, status, upstream_status, refused_by, policy, unit";
+
+fn read_series(row: &Row<'_>) -> rusqlite::Result<Series> {
+    Ok(Series {
+        connection: row.get(0)?,
+        provider: row.get(1)?,
+        consumer: row.get(2)?,
+        method: row.get(3)?,
+        endpoint: row.get(4)?,
+        status: row.get(5)?,
+        upstream_status: row.get(6)?,
+        refused_by: row.get(7)?,
+        policy: row.get(8)?,
+        unit: row.get(9)?,
+    })
 }
 
 /// An event as it is stored: what it was is a number of the dictionary. For its fields see [`EventRow`].
