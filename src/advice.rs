@@ -74,6 +74,8 @@ pub struct Totals {
     series: BTreeMap<Series, Sums>,
     /// Calls by connection, in each quarter hour (its start in seconds since 1970), and by whom.
     quarters: BTreeMap<Arc<str>, BTreeMap<i64, Callers>>,
+    /// How long the while is, in seconds.
+    length: u64,
 }
 
 impl Totals {
@@ -88,7 +90,10 @@ impl Totals {
             .filter(|(_, series)| series.policy.is_empty())
             .collect();
         let mut by_number: BTreeMap<i64, Sums> = BTreeMap::new();
-        let mut totals = Self::default();
+        let mut totals = Self {
+            length: u64::try_from(to.saturating_sub(from)).unwrap_or(0),
+            ..Self::default()
+        };
         snapshot.totals(LEVEL, from, to, |start, number, sums| {
             let Some(series) = names.get(&number) else {
                 return;
@@ -150,7 +155,7 @@ pub fn advise(totals: &Totals, meters: &[MeterReport]) -> Vec<Advice> {
     }
     let mut advice = Vec::new();
     for (habit, outcomes) in &habits {
-        advice.extend(identical_polls(habit, &outcomes.sums));
+        advice.extend(identical_polls(habit, &outcomes.sums, totals.length));
         advice.extend(revalidate(habit, &outcomes.sums));
         advice.extend(cache(habit, &outcomes.sums));
         advice.extend(always_fails(habit, outcomes));
@@ -211,7 +216,10 @@ impl Habit {
 const INTERVALS: [u64; 12] = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 14_400];
 
 /// Most repetitions brought nothing new: an interval of half the time between changes sees each soon enough.
-fn identical_polls(habit: &Habit, sums: &Sums) -> Option<Advice> {
+///
+/// The sums are of all requests of the habit, which may be different ones: what was watched is not one for as long as all
+/// of them together.
+fn identical_polls(habit: &Habit, sums: &Sums, length: u64) -> Option<Advice> {
     let Sums {
         calls,
         polls,
@@ -224,7 +232,14 @@ fn identical_polls(habit: &Habit, sums: &Sums) -> Option<Advice> {
     }
     let every_ms = polls_gap_ms / polls;
     let changes = polls - same;
-    let between_changes_ms = polls_gap_ms / (changes + 1);
+    // Each has a first call that repeats nothing, unless that was before; and none was watched for longer than the while.
+    let by_first_calls = calls.saturating_sub(polls);
+    let by_time = match length.saturating_mul(1_000) {
+        0 => 1,
+        length_ms => polls_gap_ms.div_ceil(length_ms),
+    };
+    let requests = by_first_calls.max(by_time).max(1);
+    let between_changes_ms = polls_gap_ms / (changes + requests);
     let wanted = INTERVALS
         .iter()
         .rev()
@@ -233,8 +248,9 @@ fn identical_polls(habit: &Habit, sums: &Sums) -> Option<Advice> {
     if wanted < every_ms * 2 {
         return None;
     }
-    // As many calls as fit into the same time.
-    let saved = polls.checked_sub(polls_gap_ms.div_ceil(wanted))?;
+    // As many calls as fit into the same time, of each request: where its time is not a multiple, there is one more.
+    let needed = polls_gap_ms.div_ceil(wanted) + (requests - 1);
+    let saved = polls.checked_sub(needed).filter(|saved| *saved > 0)?;
     let text = format!(
         "{} {} times, the same request about every {}; {} of {} repetitions ({}) got the same answer again. Every {} would have saved {} calls.",
         habit.subject(),
