@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::ledger::report::MeterReport;
+use crate::ledger::report::{MeterReport, NAMELESS};
 use crate::state::ReadError;
 use crate::state::history::{Series, Snapshot, Sums};
 use words::{interval, number, percent, time};
@@ -353,10 +353,12 @@ fn spike(connection: &Arc<str>, quarters: &BTreeMap<i64, Callers>) -> Option<Adv
     })
 }
 
-/// One of several has used most of what is nearly used up.
+/// One of several, or those without a name together, has used most of what is nearly used up.
 fn starving(meter: &MeterReport) -> Option<Advice> {
     let (limit, remaining) = (meter.limit?, meter.remaining?);
+    // Those without a name are one entry there, though nobody knows how many they are.
     let first = meter.consumers.first()?;
+    let is_nameless = first.consumer == NAMELESS;
     let shared = meter.consumers.len() > 1 || meter.others > 0;
     // Concurrency comes back with each answer, short windows before anybody reads this.
     let lasts = meter.window.is_some_and(|secs| secs >= 3_600);
@@ -368,16 +370,23 @@ fn starving(meter: &MeterReport) -> Option<Advice> {
         .iter()
         .skip(1)
         .take(3)
-        .map(|user| format!("`{}`", user.consumer))
+        .map(|user| match &*user.consumer {
+            NAMELESS => "callers without a name".to_owned(),
+            name => format!("`{name}`"),
+        })
         .chain((meter.others > 0).then(|| "callers outside headroom".to_owned()))
         .collect();
     let ends = match &meter.forecast {
         Some(forecast) => format!(" At this pace nothing is left at {}.", forecast.runs_out_at),
         None => String::new(),
     };
+    let who = if is_nameless {
+        "Callers without a name have together".to_owned()
+    } else {
+        format!("`{}` has", first.consumer)
+    };
     let text = format!(
-        "`{}` has used {} of the {} {} of `{}` (`{}`); {}, who share it, have {} left.{ends}",
-        first.consumer,
+        "{who} used {} of the {} {} of `{}` (`{}`); {}, who share it, have {} left.{ends}",
         number(first.used),
         number(limit),
         meter.unit,
@@ -389,7 +398,11 @@ fn starving(meter: &MeterReport) -> Option<Advice> {
     Some(Advice {
         kind: Kind::Starving,
         connection: meter.connection.clone(),
-        consumer: first.consumer.clone(),
+        consumer: if is_nameless {
+            String::new()
+        } else {
+            first.consumer.clone()
+        },
         endpoint: None,
         policy: Some(meter.policy.clone()),
         calls: first.used,

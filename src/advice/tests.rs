@@ -231,6 +231,31 @@ fn who_uses_up_what_others_share() {
         advice.text,
         "`reports` has used 4,600 of the 5,000 requests of `sf` (`daily`); `sync`, who share it, have 300 left."
     );
+    // Nobody knows how many those without a name are.
+    let nameless = |first: &str, second: &str| {
+        let meter = MeterReport {
+            consumers: vec![user(first, 4_600), user(second, 100)],
+            ..meter.clone()
+        };
+        let [advice] = &advise(&Totals::default(), &[meter])[..] else {
+            panic!("one piece of advice");
+        };
+        (advice.consumer.clone(), advice.text.clone())
+    };
+    assert_eq!(
+        nameless(NAMELESS, "sync"),
+        (
+            String::new(),
+            "Callers without a name have together used 4,600 of the 5,000 requests of `sf` (`daily`); `sync`, who share it, have 300 left.".to_owned()
+        )
+    );
+    assert_eq!(
+        nameless("reports", NAMELESS),
+        (
+            "reports".to_owned(),
+            "`reports` has used 4,600 of the 5,000 requests of `sf` (`daily`); callers without a name, who share it, have 300 left.".to_owned()
+        )
+    );
     let alone = MeterReport {
         consumers: vec![user("reports", 4_700)],
         ..meter.clone()
