@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::ledger::report::MeterReport;
+use crate::ledger::report::{MeterReport, NAMELESS};
 use crate::state::ReadError;
 use crate::state::history::{Series, Snapshot, Sums};
 use words::{interval, number, percent, time};
@@ -74,6 +74,8 @@ pub struct Totals {
     series: BTreeMap<Series, Sums>,
     /// Calls by connection, in each quarter hour (its start in seconds since 1970), and by whom.
     quarters: BTreeMap<Arc<str>, BTreeMap<i64, Callers>>,
+    /// How long the while is, in seconds.
+    length: u64,
 }
 
 impl Totals {
@@ -88,7 +90,10 @@ impl Totals {
             .filter(|(_, series)| series.policy.is_empty())
             .collect();
         let mut by_number: BTreeMap<i64, Sums> = BTreeMap::new();
-        let mut totals = Self::default();
+        let mut totals = Self {
+            length: u64::try_from(to.saturating_sub(from)).unwrap_or(0),
+            ..Self::default()
+        };
         snapshot.totals(LEVEL, from, to, |start, number, sums| {
             let Some(series) = names.get(&number) else {
                 return;
@@ -150,7 +155,7 @@ pub fn advise(totals: &Totals, meters: &[MeterReport]) -> Vec<Advice> {
     }
     let mut advice = Vec::new();
     for (habit, outcomes) in &habits {
-        advice.extend(identical_polls(habit, &outcomes.sums));
+        advice.extend(identical_polls(habit, &outcomes.sums, totals.length));
         advice.extend(revalidate(habit, &outcomes.sums));
         advice.extend(cache(habit, &outcomes.sums));
         advice.extend(always_fails(habit, outcomes));
@@ -211,7 +216,10 @@ impl Habit {
 const INTERVALS: [u64; 12] = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 14_400];
 
 /// Most repetitions brought nothing new: an interval of half the time between changes sees each soon enough.
-fn identical_polls(habit: &Habit, sums: &Sums) -> Option<Advice> {
+///
+/// The sums are of all requests of the habit, which may be different ones: what was watched is not one for as long as all
+/// of them together.
+fn identical_polls(habit: &Habit, sums: &Sums, length: u64) -> Option<Advice> {
     let Sums {
         calls,
         polls,
@@ -224,7 +232,14 @@ fn identical_polls(habit: &Habit, sums: &Sums) -> Option<Advice> {
     }
     let every_ms = polls_gap_ms / polls;
     let changes = polls - same;
-    let between_changes_ms = polls_gap_ms / (changes + 1);
+    // Each has a first call that repeats nothing, unless that was before; and none was watched for longer than the while.
+    let by_first_calls = calls.saturating_sub(polls);
+    let by_time = match length.saturating_mul(1_000) {
+        0 => 1,
+        length_ms => polls_gap_ms.div_ceil(length_ms),
+    };
+    let requests = by_first_calls.max(by_time).max(1);
+    let between_changes_ms = polls_gap_ms / (changes + requests);
     let wanted = INTERVALS
         .iter()
         .rev()
@@ -233,8 +248,9 @@ fn identical_polls(habit: &Habit, sums: &Sums) -> Option<Advice> {
     if wanted < every_ms * 2 {
         return None;
     }
-    // As many calls as fit into the same time.
-    let saved = polls.checked_sub(polls_gap_ms.div_ceil(wanted))?;
+    // As many calls as fit into the same time, of each request: where its time is not a multiple, there is one more.
+    let needed = polls_gap_ms.div_ceil(wanted) + (requests - 1);
+    let saved = polls.checked_sub(needed).filter(|saved| *saved > 0)?;
     let text = format!(
         "{} {} times, the same request about every {}; {} of {} repetitions ({}) got the same answer again. Every {} would have saved {} calls.",
         habit.subject(),
@@ -337,10 +353,12 @@ fn spike(connection: &Arc<str>, quarters: &BTreeMap<i64, Callers>) -> Option<Adv
     })
 }
 
-/// One of several has used most of what is nearly used up.
+/// One of several, or those without a name together, has used most of what is nearly used up.
 fn starving(meter: &MeterReport) -> Option<Advice> {
     let (limit, remaining) = (meter.limit?, meter.remaining?);
+    // Those without a name are one entry there, though nobody knows how many they are.
     let first = meter.consumers.first()?;
+    let is_nameless = first.consumer == NAMELESS;
     let shared = meter.consumers.len() > 1 || meter.others > 0;
     // Concurrency comes back with each answer, short windows before anybody reads this.
     let lasts = meter.window.is_some_and(|secs| secs >= 3_600);
@@ -352,16 +370,23 @@ fn starving(meter: &MeterReport) -> Option<Advice> {
         .iter()
         .skip(1)
         .take(3)
-        .map(|user| format!("`{}`", user.consumer))
+        .map(|user| match &*user.consumer {
+            NAMELESS => "callers without a name".to_owned(),
+            name => format!("`{name}`"),
+        })
         .chain((meter.others > 0).then(|| "callers outside headroom".to_owned()))
         .collect();
     let ends = match &meter.forecast {
         Some(forecast) => format!(" At this pace nothing is left at {}.", forecast.runs_out_at),
         None => String::new(),
     };
+    let who = if is_nameless {
+        "Callers without a name have together".to_owned()
+    } else {
+        format!("`{}` has", first.consumer)
+    };
     let text = format!(
-        "`{}` has used {} of the {} {} of `{}` (`{}`); {}, who share it, have {} left.{ends}",
-        first.consumer,
+        "{who} used {} of the {} {} of `{}` (`{}`); {}, who share it, have {} left.{ends}",
         number(first.used),
         number(limit),
         meter.unit,
@@ -373,7 +398,11 @@ fn starving(meter: &MeterReport) -> Option<Advice> {
     Some(Advice {
         kind: Kind::Starving,
         connection: meter.connection.clone(),
-        consumer: first.consumer.clone(),
+        consumer: if is_nameless {
+            String::new()
+        } else {
+            first.consumer.clone()
+        },
         endpoint: None,
         policy: Some(meter.policy.clone()),
         calls: first.used,

@@ -8,7 +8,7 @@ use headroom::consumer::{hash_key, to_hex};
 use headroom::state::history::{Series, Snapshot, Sums};
 use tokio::task::JoinSet;
 
-use crate::exchange::{OK, status};
+use crate::exchange::{OK, body, status};
 use crate::support::harness::{Caller, Harness};
 use crate::support::program::{Program, stub};
 use crate::support::upstream::Upstream;
@@ -525,4 +525,33 @@ async fn who_listens_hears_of_a_call_within_a_second_and_does_not_hold_up_the_en
     let _ = gateway.stop.take().unwrap().send(());
     let ended = tokio::time::timeout(Duration::from_secs(5), listener.rest()).await;
     assert!(ended.is_ok(), "the stream goes on");
+}
+
+/// Quarter hours that were taken out are not there to advise on.
+#[tokio::test]
+async fn advice_says_from_when_on_there_is_something_to_advise_on() {
+    let upstream = mixed().await;
+    let policies = "[policy.all]\nquota = 1000000\nwindow = \"1d\"\nkind = \"rolling\"\n";
+    let (folder, config) = stub(&upstream, policies, "mode = \"enforce\"");
+    let program = Program::start(folder.path(), &config);
+    let page = async || -> serde_json::Value {
+        let answer = program.get("/-/advice?last=24h", "").await;
+        assert_eq!(status(&answer), 200, "{answer}");
+        serde_json::from_str(body(&answer)).unwrap()
+    };
+    let whole = page().await;
+    assert_eq!(whole["notes"], serde_json::json!([]));
+    let end: jiff::Timestamp = whole["to"].as_str().unwrap().parse().unwrap();
+    // Not at the edge of a quarter hour: the one that it cuts is not whole.
+    let edge = end.as_second() - end.as_second().rem_euclid(900) - 3_600;
+    let file = folder.path().join("home/headroom/headroom.db");
+    let other = rusqlite::Connection::open(&file).unwrap();
+    let insert = "INSERT INTO forgotten (level, until) VALUES (900, ?1)";
+    other.execute(insert, [edge - 300]).unwrap();
+    let part = page().await;
+    let begins = jiff::Timestamp::from_second(edge).unwrap().to_string();
+    assert_eq!(part["from"], begins);
+    let note = part["notes"][0].as_str().unwrap();
+    let expected = format!("The range begins at {begins}, not at ");
+    assert!(note.starts_with(&expected), "{note}");
 }

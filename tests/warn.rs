@@ -565,3 +565,40 @@ async fn a_webhook_that_was_not_delivered_is_delivered_by_the_next_process() {
         }
     }
 }
+
+/// Real threads hold the store up, while the time of warnings goes on.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_silences_nothing_and_knows_all_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, loaded) = State::open(folder.path(), clock::now().as_millisecond()).unwrap();
+    let receiver = Receiver::new(|_, number| match number {
+        1 => Answer::Fails,
+        _ => Answer::Ok,
+    });
+    let kept = Some((state.clone(), loaded.told));
+    let mut house = House::with(TEN_AN_HOUR, Some(Mode::Enforce), receiver.clone(), kept).await;
+    let other = rusqlite::Connection::open(folder.path().join("headroom.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    house.calls(8).await;
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(house.told().await, [(Threshold, Some(80))]);
+    assert_eq!(receiver.got().len(), 1);
+    // The next try, and the next warning.
+    tokio::time::sleep(SECOND * 8).await;
+    assert_eq!(receiver.got().len(), 2);
+    house.calls(2).await;
+    assert_eq!(house.told().await, [(Threshold, Some(100))]);
+    assert_eq!(receiver.got().len(), 3);
+
+    other.execute_batch("ROLLBACK").unwrap();
+    loop {
+        tokio::time::sleep(SECOND).await;
+        state.write(Vec::new(), Vec::new()).await.unwrap();
+        let mut rows = other.prepare("SELECT kind FROM warnings").unwrap();
+        let kinds = rows.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let kinds: Vec<_> = kinds.map(Result::unwrap).collect();
+        if kinds == ["episode"] {
+            break;
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! `GET /-/advice`: what the history and the meters advise.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::{StatusCode, Uri};
+use axum::response::Response;
+use http::Uri;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ struct Page {
     from: String,
     to: String,
     advice: Vec<Advice>,
+    /// What else is to be known, in sentences.
+    notes: Vec<String>,
 }
 
 /// The page: `?last=24h` says what it looks back at, in hours or days.
@@ -31,10 +33,13 @@ pub(super) async fn page(State(books): State<Books>, uri: Uri) -> Response {
     let from = from - from.rem_euclid(LEVEL);
     let read = books
         .history
-        .read(move |snapshot| Totals::read(snapshot, from, to))
+        .read(move |snapshot| {
+            let kept = kept(from, to, snapshot.forgotten(LEVEL)?);
+            Ok((kept, Totals::read(snapshot, kept, to)?))
+        })
         .await;
-    let totals = match read {
-        Ok(totals) => totals,
+    let (kept, totals) = match read {
+        Ok(read) => read,
         Err(error) => return Unavailable::because(&error).response(),
     };
     let ledger = books.ledger;
@@ -42,16 +47,35 @@ pub(super) async fn page(State(books): State<Books>, uri: Uri) -> Response {
         let meters = ledger.report(&Filter::default(), now).meters;
         let time = |secs| Timestamp::from_second(secs).unwrap_or_default().to_string();
         let page = Page {
-            from: time(from),
+            from: time(kept),
             to: time(to),
             advice: advice::advise(&totals, &meters),
+            notes: if kept == from {
+                Vec::new()
+            } else {
+                vec![format!(
+                    "The range begins at {}, not at {}: what is older is not kept by quarter hours any more.",
+                    time(kept),
+                    time(from)
+                )]
+            },
         };
         serde_json::to_string(&page).ok()
     });
     match making.await.ok().flatten() {
         Some(json) => text("application/json", json + "\n"),
-        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        None => Unavailable("The advice could not be made.".to_owned()).response(),
     }
+}
+
+/// From when on all totals of the range are there: those that start before `forgotten` were taken out.
+fn kept(from: i64, to: i64, forgotten: Option<i64>) -> i64 {
+    let over = forgotten.map_or(0, |until| until.rem_euclid(LEVEL));
+    let until = forgotten.map_or(from, |until| match over {
+        0 => until,
+        over => until.saturating_add(LEVEL - over),
+    });
+    until.max(from).min(to)
 }
 
 /// The longest that is looked back at: quarter hours are kept for a month.

@@ -64,6 +64,7 @@ pub(super) fn answer(desk: &Desk, filter: Filter, headers: &HeaderMap) -> Respon
         filter,
         pieces,
         seen: 0,
+        told: 0,
         _seat: seat,
     };
     tokio::spawn(listener.run(last));
@@ -88,6 +89,8 @@ struct Listener {
     pieces: mpsc::Sender<Bytes>,
     /// The number of the last event that was told or is not to be told.
     seen: i64,
+    /// The last number that was told.
+    told: i64,
     _seat: OwnedSemaphorePermit,
 }
 
@@ -133,6 +136,7 @@ impl Listener {
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 () = hint(next_hint), if has_changed => {
+                    self.looked().await?;
                     self.send("event: meters\ndata: {}\n\n".to_owned()).await?;
                     (next_hint, has_changed) = (clock::monotonic() + METERS_EVERY, false);
                 }
@@ -149,6 +153,7 @@ impl Listener {
             }
             self.seen = event.id;
             if self.filter.wants(&event.series) {
+                self.told = event.id;
                 text.push_str(&call(event.id, &row(event)));
             }
             if text.len() >= PIECE {
@@ -179,14 +184,25 @@ impl Listener {
         let Ok(missed) = self.history.read(read).await else {
             return self.gap().await;
         };
-        self.seen = missed.newest;
+        (self.seen, self.told) = (missed.newest, last);
         if !missed.is_whole {
             self.gap().await?;
         }
-        for text in missed.calls {
+        for (id, text) in missed.calls {
+            self.told = id;
             self.send(text).await?;
         }
-        Ok(())
+        self.looked().await
+    }
+
+    /// Tells how far was looked, though nothing of that was wanted: who comes back asks from there on and misses nothing. A
+    /// number without data is remembered as the last one and is no event.
+    async fn looked(&mut self) -> Result<(), Gone> {
+        if self.told == self.seen {
+            return Ok(());
+        }
+        self.told = self.seen;
+        self.send(format!("id: {}\n\n", self.seen)).await
     }
 
     /// Events are missing here; the pages have those that are stored.
@@ -207,7 +223,8 @@ async fn hint(next: Instant) {
 struct Missed {
     newest: i64,
     is_whole: bool,
-    calls: Vec<String>,
+    /// With their numbers.
+    calls: Vec<(i64, String)>,
 }
 
 fn missed(snapshot: &Snapshot<'_>, filter: &Filter, last: i64) -> Result<Missed, ReadError> {
@@ -228,7 +245,7 @@ fn missed(snapshot: &Snapshot<'_>, filter: &Filter, last: i64) -> Result<Missed,
         }
         (oldest, looked_at) = (event.id, looked_at + 1);
         if let Some(series) = names.get(&event.series) {
-            calls.push(call(event.id, &line(series, &event)));
+            calls.push((event.id, call(event.id, &line(series, &event))));
         }
         looked_at < MOST_RESUMED
     })?;

@@ -60,6 +60,56 @@ fn polls_that_bring_something_new_are_left_alone() {
     }
 }
 
+/// What was watched for ten minutes says nothing of four hours, however many there were of it.
+#[test]
+fn different_requests_are_not_one_that_was_watched_for_long() {
+    let twice = Sums {
+        calls: 2_000,
+        polls: 1_000,
+        same: 1_000,
+        polls_gap_ms: 1_000 * 600_000,
+        ..Sums::default()
+    };
+    assert_eq!(of(twice, 200), []);
+    // Their first calls were before the while: no request was watched for longer than that.
+    let mut totals = Totals {
+        length: 1_200,
+        ..Totals::default()
+    };
+    let sums = Sums {
+        calls: 2_000,
+        polls: 2_000,
+        same: 2_000,
+        ..twice
+    };
+    let sums = Sums {
+        polls_gap_ms: 2_000 * 600_000,
+        ..sums
+    };
+    totals.add(series("reports", "/v3/companies", 200), &sums);
+    assert_eq!(advise(&totals, &[]), []);
+}
+
+/// A hundred requests, each called each 30 s for an hour, and one more time: none can do with fewer than are left.
+#[test]
+fn what_is_saved_holds_for_each_request() {
+    let sums = Sums {
+        calls: 100 * 122,
+        polls: 100 * 121,
+        same: 100 * 121,
+        polls_gap_ms: 100 * 121 * 30_000,
+        ..Sums::default()
+    };
+    let [advice] = &of(sums, 200)[..] else {
+        panic!("one piece of advice");
+    };
+    // Half of 60.5 min: every 30 min, and so three more of each, not 2.02.
+    assert_eq!(advice.numbers["better_interval_ms"], 1_800_000);
+    let saved = advice.saved.unwrap();
+    let bounds = 100 * (121 - 4)..=100 * (121 - 3);
+    assert!(bounds.contains(&saved), "{saved}");
+}
+
 #[test]
 fn what_is_saved_is_never_more_than_there_was() {
     for gap in [1, 7, 999, 30_000, 3_600_000] {
@@ -180,6 +230,31 @@ fn who_uses_up_what_others_share() {
     assert_eq!(
         advice.text,
         "`reports` has used 4,600 of the 5,000 requests of `sf` (`daily`); `sync`, who share it, have 300 left."
+    );
+    // Nobody knows how many those without a name are.
+    let nameless = |first: &str, second: &str| {
+        let meter = MeterReport {
+            consumers: vec![user(first, 4_600), user(second, 100)],
+            ..meter.clone()
+        };
+        let [advice] = &advise(&Totals::default(), &[meter])[..] else {
+            panic!("one piece of advice");
+        };
+        (advice.consumer.clone(), advice.text.clone())
+    };
+    assert_eq!(
+        nameless(NAMELESS, "sync"),
+        (
+            String::new(),
+            "Callers without a name have together used 4,600 of the 5,000 requests of `sf` (`daily`); `sync`, who share it, have 300 left.".to_owned()
+        )
+    );
+    assert_eq!(
+        nameless("reports", NAMELESS),
+        (
+            "reports".to_owned(),
+            "`reports` has used 4,600 of the 5,000 requests of `sf` (`daily`); callers without a name, who share it, have 300 left.".to_owned()
+        )
     );
     let alone = MeterReport {
         consumers: vec![user("reports", 4_700)],

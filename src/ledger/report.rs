@@ -18,6 +18,9 @@ use crate::quota::Mode;
 /// Meters that one report shows at the most.
 const MOST: usize = 10_000;
 
+/// Whoever used something and has no name, all of them together, where consumers are told.
+pub const NAMELESS: &str = "(others)";
+
 /// Which meters a report shows. What is not named is not looked at.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -71,7 +74,7 @@ pub struct MeterReport {
     pub in_flight: u64,
     /// Calls that wait for it.
     pub waiting: usize,
-    /// Who used how much of it through headroom, the most first. Callers without a name are not among them.
+    /// Who used how much of it through headroom, the most first. Callers without a name are one: [`NAMELESS`].
     pub consumers: Vec<ConsumerReport>,
     /// Used outside headroom, as the provider's numbers show.
     pub others: u64,
@@ -145,13 +148,21 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// The meters that are nearest to having nothing left, those first. What is not known is last.
+    /// The meters that are nearest to having nothing left, those first. What is not known is last. Where a connection goes
+    /// to another origin than before, the meters of its earlier account, which live on until their windows end, are neither
+    /// told nor counted: they have the same names.
     #[must_use]
     pub fn tightest(&self, most: usize, now: Now) -> Report {
         let names = Names(self.names());
+        let newest = self.newest_accounts();
         let mut total = 0;
         let mut first = BinaryHeap::new();
         for (_, cell) in &self.cells {
+            let account = &cell.account;
+            let current = newest.get(&account.connection);
+            if current.is_some_and(|(_, identity)| *identity != account.identity) {
+                continue;
+            }
             total += 1;
             let (left, policy) = {
                 let mut inner = cell.lock();
@@ -175,6 +186,29 @@ impl Ledger {
             meters: meters.collect(),
             total,
         }
+    }
+}
+
+impl Ledger {
+    /// For each connection the account that the latest configuration holds to its rules, of those that have meters.
+    fn newest_accounts(&self) -> HashMap<Arc<str>, (u64, Arc<str>)> {
+        let mut newest: HashMap<Arc<str>, (u64, Arc<str>)> = HashMap::new();
+        for (_, cell) in &self.cells {
+            let account = &cell.account;
+            let generation = cell.lock().rule.generation;
+            match newest.get_mut(&account.connection) {
+                Some(known) => {
+                    if (generation, &account.identity) > (known.0, &known.1) {
+                        *known = (generation, Arc::clone(&account.identity));
+                    }
+                }
+                None => {
+                    let known = (generation, Arc::clone(&account.identity));
+                    newest.insert(Arc::clone(&account.connection), known);
+                }
+            }
+        }
+        newest
     }
 }
 
@@ -282,7 +316,7 @@ impl Names {
     }
 
     fn name_of(&self, caller: u64) -> &str {
-        self.0.get(&caller).map_or("(others)", |name| name)
+        self.0.get(&caller).map_or(NAMELESS, |name| name)
     }
 }
 

@@ -1,20 +1,25 @@
 //! Everything that the task of warnings knows: the meters that took a step, what was told of them, and the letters.
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::client::Refusal;
 use super::episode::{self, Episode, Finding, Pace, View};
 use super::outbox::{Address, Next, Outbox, Stored};
-use super::warning::{Data, Kind, Warning};
+use super::warning::{Data, Kind, Warning, log};
 use super::{Attempt, Counters, Endpoint, Warnings};
 use crate::clock;
 use crate::ledger::cell::Cell;
 use crate::ledger::lookout::{self, Sight};
-use crate::state::{State, WarningRow};
+use crate::state::{State, WarningRow, Written};
 use crate::time::{Nanos, Now};
 
 /// The kinds of rows in the store.
@@ -26,6 +31,9 @@ const CALM: u64 = 15;
 
 /// Meters that nothing was told of and that are looked at for their pace, at the most.
 const MOST: usize = 100_000;
+
+/// How long warnings wait for the store. A disk may hang without failing; they are told all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A meter that took a step.
 struct Entry {
@@ -54,6 +62,8 @@ pub(super) struct Keeper {
     gone: BTreeSet<Arc<str>>,
     /// Entries that the store does not know yet.
     changed: BTreeSet<String>,
+    /// A write that was not answered in time. Nothing more is handed over before it is.
+    hanging: Option<Written>,
     looks: u64,
 }
 
@@ -68,6 +78,7 @@ impl Keeper {
             endpoints,
             gone: BTreeSet::new(),
             changed: BTreeSet::new(),
+            hanging: None,
             looks: 0,
         };
         for row in rows {
@@ -360,8 +371,17 @@ impl Keeper {
         }
     }
 
-    /// Stores what changed. What cannot be stored is tried again with the next change, and at the latest in a second.
+    /// Stores what changed. What cannot be stored, or not soon, is tried again with the next change, and at the latest in a
+    /// second, but not before the store has answered.
     pub(super) async fn save(&mut self, state: Option<&State>, now: Now) {
+        if let Some(hanging) = &mut self.hanging {
+            let answer = poll_fn(|context| Poll::Ready(Pin::new(&mut *hanging).poll(context)));
+            if answer.await.is_pending() {
+                return;
+            }
+            // Whatever the answer: all of it is still among what changed, as it is now.
+            self.hanging = None;
+        }
         let letters = self.outbox.changes(now);
         let changed = std::mem::take(&mut self.changed);
         let Some(state) = state.filter(|_| !letters.is_empty() || !changed.is_empty()) else {
@@ -384,12 +404,22 @@ impl Keeper {
             });
             rows.push(row(EPISODE, key.clone(), kept.as_ref()));
         }
-        if let Err(error) = state.write_warnings(rows).await {
-            tracing::debug!(error = %error, "Warnings could not be stored; they are kept in memory.");
-            self.outbox
-                .not_stored(letters.into_iter().map(|(address, _)| address));
-            self.changed.extend(changed);
+        let mut written = state.write_warnings(rows);
+        match timeout(PATIENCE, &mut written).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => tracing::debug!(
+                error = %error,
+                "Warnings could not be stored; they are kept in memory."
+            ),
+            Err(_) => {
+                tracing::debug!("The store does not answer; warnings are kept in memory.");
+                state.gave_up(&written);
+                self.hanging = Some(written);
+            }
         }
+        self.outbox
+            .not_stored(letters.into_iter().map(|(address, _)| address));
+        self.changed.extend(changed);
     }
 }
 
@@ -437,57 +467,4 @@ fn message_id(now: Now) -> Arc<str> {
         clock::random(),
         clock::random()
     ))
-}
-
-fn log(warning: &Warning) {
-    let Data {
-        connection,
-        provider,
-        policy,
-        partition,
-        unit,
-        threshold,
-        limit,
-        used,
-        remaining,
-        reset_at,
-        source,
-        runs_out_at,
-    } = &warning.data;
-    macro_rules! event {
-        ($level:ident, $($message:tt)+) => {
-            tracing::$level!(
-                event = warning.kind.as_str(),
-                connection,
-                provider,
-                policy,
-                partition,
-                unit,
-                threshold,
-                limit,
-                used,
-                remaining,
-                reset_at,
-                source,
-                runs_out_at,
-                $($message)+
-            )
-        };
-    }
-    match warning.kind {
-        Kind::Threshold => event!(
-            warn,
-            "{}% of the quota `{policy}` of {connection} is used.",
-            threshold.unwrap_or(0)
-        ),
-        Kind::Recovered => event!(
-            info,
-            "The quota `{policy}` of {connection} is below {}% again.",
-            threshold.unwrap_or(0)
-        ),
-        Kind::Forecast => event!(
-            warn,
-            "The quota `{policy}` of {connection} will run out before its reset at this pace."
-        ),
-    }
 }

@@ -1,6 +1,6 @@
 //! Warnings on their way: what is sent when, tried again, and given up. Pure: time and randomness are arguments.
 //!
-//! At least once: a letter is in the store before it is first sent, and leaves it when its receiver has taken it. A letter
+//! At least once: a letter is in the store before it is first sent, unless the store does not take it in time, and leaves it when its receiver has taken it. A letter
 //! that was taken just before a crash comes again, with the same `webhook-id`.
 
 use std::collections::{BTreeMap, BTreeSet};

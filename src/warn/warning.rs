@@ -135,3 +135,57 @@ fn moment(secs: u64, now: Now) -> Option<String> {
     let at = now.wall().checked_add(secs).ok()?;
     Some(at.round(jiff::Unit::Second).ok()?.to_string())
 }
+
+/// Tells it in the log.
+pub(super) fn log(warning: &Warning) {
+    let Data {
+        connection,
+        provider,
+        policy,
+        partition,
+        unit,
+        threshold,
+        limit,
+        used,
+        remaining,
+        reset_at,
+        source,
+        runs_out_at,
+    } = &warning.data;
+    macro_rules! event {
+        ($level:ident, $($message:tt)+) => {
+            tracing::$level!(
+                event = warning.kind.as_str(),
+                connection,
+                provider,
+                policy,
+                partition,
+                unit,
+                threshold,
+                limit,
+                used,
+                remaining,
+                reset_at,
+                source,
+                runs_out_at,
+                $($message)+
+            )
+        };
+    }
+    match warning.kind {
+        Kind::Threshold => event!(
+            warn,
+            "{}% of the quota `{policy}` of {connection} is used.",
+            threshold.unwrap_or(0)
+        ),
+        Kind::Recovered => event!(
+            info,
+            "The quota `{policy}` of {connection} is below {}% again.",
+            threshold.unwrap_or(0)
+        ),
+        Kind::Forecast => event!(
+            warn,
+            "The quota `{policy}` of {connection} will run out before its reset at this pace."
+        ),
+    }
+}

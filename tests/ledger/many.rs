@@ -130,3 +130,40 @@ async fn those_nearest_to_having_nothing_left_come_first() {
             .collect::<Vec<_>>()
     );
 }
+
+/// After a reload that sends a connection elsewhere, meters of the account before live on for a while.
+#[tokio::test(start_paused = true)]
+async fn the_meters_of_an_earlier_account_are_not_told_as_the_present_ones() {
+    let house = House::new(HOURLY);
+    let account = |origin: &str, generation| {
+        let source = format!("name = \"Stub\"\ndocs = [\"https://example.com\"]\n{HOURLY}");
+        let adapter = parse("stub", &source).unwrap();
+        let terms = Terms::new(&adapter, None, None, &Default::default()).unwrap();
+        let wishes = |_: &str| Wishes {
+            generation,
+            ..Wishes::default()
+        };
+        let account = Account::new("stub", origin, &adapter, &terms, &wishes, 10);
+        House {
+            ledger: Arc::clone(&house.ledger),
+            account: Arc::new(account),
+            adapter,
+        }
+    };
+    let (before, after) = (account("http://before", 0), account("http://after", 1));
+    for _ in 0..3 {
+        use_one(&before, 7).await;
+    }
+    let told = || {
+        let report = house.ledger.tightest(10, clock::moment());
+        let used: Vec<_> = report.meters.iter().map(|meter| meter.used).collect();
+        (report.total, used)
+    };
+    assert_eq!(told(), (1, vec![3]));
+    use_one(&after, 7).await;
+    assert_eq!(told(), (1, vec![1]));
+    // And back again, by a still later configuration.
+    let back = account("http://before", 2);
+    use_one(&back, 7).await;
+    assert_eq!(told(), (1, vec![4]));
+}

@@ -83,7 +83,10 @@ async fn calls(stream: &mut Response) -> (Vec<i64>, String) {
             let Some(call) = part.strip_prefix("id: ") else {
                 return (ids, part.to_owned());
             };
-            ids.push(call.split('\n').next().unwrap().parse().unwrap());
+            let (id, rest) = call.split_once('\n').unwrap();
+            if rest != "\n" {
+                ids.push(id.parse().unwrap());
+            }
         }
         if text.is_empty() {
             return (ids, text);
@@ -150,6 +153,32 @@ async fn who_comes_back_gets_what_it_missed_once() {
 
     let refused = listen(&desk, Some("soon"), &[]);
     assert!(refused.extensions().get::<Misasked>().is_some());
+}
+
+/// Nothing that it wanted is missing, however many other calls there were.
+#[tokio::test]
+async fn who_wants_what_is_rare_misses_nothing() {
+    let desk = desk();
+    let mut stream = listen(&desk, None, &["rare"]);
+    assert_eq!(piece(&mut stream).await.unwrap(), "retry: 2000\n\n");
+    for _ in 0..3 {
+        call_to(&desk, "crm").await;
+    }
+    let mut last = None;
+    while last.as_deref() != Some("3") {
+        let text = piece(&mut stream).await.unwrap();
+        if let Some(id) = text.strip_prefix("id: ") {
+            last = Some(id.strip_suffix("\n\n").unwrap().to_owned());
+        }
+    }
+    for _ in 0..MOST_RESUMED - 1 {
+        call_to(&desk, "crm").await;
+    }
+    let mut stream = listen(&desk, Some("3"), &["rare"]);
+    assert_eq!(piece(&mut stream).await.unwrap(), "retry: 2000\n\n");
+    // How far it looked comes at once, and so it comes back from there.
+    let looked = format!("id: {}\n\n", MOST_RESUMED + 2);
+    assert_eq!(piece(&mut stream).await.unwrap(), looked);
 }
 
 #[tokio::test]

@@ -243,7 +243,7 @@ fn labels(caller: &Caller) -> [Label<'_>; 3] {
     ]
 }
 
-fn meter_labels(meter: &MeterReport) -> [Label<'_>; 5] {
+pub(super) fn meter_labels(meter: &MeterReport) -> [Label<'_>; 5] {
     [
         ("connection", &meter.connection),
         ("provider", &meter.provider),
