@@ -3,6 +3,7 @@
 
 mod connections;
 mod consumers;
+mod history;
 mod language;
 mod reader;
 mod references;
@@ -22,6 +23,7 @@ use crate::adapter::catalog::Catalog;
 use crate::diagnostic::Mistakes;
 use crate::document::{self, Fields};
 use crate::emit::Style;
+use crate::history::Settings as HistorySettings;
 use crate::quota::{Mode, Share};
 use crate::warn::Endpoint;
 use reader::Reader;
@@ -47,6 +49,8 @@ pub struct Config {
     pub waiting: Waiting,
     /// How the standard headers are written.
     pub style: Style,
+    /// What is kept of the calls, and for how long.
+    pub history: HistorySettings,
     /// What is worth a warning.
     pub warnings: WarningsConfig,
     /// Who is told, in the order of the file.
@@ -69,6 +73,7 @@ impl Default for Config {
             count_block: 64,
             waiting: Waiting::default(),
             style: Style::default(),
+            history: HistorySettings::default(),
             warnings: WarningsConfig::default(),
             webhooks: Vec::new(),
             connections: Vec::new(),

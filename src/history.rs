@@ -14,7 +14,7 @@ mod shards;
 pub mod tally;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, broadcast};
@@ -46,7 +46,6 @@ pub struct Settings {
 
 const DAY: Duration = Duration::from_secs(86_400);
 const DAY_MS: i64 = 86_400_000;
-const MINUTE_MS: i64 = 60_000;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -54,10 +53,22 @@ impl Default for Settings {
             keep_events: DAY,
             max_events: 1_000_000,
             // The last 24 hours are counted by minutes at both ends, in any zone.
-            keep_minutes: DAY.saturating_mul(3),
+            keep_minutes: Duration::from_secs(36 * 3_600),
             keep_hours: DAY.saturating_mul(35),
             keep_days: DAY.saturating_mul(400),
             max_bytes: 900 << 20,
+        }
+    }
+}
+
+impl Settings {
+    /// Memory is dearer than a disk, and what is in it ends with the process.
+    #[must_use]
+    fn in_memory(self) -> Self {
+        Self {
+            max_events: self.max_events.min(100_000),
+            max_bytes: self.max_bytes.min(64 << 20),
+            ..self
         }
     }
 }
@@ -96,7 +107,7 @@ pub struct History {
     /// Events that were not kept one by one, because there were too many at a time.
     dropped: AtomicU64,
     trouble: Lock<Option<String>>,
-    unreadable: Option<String>,
+    unkept: OnceLock<String>,
     /// For those who read at a time: each reading takes memory.
     seats: Semaphore,
 }
@@ -107,6 +118,8 @@ struct Pending {
     sent: Option<(Arc<Chunk>, Written)>,
     names: Names,
     next_event: i64,
+    /// Since something was taken out the last time.
+    has_grown: bool,
     last_retained_ms: i64,
     last_thorough_ms: i64,
 }
@@ -118,17 +131,21 @@ impl History {
     /// # Errors
     /// There is not even memory for it.
     pub fn new(state: Option<State>, settings: Settings, now_ms: i64) -> Result<Self, OpenError> {
-        let mut unreadable = None;
+        let unkept = OnceLock::new();
         let kept = state.and_then(|state| match known(&state, now_ms) {
             Ok(known) => Some((state, known)),
             Err(error) => {
-                unreadable = Some(format!("{error}; it is kept in memory until a restart"));
+                // The first to say why.
+                let _told = unkept.set(format!("{error}; it is kept in memory until a restart"));
                 None
             }
         });
-        let (state, (names, last)) = match kept {
-            Some(kept) => kept,
-            None => (State::in_memory(now_ms)?, (Names::default(), 0)),
+        let (state, (names, last), settings) = match kept {
+            Some((state, known)) => (state, known, settings),
+            None => {
+                let state = State::in_memory(now_ms)?;
+                (state, (Names::default(), 0), settings.in_memory())
+            }
         };
         let (live, _) = broadcast::channel(LIVE_BATCHES);
         Ok(Self {
@@ -141,6 +158,7 @@ impl History {
                 sent: None,
                 names,
                 next_event: last + 1,
+                has_grown: false,
                 last_retained_ms: now_ms,
                 // Some time after the start, when there is less to do.
                 last_thorough_ms: now_ms.saturating_sub(DAY_MS - 3_600_000),
@@ -150,7 +168,7 @@ impl History {
             waiting: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             trouble: Lock::default(),
-            unreadable,
+            unkept,
             seats: Semaphore::new(READERS),
         })
     }
@@ -185,17 +203,18 @@ impl History {
 
     /// Reads, after everything that was recorded until now is written.
     ///
+    /// Where the store cannot write, what is there is read all the same, and lacks what waits.
+    ///
     /// # Errors
-    /// The store cannot be read, or it does not write. Numbers that would lack the last calls are not given out.
+    /// The store cannot be read.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Snapshot<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
+        // What cannot be written now is missing: `health` tells so to whoever shows the numbers.
         let settled = tokio::time::timeout(REPORT_PATIENCE, self.settle()).await;
-        match settled {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(ReadError::new(error.to_string())),
-            Err(_) => return Err(ReadError::new("the store does not answer")),
+        if settled.is_err() {
+            self.tell_trouble(Some("the store does not answer".to_owned()));
         }
         // Never closed.
         let _seat = self.seats.acquire().await;
@@ -203,6 +222,19 @@ impl History {
         tokio::task::spawn_blocking(move || state.read(read))
             .await
             .unwrap_or_else(|_| Err(ReadError::new("the reading broke off")))
+            .inspect_err(|error| self.tell_trouble(Some(error.to_string())))
+    }
+
+    /// There should be a store, and there is none, for this reason.
+    pub fn tell_unkept(&self, reason: &str) {
+        // The first reason stands.
+        let _told = self
+            .unkept
+            .set(format!("{reason}; it is kept in memory until a restart"));
+    }
+
+    fn tell_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     async fn settle(&self) -> Result<(), WriteError> {
@@ -271,15 +303,16 @@ impl History {
         let chunk = Arc::new(pending.fresh.part());
         let written = self.state.add(Arc::clone(&chunk));
         pending.sent = Some((chunk, written));
+        pending.has_grown = true;
     }
 
     /// Once a minute, and more often where much is written. Nobody has to wait for what is taken out.
     fn retain(&self, pending: &mut Pending, now_ms: i64) {
-        let is_busy = pending.sent.is_some() && now_ms.abs_diff(pending.last_retained_ms) >= 1_000;
-        if !is_busy && now_ms.abs_diff(pending.last_retained_ms) < MINUTE_MS.unsigned_abs() {
+        let every_ms = if pending.has_grown { 1_000 } else { 60_000 };
+        if now_ms.abs_diff(pending.last_retained_ms) < every_ms {
             return;
         }
-        pending.last_retained_ms = now_ms;
+        (pending.last_retained_ms, pending.has_grown) = (now_ms, false);
         let thorough = now_ms.abs_diff(pending.last_thorough_ms) > DAY_MS.unsigned_abs();
         if thorough {
             pending.last_thorough_ms = now_ms;
@@ -307,7 +340,7 @@ impl History {
             let dropped = u64::try_from(kept).unwrap_or(u64::MAX);
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
         }
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.tell_trouble(trouble);
     }
 
     /// Forgets names that nobody has used for some days, so that there is room for others. To be called once a day.
@@ -383,9 +416,9 @@ impl History {
     #[must_use]
     pub fn health(&self) -> Option<String> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let unreadable = || self.unreadable.clone();
+        let unkept = || self.unkept.get().cloned();
         let failing = || self.state.health();
-        trouble.clone().or_else(unreadable).or_else(failing)
+        trouble.clone().or_else(unkept).or_else(failing)
     }
 
     /// Writes the rest, for the end of the program. Blocks.

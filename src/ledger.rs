@@ -382,6 +382,13 @@ impl Ledger {
 
     /// Writes what changed since the last time. To be called about once a second.
     pub async fn flush(&self, now: Now) {
+        if self.store.has_new_file() {
+            for (_, cell) in &self.cells {
+                if cell.lock().touch() {
+                    self.store.touch(&cell);
+                }
+            }
+        }
         self.store.flush(now).await;
     }
 
@@ -395,6 +402,11 @@ impl Ledger {
     #[must_use]
     pub fn health(&self) -> Option<String> {
         self.store.health()
+    }
+
+    /// There should be a store, and there is none, for this reason: counts end with the process.
+    pub fn tell_unkept(&self, reason: &str) {
+        self.store.tell_unkept(reason);
     }
 }
 

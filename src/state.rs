@@ -272,6 +272,12 @@ impl State {
         self.handle.shared.gave_up(written.batch);
     }
 
+    /// How often a new file was begun, because somebody took the one before away: nothing that was written is in it.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.handle.shared.files()
+    }
+
     /// Why the last write failed, or that it takes too long ([`State::gave_up`]); `None` when it worked.
     #[must_use]
     pub fn health(&self) -> Option<String> {

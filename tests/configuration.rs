@@ -5,6 +5,7 @@ use std::time::Duration;
 use headroom::adapter::catalog::Catalog;
 use headroom::config::{self, Config, Outside, Reserve, Waiting};
 use headroom::consumer::{hash_key, to_hex};
+use headroom::history::Settings;
 use headroom::quota::{Mode, Share};
 
 /// An environment with one variable and one file.
@@ -54,6 +55,8 @@ fn everything_has_a_default() {
     let empty = (Config::default(), read(""));
     assert_eq!(empty.0.count_block, empty.1.count_block);
     assert_eq!(empty.0.waiting, empty.1.waiting);
+    assert_eq!(empty.1.history, Settings::default());
+    assert_eq!(read("[history]\n").history, Settings::default());
 }
 
 #[test]
@@ -164,4 +167,40 @@ fn shares_add_up_by_connection() {
     mistakes.append(config.check(&Catalog::default()));
     let codes: Vec<&str> = mistakes.sorted().iter().map(|one| one.code).collect();
     assert_eq!(codes, ["shares-exceed-whole"]);
+}
+
+#[test]
+fn the_history_keeps_what_it_is_told_to() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    let config = read(
+        "[history]\nkeep_events = \"2h\"\nmax_events = 1\nkeep_minutes = \"26h\"\nkeep_hours = \"8d\"\n\
+         keep_days = \"3660d\"\nmax_size = 16_777_216\n",
+    );
+    let told = Settings {
+        keep_events: hours(2),
+        max_events: 1,
+        keep_minutes: hours(26),
+        keep_hours: hours(8 * 24),
+        keep_days: hours(3_660 * 24),
+        max_bytes: 16 << 20,
+    };
+    assert_eq!(config.history, told);
+    // What is the default may be written, and totals of all lengths may be kept as long.
+    let written = "[history]\nkeep_events = \"24h\"\nmax_events = 1_000_000\nkeep_minutes = \"36h\"\n\
+                   keep_hours = \"35d\"\nkeep_days = \"400d\"\nmax_size = 943_718_400\n";
+    assert_eq!(read(written).history, Settings::default());
+    read("[history]\nkeep_minutes = \"8d\"\nkeep_hours = \"8d\"\nkeep_days = \"8d\"\n");
+    for (wrong, codes) in [
+        ("keep_minutes = \"93599s\"", vec!["kept-too-short"]),
+        ("keep_hours = \"191h\"", vec!["kept-too-short"]),
+        ("keep_minutes = \"36d\"", vec!["kept-too-short"]),
+        ("keep_days = \"34d\"", vec!["kept-too-short"]),
+        ("keep_days = \"3661d\"", vec!["bad-duration"]),
+        ("keep_events = \"0s\"", vec!["bad-duration"]),
+        ("max_size = 16777215", vec!["number-out-of-range"]),
+    ] {
+        let (_, mistakes) = config::parse(&format!("[history]\n{wrong}\n"), &Environment);
+        let found: Vec<&str> = mistakes.sorted().iter().map(|one| one.code).collect();
+        assert_eq!(found, codes, "{wrong}");
+    }
 }

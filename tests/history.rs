@@ -389,7 +389,11 @@ async fn a_store_that_cannot_be_written_stops_nothing_and_loses_nothing() {
         }
         assert!(calls < 10_000, "nobody tells: {ready}");
     }
-    let refused = program.get("/-/usage", "").await;
+    let told = program.get("/-/usage", "").await;
+    assert_eq!(status(&told), 200, "{told}");
+    assert!(told.contains("The last calls may be missing"), "{told}");
+    // There is no place for that sentence in a table.
+    let refused = program.get("/-/usage?format=csv", "").await;
     assert_eq!(status(&refused), 503, "{refused}");
     assert!(refused.contains("\"code\":\"unavailable\""), "{refused}");
 
@@ -554,4 +558,36 @@ async fn advice_says_from_when_on_there_is_something_to_advise_on() {
     let note = part["notes"][0].as_str().unwrap();
     let expected = format!("The range begins at {begins}, not at ");
     assert!(note.starts_with(&expected), "{note}");
+}
+
+#[tokio::test]
+async fn the_configuration_bounds_what_is_kept() {
+    let upstream = Upstream::answering(OK).await;
+    let (folder, connections) = stub(
+        &upstream,
+        "[policy.all]\nquota = 1000\nwindow = \"1h\"\nkind = \"fixed\"\n",
+        "",
+    );
+    let of = |most| format!("{connections}\n[history]\nmax_events = {most}\n");
+    let program = Program::start(folder.path(), &of(3));
+    for _ in 0..8 {
+        assert_eq!(status(&program.get("/stub/", "").await), 200);
+    }
+    let kept = async || {
+        let events = json(&program.get("/-/events", "").await);
+        events["events"].as_array().unwrap().len()
+    };
+    let bounded = async {
+        while kept().await > 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), bounded)
+        .await
+        .unwrap();
+    // The totals have them all.
+    let usage = json(&program.get("/-/usage", "").await);
+    assert_eq!(usage["rows"][0]["calls"], 8, "{usage}");
+    std::fs::write(folder.path().join("headroom.toml"), of(5)).unwrap();
+    program.wait_for_line("or `history` takes effect after a restart");
 }

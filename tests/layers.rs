@@ -38,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "emit",
             "origin",
             "ledger",
+            "history",
             "warn",
             "consumer",
         ],

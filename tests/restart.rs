@@ -334,3 +334,53 @@ async fn without_state_a_restart_forgets() {
     }
     assert!(!Path::new(&site.folder.path().join("home")).exists());
 }
+
+/// Whoever takes the file away loses what was in it; what the process knows is written into the new one.
+#[tokio::test]
+async fn a_file_that_was_taken_away_is_written_anew() {
+    let upstream = Upstream::answering(OK).await;
+    let site = Site::new(&upstream, HOURLY, "mode = \"enforce\"");
+    let program = site.start();
+    for _ in 0..20 {
+        assert_eq!(status(&program.get("/stub/", "").await), 200);
+    }
+    let state = site.folder.path().join("home/headroom");
+    for name in ["headroom.db", "headroom.db-wal", "headroom.db-shm"] {
+        // Not each of them has to be there.
+        let _gone = std::fs::remove_file(state.join(name));
+    }
+    assert_refused(&program.get("/stub/", "").await);
+    program.wait_for_line("was taken away");
+    let file = state.join("headroom.db");
+    let written = || {
+        let other = rusqlite::Connection::open(&file).ok()?;
+        let meters = other.query_row("SELECT COUNT(*) FROM meters", [], |row| row.get(0));
+        meters.ok().filter(|meters: &i64| *meters > 0)
+    };
+    while written().is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    program.kill();
+    assert_refused(&site.start().get("/stub/", "").await);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_is_told() {
+    let upstream = Upstream::answering(OK).await;
+    let site = Site::new(&upstream, HOURLY, "mode = \"enforce\"");
+    let place = site.folder.path().join("no-folder");
+    std::fs::write(&place, "a file").unwrap();
+    let place = place.to_str().unwrap();
+    let arguments = ["--state-dir", place];
+    let program = Program::with(site.folder.path(), &site.config, &arguments);
+    assert_eq!(status(&program.get("/stub/", "").await), 200);
+    let ready = program.get("/-/readyz", "").await;
+    assert_eq!(status(&ready), 200);
+    assert!(ready.contains("\nstate: "), "{ready}");
+    assert!(ready.contains("\nhistory: "), "{ready}");
+    let metrics = program.get("/-/metrics", "").await;
+    assert!(
+        metrics.contains("headroom_store_up{store=\"state\"} 0"),
+        "{metrics}"
+    );
+}

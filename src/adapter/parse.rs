@@ -17,7 +17,9 @@ use super::{Adapter, CredentialPlace, Exhaustion, Policy, Refusal};
 use crate::diagnostic::Mistakes;
 use crate::document::{self, Fields, Node};
 
-pub use words::{closest_zone, seconds as read_seconds, zone as read_zone};
+pub use words::{
+    closest_zone, seconds as read_seconds, seconds_up_to as read_seconds_up_to, zone as read_zone,
+};
 
 /// Parses and checks one adapter file. `id` is the file's stem.
 ///

@@ -124,3 +124,25 @@ fn wants_openmetrics(headers: &HeaderMap) -> bool {
             is_it && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_series_is_there_twice() {
+        let meter = |partition: &str, used: u64| {
+            serde_json::json!({
+                "connection": "crm", "provider": "hubspot", "policy": "daily", "partition": partition,
+                "unit": "requests", "limit": 10, "used": used, "remaining": 10 - used, "reset": null, "window": null,
+                "source": "own", "mode": "enforce", "suspended": null, "in_flight": 0, "waiting": 0,
+                "consumers": [], "others": 0, "forecast": null,
+            })
+        };
+        let meters = [meter("", 9), meter("", 3), meter("key", 2)];
+        let report = serde_json::json!({ "meters": meters, "total": 3 });
+        let report = once(serde_json::from_value(report).unwrap());
+        let used: Vec<_> = report.meters.iter().map(|meter| meter.used).collect();
+        assert_eq!((used, report.total), (vec![9, 2], 3));
+    }
+}

@@ -15,7 +15,7 @@ use super::parameters::{Parameters, accepts, quoted};
 use super::{Books, Misasked, Unavailable, text};
 use crate::clock;
 use crate::history::History;
-use crate::history::query::{By, Question, Range, answer};
+use crate::history::query::{Answer, By, Question, Range, answer};
 
 /// Parameters beside the filters of calls.
 const OWN: [&str; 7] = ["by", "last", "from", "to", "tz", "format", "policy"];
@@ -56,8 +56,16 @@ pub async fn report(
     match read.await {
         Ok(Ok(answer)) => match format {
             Format::Json => {
+                let answer = Answer {
+                    notes: notes(answer.notes, history),
+                    ..answer
+                };
                 let document = written::document(&question, &answer);
                 text("application/json", format!("{document}\n"))
+            }
+            // There is no place in it for what is missing.
+            Format::Csv if history.health().is_some() => {
+                Unavailable(notes(Vec::new(), history).join(" ")).response()
             }
             Format::Csv => {
                 let csv = written::csv(&question, &answer);
@@ -67,6 +75,14 @@ pub async fn report(
         Ok(Err(unanswerable)) => Misasked(unanswerable).response(),
         Err(error) => Unavailable::because(&error).response(),
     }
+}
+
+/// What is missing is told with the numbers.
+fn notes(mut notes: Vec<String>, history: &History) -> Vec<String> {
+    notes.extend(history.health().map(|trouble| {
+        format!("The last calls may be missing, because they cannot be written: {trouble}.")
+    }));
+    notes
 }
 
 fn question(uri: &Uri, headers: &HeaderMap) -> Result<(Question, Format), Misasked> {

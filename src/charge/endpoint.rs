@@ -17,6 +17,8 @@ pub(super) fn template(path: &str, write: &mut dyn FnMut(&[u8])) {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     for (index, segment) in segments.enumerate() {
         write(b"/");
+        // Matrix parameters are a kind of query.
+        let segment = segment.split(';').next().unwrap_or_default();
         let decoded = super::partition::decoded(segment);
         let reduced = reduce(&decoded, before.is_none_or(|before| before == "api"));
         let length = match reduced {
@@ -121,6 +123,9 @@ fn is_prefixed(segment: &[u8]) -> bool {
 
 /// Letters and digits as a machine mixes them: long ones, or shorter ones of both cases and two digits.
 fn is_token(segment: &[u8]) -> bool {
+    if is_mixed(segment) {
+        return true;
+    }
     let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
     let mixed = digits >= 2
         && segment.len() >= 12
@@ -130,8 +135,24 @@ fn is_token(segment: &[u8]) -> bool {
     (mixed || long || is_random(segment))
         && segment
             .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_+=~:".contains(byte))
-        && (is_random(segment) || !segment.split(|byte| b"-_+=~:".contains(byte)).all(is_word))
+            .all(|byte| byte.is_ascii_alphanumeric() || SIGNS.contains(byte))
+        && (is_random(segment) || !segment.split(|byte| SIGNS.contains(byte)).all(is_word))
+}
+
+/// What may stand between the parts of a token.
+const SIGNS: &[u8] = b"-_+=~:./";
+
+/// Short, and letters and digits take turns in it: `b2x9k4q`, and not `v1beta1` or `oauth2`.
+fn is_mixed(segment: &[u8]) -> bool {
+    let turns = segment.windows(2).filter(|pair| {
+        matches!(pair, [a, b] if a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric()
+            && a.is_ascii_digit() != b.is_ascii_digit())
+    });
+    let is_version = matches!(segment, [b'v' | b'V', digit, ..] if digit.is_ascii_digit());
+    segment.len() >= 6
+        && !is_version
+        && segment.iter().all(u8::is_ascii_alphanumeric)
+        && turns.count() >= 3
 }
 
 /// Long, and the case of its letters changes more often than words begin in it: `createSession` is none, secrets are.
@@ -195,6 +216,13 @@ mod tests {
             ("/v1/payment%5Fintents", "/v1/payment_intents"),
             ("/v0/appAb3dEf12h45678/Table", "/v0/*/Table"),
             ("/services/abXcDeFgZhIjKlmNoPqRsTuV", "/services/*"),
+            ("/v/hvs.CAESIJx8m2P0qLr7Tt4vNw3K", "/v/*"),
+            ("/v/s.Qm8kV2xZ1pLr7Tt4vNw3KbYa", "/v/*"),
+            ("/users;jsessionid=5F2A8C1D9E3B4A7C/7", "/users/*"),
+            ("/catch/123/b2x9k4q", "/catch/*/*"),
+            ("/services/T02K7QXJ9/B03M8RWZ1", "/services/*/*"),
+            ("/v1beta1/oauth2/k8s", "/v1beta1/oauth2/k8s"),
+            ("/v2.0/utf8", "/v2.0/utf8"),
             (
                 "/reports/getAccountsReceivableAgingReport",
                 "/reports/getAccountsReceivableAgingReport",

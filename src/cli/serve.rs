@@ -17,7 +17,7 @@ use crate::admin::Books;
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::{self, Catalogue as _, Gateway, Listener, Lookup, Settings, client_config};
-use crate::history::{self, History};
+use crate::history::History;
 use crate::ledger::{self, Ledger};
 use crate::state::{self, State};
 use crate::trace::Exporter;
@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let state = arguments
         .state
         .place(loaded.state_dir(), |name| std::env::var_os(name));
-    let mut kept = open(state);
+    let (mut kept, unkept) = open(state);
     let secret = kept.as_ref().map_or_else(
         // Without a store nothing is compared with what an earlier process hashed.
         || (clock::random(), clock::random()),
@@ -88,9 +88,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let state = kept.as_ref().map(|(state, _)| state.clone());
     let ledger = Arc::new(Ledger::new(ledger::Settings::default(), kept));
     let now_ms = clock::now().as_millisecond();
-    let history = History::new(state, history::Settings::default(), now_ms)
+    let history = History::new(state, loaded.config.history, now_ms)
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
     let history = Arc::new(history);
+    if let Some(reason) = &unkept {
+        ledger.tell_unkept(reason);
+        history.tell_unkept(reason);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -136,16 +140,17 @@ async fn traced<T>(exporter: Option<Exporter>, serving: impl Future<Output = T>)
     outcome
 }
 
-/// Opens the store. Without one headroom counts as well, until it is restarted: no traffic stops for it.
-fn open(place: Place) -> Option<(State, state::Loaded)> {
+/// Opens the store; else tells why there is none. Without one headroom counts as well, until it is restarted: no traffic
+/// stops for it.
+fn open(place: Place) -> (Option<(State, state::Loaded)>, Option<String>) {
     let folder = match place {
         Place::Folder(folder) => folder,
-        Place::Off => return None,
+        Place::Off => return (None, None),
         Place::Homeless => {
             tracing::warn!(
                 "There is no home to keep counts in, so a restart forgets them: name a folder with --state-dir."
             );
-            return None;
+            return (None, None);
         }
     };
     match State::open(&folder, clock::now().as_millisecond()) {
@@ -153,11 +158,11 @@ fn open(place: Place) -> Option<(State, state::Loaded)> {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            Some((state, loaded))
+            (Some((state, loaded)), None)
         }
         Err(error) => {
             tracing::error!("Counts are not kept, and a restart forgets them: {error}");
-            None
+            (None, Some(error.to_string()))
         }
     }
 }
@@ -302,7 +307,7 @@ async fn next_of(signal: &mut Option<Signal>) {
     }
 }
 
-/// What cannot change while the gateway runs: its sockets, its name, whom it trusts, where it keeps its state.
+/// What cannot change while the gateway runs: its sockets, its name, whom it trusts, where it keeps its state and for how long.
 fn fixed_at_start(loaded: &Loaded) -> String {
     let config = &loaded.config;
     let own: Vec<_> = config
@@ -311,8 +316,13 @@ fn fixed_at_start(loaded: &Loaded) -> String {
         .filter_map(|one| Some((&one.name, one.listen?)))
         .collect();
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {own:?}",
-        config.listen, config.via, config.ca_file, config.state_dir, config.otlp_endpoint
+        "{:?} {:?} {:?} {:?} {:?} {:?} {own:?}",
+        config.listen,
+        config.via,
+        config.ca_file,
+        config.state_dir,
+        config.otlp_endpoint,
+        config.history
     )
 }
 
@@ -363,7 +373,7 @@ async fn watch(
                     if fixed != fixed_before {
                         fixed_before = fixed;
                         tracing::warn!(
-                            "A change of `listen`, `via`, `ca_file`, `state_dir` or `telemetry` takes effect after a restart."
+                            "A change of `listen`, `via`, `ca_file`, `state_dir`, `telemetry` or `history` takes effect after a restart."
                         );
                     }
                 }

@@ -59,6 +59,11 @@ pub static CONFIG: Shape = Shape {
             "How the standard headers are written.",
         ),
         key(
+            "history",
+            Kind::Table(&HISTORY),
+            "[history]: what is kept of the calls, and for how long.",
+        ),
+        key(
             "warnings",
             Kind::Table(&WARNINGS),
             "[warnings]: when a quota is worth a warning.",
@@ -102,6 +107,42 @@ static HEADERS: Shape = Shape {
             "structured",
             Kind::Word(&["draft-11", "off"]),
             "Whether `ratelimit-policy` and `ratelimit` are written; \"draft-11\" if left out.",
+        ),
+    ],
+};
+
+static HISTORY: Shape = Shape {
+    title: "the history",
+    keys: &[
+        key(
+            "keep_events",
+            Kind::Text,
+            "How long single calls are kept; \"24h\" if left out.",
+        ),
+        key(
+            "max_events",
+            Kind::Integer,
+            "How many single calls are kept at the most; 1000000 if left out. Without a state folder 100000 at the most.",
+        ),
+        key(
+            "keep_minutes",
+            Kind::Text,
+            "How long totals by minute are kept; \"36h\" if left out, at least \"26h\", because the last 24 hours need them.",
+        ),
+        key(
+            "keep_hours",
+            Kind::Text,
+            "How long totals by quarter hour and hour are kept; \"35d\" if left out, at least \"8d\", because the last 7 days in any time zone need them. At least as long as `keep_minutes`.",
+        ),
+        key(
+            "keep_days",
+            Kind::Text,
+            "How long totals by UTC day are kept; \"400d\" if left out. At least as long as `keep_hours`.",
+        ),
+        key(
+            "max_size",
+            Kind::Integer,
+            "How many bytes the file holds at the most, about; 943718400 (900 MiB) if left out, at least 16777216 (16 MiB). Above it the oldest goes before its time. Without a state folder 67108864 (64 MiB) of memory at the most.",
         ),
     ],
 };

@@ -66,6 +66,10 @@ impl<'a> Reader<'a> {
                 .unwrap_or(defaults.count_block),
             waiting,
             style,
+            history: root
+                .get("history")
+                .and_then(Node::table)
+                .map_or(defaults.history, |table| self.history(&table)),
             warnings: root
                 .get("warnings")
                 .and_then(Node::table)

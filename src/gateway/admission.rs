@@ -52,18 +52,12 @@ impl<'a> Visitor<'a> {
         consumers: &'a Consumers,
         secret: (u64, u64),
     ) -> Result<Self, Problem> {
-        let connection = &route.connection;
         let key = key(&head.headers);
         let consumer = match key {
             _ if consumers.is_empty() => None,
             None => return Err(Problem::NoKey),
             Some(key) => Some(consumers.by_key(key).ok_or(Problem::UnknownKey)?),
         };
-        if consumer.is_some_and(|consumer| !consumer.may_use(&connection.name)) {
-            return Err(Problem::ForbiddenConnection {
-                name: connection.name.clone(),
-            });
-        }
         let hash = credential(head, route).map(|credential| {
             let mut hasher = SipHasher13::new_with_keys(secret.0, secret.1);
             hasher.write(&credential);
@@ -85,6 +79,18 @@ impl<'a> Visitor<'a> {
             hash,
             caller,
         })
+    }
+
+    /// Whether it may use this connection.
+    pub(super) fn check(&self, connection: &Connection) -> Result<(), Problem> {
+        match self.consumer {
+            Some(consumer) if !consumer.may_use(&connection.name) => {
+                Err(Problem::ForbiddenConnection {
+                    name: connection.name.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// As the history knows it.

@@ -455,7 +455,7 @@ fn fresh_secs(headers: &HeaderMap) -> u64 {
 }
 
 /// Methods that anybody can make up are one.
-fn registered(method: &Method) -> &'static str {
+pub(super) fn registered(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

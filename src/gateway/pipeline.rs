@@ -12,7 +12,7 @@ use super::coding::Coding;
 use super::error::Problem;
 use super::failure::Failure;
 use super::forward::{self, Received};
-use super::memo::Memo;
+use super::memo::{self, Memo};
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
 use super::upload::Upload;
@@ -71,6 +71,7 @@ impl Gateway {
         route::check(head, route, &self.settings.pseudonym)?;
         let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
         memo.by(visitor.who(), head, route);
+        visitor.check(connection)?;
         let mut call = call(head, route);
         let beginning;
         if charge::needs_request_body(&connection.adapter, &call) {
@@ -150,7 +151,7 @@ impl Gateway {
         );
         tracing::debug!(
             connection = connection.name,
-            method = %head.method,
+            method = memo::registered(&head.method),
             upstream.status = received.status.as_u16(),
             notes = ?translation.notes,
             "A call was answered."

@@ -6,7 +6,8 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::cell::{Cell, Inner, Marks, Shared};
@@ -36,6 +37,10 @@ pub(super) struct Store {
     state: Option<State>,
     kept: Mutex<Kept>,
     dirty: Mutex<Vec<Arc<Cell>>>,
+    /// Why there is no store, where there should be one.
+    unkept: OnceLock<String>,
+    /// Files that the store has begun, as of the last look.
+    files: AtomicU64,
 }
 
 impl Store {
@@ -47,6 +52,7 @@ impl Store {
             state: Some(state),
             kept: Mutex::new(kept(loaded.meters)),
             dirty: Mutex::default(),
+            ..Self::default()
         };
         (store, loaded.learned)
     }
@@ -263,8 +269,22 @@ impl Store {
         }
     }
 
+    pub(super) fn tell_unkept(&self, reason: &str) {
+        // The first reason stands.
+        let _told = self.unkept.set(format!(
+            "{reason}; counts are kept in memory until a restart"
+        ));
+    }
+
+    /// Whether the store began a new file since the last time, in which no meter is.
+    pub(super) fn has_new_file(&self) -> bool {
+        let files = self.state.as_ref().map_or(0, State::files);
+        self.files.swap(files, Ordering::Relaxed) != files
+    }
+
     pub(super) fn health(&self) -> Option<String> {
-        self.state.as_ref().and_then(State::health)
+        let unkept = || self.unkept.get().cloned();
+        self.state.as_ref().map_or_else(unkept, State::health)
     }
 }
 

@@ -77,6 +77,8 @@ pub(super) struct Store {
     salt: [u8; SALT],
     /// Of the file that the connection has open.
     numbers: Numbers,
+    /// Another file than before.
+    is_new: bool,
     folder: Folder,
 }
 
@@ -106,9 +108,15 @@ impl Store {
             file: folder.identity(),
             salt: loaded.salt,
             numbers: Numbers::new(),
+            is_new: false,
             folder,
         };
         Ok((store, loaded))
+    }
+
+    /// Whether it has begun a new file since the last time that somebody asked.
+    pub(super) fn has_begun_anew(&mut self) -> bool {
+        self.connection.is_some() && std::mem::take(&mut self.is_new)
     }
 
     /// Where the database is, as SQLite names it.
@@ -139,6 +147,7 @@ impl Store {
                 empty_log(connection)?;
             }
             self.connection = None;
+            self.is_new = true;
         }
         let connection = match &mut self.connection {
             Some(connection) => connection,

@@ -14,6 +14,7 @@ pub(super) struct Shared {
     bell: Condvar,
     health: Mutex<Health>,
     bytes: AtomicU64,
+    files: AtomicU64,
 }
 
 #[derive(Default)]
@@ -98,6 +99,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
     pub(super) fn health(&self) -> Option<String> {
         self.place().failure.clone()
     }
@@ -161,6 +166,12 @@ pub(super) fn run(mut store: Store, shared: &Shared) {
     while let Some(mut batch) = shared.next() {
         let waiters = std::mem::take(&mut batch.waiters);
         let result = (!batch.is_barrier()).then(|| store.commit(&batch));
+        if store.has_begun_anew() {
+            tracing::warn!(
+                "The state's file was taken away; a new one is begun, and what is known is written into it."
+            );
+            shared.files.fetch_add(1, Ordering::Relaxed);
+        }
         shared.answered(result.as_ref());
         let result = result.unwrap_or(Ok(()));
         let result = result.map_err(|reason| WriteError::Failed(reason.into()));

@@ -129,13 +129,20 @@ fn the_committed_schema_is_what_the_code_says() {
     let config = run(&["schema", "config"], "");
     let config: Value = serde_json::from_str(&config.stdout).unwrap();
     let sample = "listen = \"127.0.0.1:8080\"\n[connections.crm]\nprovider = \"hubspot\"\nquotas = { daily = 500 }\nmode = { daily = \"wait\" }\n\
-                  reserve = { share = \"10%\", consumers = [] }\n[connections.time]\nmode = \"observe\"\n";
+                  reserve = { share = \"10%\", consumers = [] }\n[connections.time]\nmode = \"observe\"\n\
+                  [history]\nkeep_events = \"2h\"\nmax_events = 5\nkeep_minutes = \"26h\"\nkeep_hours = \"8d\"\nkeep_days = \"8d\"\nmax_size = 16777216\n";
     assert_eq!(
         check(&config, &config, &document(sample).unwrap(), ""),
         [""; 0]
     );
-    let unknown = document("listn = 1\n").unwrap();
-    assert_eq!(check(&config, &config, &unknown, "").len(), 1);
+    for wrong in [
+        "listn = 1\n",
+        "[history]\nkeep_weeks = \"2h\"\n",
+        "[history]\nmax_size = \"900MiB\"\n",
+    ] {
+        let wrong = document(wrong).unwrap();
+        assert_eq!(check(&config, &config, &wrong, "").len(), 1, "{wrong}");
+    }
 }
 
 #[test]

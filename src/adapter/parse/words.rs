@@ -6,9 +6,15 @@ use crate::adapter::{WindowLength, Zone};
 use crate::diagnostic::{Mistakes, closest};
 use crate::document::Node;
 
-/// Seconds of a duration such as `90s`, `15m`, `24h`, `7d`. At least one second.
+/// Seconds of a duration such as `90s`, `15m`, `24h`, `7d`. At least one second, at most 366 days.
 #[must_use]
 pub fn seconds(text: &str) -> Option<u64> {
+    seconds_up_to(text, 366)
+}
+
+/// The same, at most so many days.
+#[must_use]
+pub fn seconds_up_to(text: &str, most_days: u64) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(split);
     let factor = match unit {
@@ -22,7 +28,7 @@ pub fn seconds(text: &str) -> Option<u64> {
         .parse::<u64>()
         .ok()?
         .checked_mul(factor)
-        .filter(|&seconds| seconds > 0 && seconds <= 366 * 86_400)
+        .filter(|&seconds| seconds > 0 && seconds.div_ceil(86_400) <= most_days)
 }
 
 pub(super) fn seconds_of(node: Node<'_>, mistakes: &mut Mistakes) -> Option<u64> {

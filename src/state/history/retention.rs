@@ -35,13 +35,17 @@ pub(in crate::state) fn retain(
         "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= ?1 ORDER BY id LIMIT ?2)",
         [last.unwrap_or(0).saturating_sub(most), MOST_AT_ONCE],
     )?;
-    // Numbers and times rise together, so the old ones stand first.
+    // Numbers and times rise together, so the old ones stand first. The last one stays: a restart goes on counting from it.
     transaction.execute(
         "DELETE FROM events WHERE id IN (
             SELECT id FROM events
             WHERE id < COALESCE((SELECT id FROM events WHERE at_ms >= ?1 ORDER BY id LIMIT 1), ?3)
             ORDER BY id LIMIT ?2)",
-        [retention.events_before_ms, MOST_AT_ONCE, i64::MAX],
+        [
+            retention.events_before_ms,
+            MOST_AT_ONCE,
+            last.unwrap_or(i64::MAX),
+        ],
     )?;
     for (level, before) in LEVELS.into_iter().zip(retention.totals_before) {
         remove_totals(transaction, level, before)?;
