@@ -229,6 +229,7 @@ async fn fill(names: &Names, days: i64) {
             for _ in 0..calls {
                 history.record(names.record(&mut random, start));
             }
+            history.flush(start).await;
             // Answers when it is written.
             history.read(|_| Ok(())).await.unwrap();
             if step % 360 == 0 {

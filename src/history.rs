@@ -1,7 +1,7 @@
 //! What was called, by whom, and what came of it: each call is one [`Record`], summed in memory and written in batches.
 //!
 //! Nothing here waits for a disk on behalf of a call. A call takes a lock that is held for the length of an addition
-//! ([`shards`]); once in a while [`History::flush`] takes all sums away and hands them to [`crate::state`], which adds them
+//! (`shards`); once in a while [`History::flush`] takes all sums away and hands them to [`crate::state`], which adds them
 //! to totals by minute, quarter hour, hour and day in one transaction, so that they cannot disagree. What cannot be
 //! written stays here and is written later. No clock: times are arguments.
 

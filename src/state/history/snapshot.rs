@@ -175,7 +175,7 @@ fn read_series(row: &Row<'_>) -> rusqlite::Result<Series> {
     })
 }
 
-/// An event as it is stored: what it was is a number of the dictionary. For its fields see [`EventRow`].
+/// An event as it is stored: what it was is a number of the dictionary. For its fields see [`super::EventRow`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "those of EventRow")]
 pub struct EventLine {
