@@ -174,8 +174,6 @@ impl Gateway {
             catalogue: RwLock::new(catalogue),
             draining: AtomicBool::new(false),
             books,
-            ledger: Arc::clone(&ledger),
-            history: Arc::clone(&history),
             traces: settings
                 .tracer
                 .as_ref()
@@ -218,8 +216,6 @@ struct House {
     catalogue: RwLock<Arc<dyn Catalogue>>,
     draining: AtomicBool,
     books: Books,
-    ledger: Arc<Ledger>,
-    history: Arc<History>,
     traces: Option<Arc<Counters>>,
 }
 

@@ -50,24 +50,7 @@ async fn post(gateway: &Harness, target: &str, body: &str) {
 
 #[tokio::test]
 async fn a_call_is_one_record_however_it_ends() {
-    let upstream = Upstream::scripted(|mut peer, _| async move {
-        loop {
-            let request = peer.request().await?;
-            if request.contains("/broken") {
-                peer.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await?;
-                return Ok(());
-            }
-            if request.contains("/used-up") {
-                peer.write("HTTP/1.1 402 Payment Required\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n\"quota\"").await?;
-                continue;
-            }
-            if request.contains("/never") {
-                std::future::pending::<()>().await;
-            }
-            peer.write(OK).await?;
-        }
-    })
-    .await;
+    let upstream = crate::metrics::upstream().await;
     let gateway = Harness::new(&upstream.base_url()).await;
     gateway.get("/crm/v3/contacts/17?token=secret").await;
     gateway.get("/crm/v3/contacts/18").await;

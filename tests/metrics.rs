@@ -27,7 +27,7 @@ async fn scrape(gateway: &Harness) -> Page {
 }
 
 /// A provider whose quota goes out when somebody calls `/used-up`, that breaks off, and one call that never gets an answer.
-async fn upstream() -> Upstream {
+pub(crate) async fn upstream() -> Upstream {
     Upstream::scripted(|mut peer, _| async move {
         loop {
             let request = peer.request().await?;

@@ -78,7 +78,7 @@ async fn readiness(State(house): State<Arc<House>>) -> impl IntoResponse {
     }
     // Counts that cannot be stored are counts all the same: traffic goes on, and whoever watches is told.
     let mut told = "ready\n".to_owned();
-    let (state, history) = (house.ledger.health(), house.history.health());
+    let (state, history) = (house.books.ledger.health(), house.books.history.health());
     for (what, trouble) in [("state", state), ("history", history)] {
         if let Some(trouble) = trouble {
             told.push_str(&format!("{what}: {trouble}\n"));
@@ -96,12 +96,13 @@ async fn quota(State(house): State<Arc<House>>, uri: Uri) -> Response<axum::body
     // Who has used something before a restart has a number in the store, and its name only in the configuration.
     for name in house.catalogue().consumers().names() {
         house
+            .books
             .ledger
             .name(consumer::number(name), || Arc::clone(name));
     }
     // There may be a million meters: calls do not wait for whoever counts them.
     let counting = tokio::task::spawn_blocking(move || {
-        let report = house.ledger.report(&filter, clock::moment());
+        let report = house.books.ledger.report(&filter, clock::moment());
         serde_json::to_string(&report).ok()
     });
     match counting.await.ok().flatten() {

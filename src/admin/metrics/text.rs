@@ -3,7 +3,8 @@
 use std::fmt;
 
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder,
+    NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -55,12 +56,7 @@ impl Family {
         encoder: &mut DescriptorEncoder<'_>,
         rows: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut metric = self.begin(encoder, MetricType::Counter)?;
-        for (labels, value) in rows {
-            let mut metric = metric.encode_family(&labels)?;
-            metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-        }
-        Ok(())
+        self.rising(encoder, rows)
     }
 
     /// A length of time that only rises.
@@ -69,10 +65,19 @@ impl Family {
         encoder: &mut DescriptorEncoder<'_>,
         rows: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
+        let rows = rows.into_iter();
+        self.rising(encoder, rows.map(|(labels, value)| (labels, secs(value))))
+    }
+
+    fn rising<L: EncodeLabelSet, V: EncodeCounterValue>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        rows: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
         let mut metric = self.begin(encoder, MetricType::Counter)?;
         for (labels, value) in rows {
             let mut metric = metric.encode_family(&labels)?;
-            metric.encode_counter::<NoLabelSet, _, u64>(&secs(value), None)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
         Ok(())
     }
