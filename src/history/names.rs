@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::record::Who;
 use crate::state::history::Series;
 
 /// Endpoints of one connection that are told apart.
@@ -30,29 +29,14 @@ impl Names {
     }
 
     /// The series as it is counted.
-    pub(super) fn bounded(&mut self, series: &Arc<Series>) -> Arc<Series> {
-        let fits = self.endpoint(&series.connection, &series.endpoint);
-        let known = !is_stranger(&series.consumer) || self.stranger(&series.consumer);
-        if fits && known {
-            return Arc::clone(series);
+    pub(super) fn bounded(&mut self, mut series: Series) -> Arc<Series> {
+        if !self.endpoint(&series.connection, &series.endpoint) {
+            series.endpoint = OTHER.into();
         }
-        let mut bounded = Series::clone(series);
-        if !fits {
-            bounded.endpoint = OTHER.into();
+        if is_stranger(&series.consumer) && !self.stranger(&series.consumer) {
+            series.consumer = OTHER.into();
         }
-        if !known {
-            bounded.consumer = OTHER.into();
-        }
-        Arc::new(bounded)
-    }
-
-    /// The caller as it is counted.
-    pub(super) fn consumer(&mut self, who: &Who) -> Arc<str> {
-        let name = who.name();
-        if is_stranger(&name) && !self.stranger(&name) {
-            return OTHER.into();
-        }
-        name
+        Arc::new(series)
     }
 
     fn endpoint(&mut self, connection: &Arc<str>, endpoint: &Arc<str>) -> bool {

@@ -154,21 +154,6 @@ impl Record {
             ..Sums::default()
         }
     }
-
-    /// What it adds to the totals of a policy.
-    #[must_use]
-    pub fn spent_sums(&self, spent: &Spent) -> Sums {
-        let in_the_way = self.policy.as_ref() == Some(&spent.policy);
-        let refused_by = self.refused_by.filter(|_| in_the_way);
-        Sums {
-            calls: 1,
-            // A call that was not sent used nothing.
-            cost: spent.cost,
-            refused: u64::from(refused_by == Some(Refuser::Headroom)),
-            exhausted: u64::from(refused_by == Some(Refuser::Provider)),
-            ..Sums::default()
-        }
-    }
 }
 
 pub(super) const fn micros(length: Nanos) -> u64 {

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use smallvec::SmallVec;
 
 use super::names::{Names, OTHER};
-use super::record::{Record, Spent, Who, micros};
+use super::record::{Outcome, Record, Refuser, Spent, Who, micros};
 use super::tally::{Caller, Refusal, Tally, Timings};
 use crate::state::history::{Chunk, EventRow, Series, Sums};
 
@@ -35,115 +36,89 @@ pub(super) struct Shards {
 
 #[derive(Default)]
 struct Shard {
-    kinds: HashTable<Kind>,
-    timed: HashTable<Timed>,
-    refused: HashTable<Refused>,
+    kinds: Vec<Kind>,
+    /// Where each kind stands.
+    places: HashTable<usize>,
+    timed: Vec<Timed>,
+    /// Where each connection stands in `timed`.
+    clocks: HashTable<usize>,
     events: Vec<Event>,
     lost: u64,
 }
 
-/// A sum that is growing.
+/// A sum that is growing: of calls that differ in lengths and costs only. One look finds it, and with it all that a call
+/// adds to, its policies and its connection's times too.
 struct Kind {
+    hash: u64,
     minute: i64,
-    series: Arc<Series>,
+    connection: Arc<str>,
+    provider: Arc<str>,
     who: Who,
+    method: &'static str,
+    endpoint: String,
+    status: u16,
+    upstream_status: u16,
+    refused_by: Option<Refuser>,
+    /// What was in the way.
+    policy: Option<Arc<str>>,
+    /// With the sums of their costs.
+    spent: SmallVec<[Spent; 2]>,
     sums: Sums,
+    /// In the shard's `timed`.
+    clock: usize,
 }
 
 /// How long the calls of a connection took.
 struct Timed {
+    hash: u64,
     connection: Arc<str>,
     provider: Arc<str>,
     timings: Timings,
 }
 
-/// Calls of somebody that had no quota.
-struct Refused {
-    connection: Arc<str>,
-    provider: Arc<str>,
-    who: Who,
-    refusal: Refusal,
-    count: u64,
-}
-
 /// A call, in short.
 struct Event {
-    series: Arc<Series>,
-    record: Record,
+    /// In the shard's `kinds`.
+    kind: usize,
+    at_ms: i64,
+    outcome: Outcome,
+    /// Of the kind's policies, in their order.
+    costs: SmallVec<[u64; 2]>,
+    waited_us: u64,
+    duration_us: u64,
+    upstream_us: u64,
+    bytes_in: u64,
+    bytes_out: u64,
 }
 
 /// What tells kinds apart, without making anything.
-#[derive(Hash)]
+#[derive(Hash, PartialEq)]
 struct Key<'a> {
     minute: i64,
     connection: &'a str,
+    provider: &'a str,
     who: &'a Who,
     method: &'a str,
     endpoint: &'a str,
     status: u16,
     upstream_status: u16,
-    refused_by: &'a str,
-    policy: &'a str,
-    unit: &'a str,
+    refused_by: Option<Refuser>,
+    policy: Option<&'a str>,
 }
 
 impl<'a> Key<'a> {
-    fn of_call(record: &'a Record, endpoint: &'a str) -> Self {
+    fn of(record: &'a Record, endpoint: &'a str) -> Self {
         Self {
             minute: minute(record),
             connection: &record.connection,
+            provider: &record.provider,
             who: &record.consumer,
             method: record.method,
             endpoint,
             status: record.status.unwrap_or(0),
             upstream_status: record.upstream_status.unwrap_or(0),
-            refused_by: record.refused_by.map_or("", |refuser| refuser.as_str()),
-            policy: "",
-            unit: "",
-        }
-    }
-
-    fn of_policy(record: &'a Record, spent: &'a Spent) -> Self {
-        Self {
-            minute: minute(record),
-            connection: &record.connection,
-            who: &record.consumer,
-            method: "",
-            endpoint: "",
-            status: 0,
-            upstream_status: 0,
-            refused_by: "",
-            policy: &spent.policy,
-            unit: spent.unit.as_str(),
-        }
-    }
-
-    fn is(&self, kind: &Kind) -> bool {
-        let series = &*kind.series;
-        self.minute == kind.minute
-            && *self.who == kind.who
-            && self.status == series.status
-            && self.upstream_status == series.upstream_status
-            && self.connection == &*series.connection
-            && self.method == &*series.method
-            && self.endpoint == &*series.endpoint
-            && self.refused_by == &*series.refused_by
-            && self.policy == &*series.policy
-            && self.unit == &*series.unit
-    }
-
-    fn series(&self, record: &Record) -> Series {
-        Series {
-            connection: Arc::clone(&record.connection),
-            provider: Arc::clone(&record.provider),
-            consumer: record.consumer.name(),
-            method: self.method.into(),
-            endpoint: self.endpoint.into(),
-            status: self.status,
-            upstream_status: self.upstream_status,
-            refused_by: self.refused_by.into(),
-            policy: self.policy.into(),
-            unit: self.unit.into(),
+            refused_by: record.refused_by,
+            policy: record.policy.as_deref(),
         }
     }
 }
@@ -160,24 +135,7 @@ impl Shards {
             return;
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let endpoint = if shard.kinds.len() < MOST_KINDS {
-            &record.endpoint
-        } else {
-            OTHER
-        };
-        let key = Key::of_call(&record, endpoint);
-        let series = shard.add(&self.hasher, &key, &record, &record.sums());
-        for spent in &record.spent {
-            let key = Key::of_policy(&record, spent);
-            shard.add(&self.hasher, &key, &record, &record.spent_sums(spent));
-        }
-        shard.time(&self.hasher, &record);
-        shard.refuse(&self.hasher, &record);
-        if shard.events.len() < MOST_EVENTS {
-            shard.events.push(Event { series, record });
-        } else {
-            shard.lost += 1;
-        }
+        shard.record(&self.hasher, record);
     }
 
     /// Moves everything into a chunk, and adds it to the tally; tells how many calls were not kept one by one.
@@ -193,143 +151,262 @@ impl Shards {
         for shard in &self.shards {
             // Held for a swap only.
             let taken = std::mem::take(&mut *shard.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut kinds = Vec::with_capacity(taken.kinds.len());
             for kind in taken.kinds {
-                let key = (kind.minute, names.bounded(&kind.series));
-                tally.calls(&key.1, &kind.sums);
-                chunk.totals.entry(key).or_default().add(&kind.sums);
+                let series = kind.tell(names, chunk, tally);
+                kinds.push(Told {
+                    kind,
+                    series,
+                    spent: None,
+                });
             }
             for timed in taken.timed {
                 tally.took(timed.connection, timed.provider, &timed.timings);
             }
-            for refused in taken.refused {
-                let caller = Caller {
-                    consumer: names.consumer(&refused.who),
-                    connection: refused.connection,
-                    provider: refused.provider,
-                };
-                tally.refused(caller, refused.refusal, refused.count);
-            }
-            events.extend(taken.events);
+            let rows = taken.events.into_iter();
+            events.extend(rows.filter_map(|event| Some(kinds.get_mut(event.kind)?.row(event))));
             lost += taken.lost;
         }
-        events.sort_by_key(|event| event.record.ended_ms);
-        for event in events {
-            chunk.events.push(event.row(names, *next_event));
+        events.sort_by_key(|event| event.at_ms);
+        for event in &mut events {
+            event.id = *next_event;
             *next_event += 1;
         }
+        chunk.events.append(&mut events);
         lost
     }
 }
 
 impl Shard {
-    fn add(
-        &mut self,
-        hasher: &DefaultHashBuilder,
-        key: &Key<'_>,
-        record: &Record,
-        sums: &Sums,
-    ) -> Arc<Series> {
-        let hash = hasher.hash_one(key);
-        if let Some(kind) = self.kinds.find_mut(hash, |kind| key.is(kind)) {
-            kind.sums.add(sums);
-            return Arc::clone(&kind.series);
+    fn record(&mut self, hasher: &DefaultHashBuilder, mut record: Record) {
+        if self.kinds.len() >= MOST_KINDS {
+            OTHER.clone_into(&mut record.endpoint);
         }
-        let series = Arc::new(key.series(record));
-        let kind = Kind {
-            minute: key.minute,
-            series: Arc::clone(&series),
-            who: record.consumer.clone(),
-            sums: *sums,
+        let hash = hasher.hash_one(Key::of(&record, &record.endpoint));
+        let (kinds, is) = (&self.kinds, |kind: &Kind| kind.is(hash, &record));
+        let found = self.places.find(hash, |at| kinds.get(*at).is_some_and(is));
+        let at = found
+            .copied()
+            .unwrap_or_else(|| self.begin(hasher, hash, &record));
+        let Some(kind) = self.kinds.get_mut(at) else {
+            return;
         };
-        let rehash = |kind: &Kind| hasher.hash_one(kind.key());
-        self.kinds.insert_unique(hash, kind, rehash);
-        series
+        kind.sums.add(&record.sums());
+        for (sum, spent) in kind.spent.iter_mut().zip(&record.spent) {
+            sum.cost = sum.cost.saturating_add(spent.cost);
+        }
+        if let Some(timed) = self.timed.get_mut(kind.clock) {
+            timed.timings.see(&record);
+        }
+        if self.events.len() < MOST_EVENTS {
+            self.events.push(Event {
+                kind: at,
+                at_ms: record.ended_ms,
+                outcome: record.outcome,
+                costs: record.spent.iter().map(|spent| spent.cost).collect(),
+                waited_us: micros(record.waited),
+                duration_us: micros(record.duration),
+                upstream_us: micros(record.upstream),
+                bytes_in: record.bytes_in,
+                bytes_out: record.bytes_out,
+            });
+        } else {
+            self.lost += 1;
+        }
     }
 
-    fn time(&mut self, hasher: &DefaultHashBuilder, record: &Record) {
-        let key = |timed: &Timed| hasher.hash_one((&*timed.connection, &*timed.provider));
-        let hash = hasher.hash_one((&*record.connection, &*record.provider));
-        let is = |timed: &Timed| {
-            timed.connection == record.connection && timed.provider == record.provider
+    /// A new kind, of which nothing is counted yet.
+    fn begin(&mut self, hasher: &DefaultHashBuilder, hash: u64, record: &Record) -> usize {
+        let nothing = |spent: &Spent| Spent {
+            cost: 0,
+            ..spent.clone()
         };
-        let timed = self.timed.entry(hash, is, key).or_insert_with(|| Timed {
+        let at = self.kinds.len();
+        let kind = Kind {
+            hash,
+            minute: minute(record),
+            connection: Arc::clone(&record.connection),
+            provider: Arc::clone(&record.provider),
+            who: record.consumer.clone(),
+            method: record.method,
+            endpoint: record.endpoint.clone(),
+            status: record.status.unwrap_or(0),
+            upstream_status: record.upstream_status.unwrap_or(0),
+            refused_by: record.refused_by,
+            policy: record.policy.clone(),
+            spent: record.spent.iter().map(nothing).collect(),
+            sums: Sums::default(),
+            clock: self.clock(hasher, record),
+        };
+        self.kinds.push(kind);
+        let kinds = &self.kinds;
+        let rehash = |at: &usize| kinds.get(*at).map_or(0, |kind| kind.hash);
+        self.places.insert_unique(hash, at, rehash);
+        at
+    }
+
+    /// Where the times of the call's connection are.
+    fn clock(&mut self, hasher: &DefaultHashBuilder, record: &Record) -> usize {
+        let hash = hasher.hash_one((&*record.connection, &*record.provider));
+        let timed = &self.timed;
+        let is = |at: &usize| {
+            timed.get(*at).is_some_and(|timed| {
+                timed.connection == record.connection && timed.provider == record.provider
+            })
+        };
+        if let Some(at) = self.clocks.find(hash, is) {
+            return *at;
+        }
+        let at = self.timed.len();
+        self.timed.push(Timed {
+            hash,
             connection: Arc::clone(&record.connection),
             provider: Arc::clone(&record.provider),
             timings: Timings::default(),
         });
-        timed.into_mut().timings.see(record);
-    }
-
-    fn refuse(&mut self, hasher: &DefaultHashBuilder, record: &Record) {
-        let Some(by) = record.refused_by else { return };
-        let key = |refused: &Refused| {
-            let Refusal { by, policy } = &refused.refusal;
-            hasher.hash_one((&*refused.connection, &refused.who, by, policy))
-        };
-        let hash = hasher.hash_one((&*record.connection, &record.consumer, by, &record.policy));
-        let is = |refused: &Refused| {
-            refused.refusal.by == by
-                && refused.refusal.policy == record.policy
-                && refused.who == record.consumer
-                && refused.connection == record.connection
-                && refused.provider == record.provider
-        };
-        let new = || Refused {
-            connection: Arc::clone(&record.connection),
-            provider: Arc::clone(&record.provider),
-            who: record.consumer.clone(),
-            refusal: Refusal {
-                by,
-                policy: record.policy.clone(),
-            },
-            count: 0,
-        };
-        let entry = self.refused.entry(hash, is, key);
-        entry.or_insert_with(new).into_mut().count += 1;
+        let timed = &self.timed;
+        let rehash = |at: &usize| timed.get(*at).map_or(0, |timed| timed.hash);
+        self.clocks.insert_unique(hash, at, rehash);
+        at
     }
 }
 
 impl Kind {
+    fn is(&self, hash: u64, record: &Record) -> bool {
+        self.hash == hash
+            && self.key() == Key::of(record, &record.endpoint)
+            && self.spent.len() == record.spent.len()
+            && self
+                .spent
+                .iter()
+                .zip(&record.spent)
+                .all(|(own, other)| own.policy == other.policy && own.unit == other.unit)
+    }
+
     fn key(&self) -> Key<'_> {
-        let series = &*self.series;
         Key {
             minute: self.minute,
-            connection: &series.connection,
+            connection: &self.connection,
+            provider: &self.provider,
             who: &self.who,
-            method: &series.method,
-            endpoint: &series.endpoint,
-            status: series.status,
-            upstream_status: series.upstream_status,
-            refused_by: &series.refused_by,
-            policy: &series.policy,
-            unit: &series.unit,
+            method: self.method,
+            endpoint: &self.endpoint,
+            status: self.status,
+            upstream_status: self.upstream_status,
+            refused_by: self.refused_by,
+            policy: self.policy.as_deref(),
+        }
+    }
+
+    /// Adds what was counted to totals and tally; gives what its calls are called.
+    fn tell(&self, names: &mut Names, chunk: &mut Chunk, tally: &mut Tally) -> Arc<Series> {
+        let consumer = self.who.name();
+        let mut add = |series: Series, sums: &Sums| {
+            let key = (self.minute, names.bounded(series));
+            let series = Arc::clone(&key.1);
+            chunk.totals.entry(key).or_default().add(sums);
+            series
+        };
+        let series = add(
+            Series {
+                connection: Arc::clone(&self.connection),
+                provider: Arc::clone(&self.provider),
+                consumer: Arc::clone(&consumer),
+                method: self.method.into(),
+                endpoint: self.endpoint.as_str().into(),
+                status: self.status,
+                upstream_status: self.upstream_status,
+                refused_by: self.refused_by.map_or("", Refuser::as_str).into(),
+                policy: "".into(),
+                unit: "".into(),
+            },
+            &self.sums,
+        );
+        for spent in &self.spent {
+            let series = Series {
+                connection: Arc::clone(&self.connection),
+                provider: Arc::clone(&self.provider),
+                consumer: Arc::clone(&consumer),
+                method: "".into(),
+                endpoint: "".into(),
+                status: 0,
+                upstream_status: 0,
+                refused_by: "".into(),
+                policy: Arc::clone(&spent.policy),
+                unit: spent.unit.as_str().into(),
+            };
+            add(series, &self.spent_sums(spent));
+        }
+        tally.calls(&series, &self.sums);
+        if let Some(by) = self.refused_by {
+            let caller = Caller::of(&series);
+            let policy = self.policy.clone();
+            tally.refused(caller, Refusal { by, policy }, self.sums.calls);
+        }
+        series
+    }
+
+    /// What its calls add to the totals of a policy.
+    fn spent_sums(&self, spent: &Spent) -> Sums {
+        let in_the_way = self.policy.as_ref() == Some(&spent.policy);
+        let refused_by = self.refused_by.filter(|_| in_the_way);
+        let refused = |by| {
+            if refused_by == Some(by) {
+                self.sums.calls
+            } else {
+                0
+            }
+        };
+        Sums {
+            calls: self.sums.calls,
+            // Calls that were not sent used nothing.
+            cost: spent.cost,
+            refused: refused(Refuser::Headroom),
+            exhausted: refused(Refuser::Provider),
+            ..Sums::default()
         }
     }
 }
 
-impl Event {
-    fn row(self, names: &mut Names, id: i64) -> EventRow {
-        let Self { series, record } = self;
+/// A kind whose sums were told.
+struct Told {
+    kind: Kind,
+    series: Arc<Series>,
+    /// What the last event of it has used, as JSON: the next one's is mostly the same.
+    spent: Option<(SmallVec<[u64; 2]>, Arc<str>)>,
+}
+
+impl Told {
+    /// Its number is known later.
+    fn row(&mut self, event: Event) -> EventRow {
+        let spent = match &self.spent {
+            Some((costs, spent)) if *costs == event.costs => Arc::clone(spent),
+            _ => {
+                let spent: Arc<str> = spent(&self.kind.spent, &event.costs).into();
+                self.spent = Some((event.costs, Arc::clone(&spent)));
+                spent
+            }
+        };
         EventRow {
-            id,
-            at_ms: record.ended_ms,
-            series: names.bounded(&series),
-            outcome: record.outcome.as_str(),
-            policy: record.policy.unwrap_or_default(),
-            spent: spent(&record.spent),
-            waited_us: micros(record.waited),
-            duration_us: micros(record.duration),
-            upstream_us: micros(record.upstream),
-            bytes_in: record.bytes_in,
-            bytes_out: record.bytes_out,
+            id: 0,
+            at_ms: event.at_ms,
+            series: Arc::clone(&self.series),
+            outcome: event.outcome.as_str(),
+            policy: self.kind.policy.clone().unwrap_or_default(),
+            spent,
+            waited_us: event.waited_us,
+            duration_us: event.duration_us,
+            upstream_us: event.upstream_us,
+            bytes_in: event.bytes_in,
+            bytes_out: event.bytes_out,
         }
     }
 }
 
 /// As JSON.
-fn spent(spent: &[Spent]) -> String {
-    let rows = spent.iter().map(|spent| {
-        serde_json::json!({ "policy": &*spent.policy, "unit": spent.unit.as_str(), "cost": spent.cost })
+fn spent(spent: &[Spent], costs: &[u64]) -> String {
+    let rows = spent.iter().zip(costs).map(|(spent, cost)| {
+        serde_json::json!({ "policy": &*spent.policy, "unit": spent.unit.as_str(), "cost": cost })
     });
     serde_json::Value::Array(rows.collect()).to_string()
 }

@@ -96,7 +96,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn of(series: &Series) -> Self {
+    pub(super) fn of(series: &Series) -> Self {
         Self {
             connection: Arc::clone(&series.connection),
             provider: Arc::clone(&series.provider),

@@ -187,7 +187,7 @@ pub struct EventRow {
     /// The policy that was in its way; empty: none.
     pub policy: Arc<str>,
     /// What it used, as JSON.
-    pub spent: String,
+    pub spent: Arc<str>,
     /// See [`Sums`].
     pub waited_us: u64,
     /// See [`Sums`].
