@@ -1,14 +1,16 @@
-//! The template of a path that no adapter describes: what looks like an identifier becomes `*`, so that calls of one kind
-//! share a budget. A guess; where it takes a word for an identifier, two endpoints share one budget, which is the safe side.
+//! The template of a path that no adapter describes: what does not look like a word becomes `*`, so that calls of one kind
+//! share a budget, and no secret in a path stands in a report. A guess; where it takes a word for an identifier, two
+//! endpoints share one budget, which is the safe side.
+
+mod word;
+
+use self::word::is_word;
 
 /// The most segments that are told apart.
 const MAX_SEGMENTS: usize = 8;
 
 /// The most bytes of a template.
 const MAX_BYTES: usize = 200;
-
-/// A segment that is longer is no word.
-const MAX_WORD: usize = 64;
 
 /// Hands the pieces of a path's template to `write`. The path is percent-encoded and without query.
 pub(super) fn template(path: &str, write: &mut dyn FnMut(&[u8])) {
@@ -55,125 +57,20 @@ fn reduce(segment: &[u8], may_be_version: bool) -> Reduced<'_> {
     if may_be_version && segment.len() <= 2 && segment.iter().all(u8::is_ascii_digit) {
         return Reduced::Word;
     }
-    if is_id(segment) {
-        return Reduced::Id(b"");
+    if is_word(segment) {
+        return Reduced::Word;
     }
-    let dot = segment.iter().rposition(|byte| *byte == b'.');
-    if let Some((stem, extension)) = dot.and_then(|at| segment.split_at_checked(at)) {
-        let letters = extension.get(1..).unwrap_or_default();
-        let is_extension =
-            (1..=5).contains(&letters.len()) && letters.iter().all(u8::is_ascii_alphabetic);
-        if is_extension && is_id(stem) {
-            return Reduced::Id(extension);
-        }
-    }
-    Reduced::Word
+    let extension = EXTENSIONS
+        .into_iter()
+        .find(|extension| segment.ends_with(extension) && segment.len() > extension.len());
+    Reduced::Id(extension.unwrap_or_default())
 }
 
-/// Whether a segment names one thing of many.
-fn is_id(segment: &[u8]) -> bool {
-    // What cannot be shown is not told apart either.
-    segment.len() > MAX_WORD
-        || !segment.iter().all(|byte| (b' '..=b'~').contains(byte))
-        || is_number(segment)
-        || (segment.len() >= 8 && segment.iter().all(u8::is_ascii_hexdigit))
-        || is_uuid(segment)
-        || is_email(segment)
-        || is_prefixed(segment)
-        || is_token(segment)
-}
-
-/// A number, several of them, or a date.
-fn is_number(segment: &[u8]) -> bool {
-    segment.iter().any(u8::is_ascii_digit)
-        && segment
-            .iter()
-            .all(|byte| byte.is_ascii_digit() || b",;:-_+".contains(byte))
-}
-
-fn is_uuid(segment: &[u8]) -> bool {
-    let plain = segment
-        .strip_prefix(b"{")
-        .and_then(|segment| segment.strip_suffix(b"}"))
-        .unwrap_or(segment);
-    plain.len() == 36
-        && plain.iter().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => *byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
-}
-
-fn is_email(segment: &[u8]) -> bool {
-    let at = segment.iter().position(|byte| *byte == b'@');
-    at.is_some_and(|at| at > 0 && segment.iter().skip(at).any(|byte| *byte == b'.'))
-}
-
-/// `cus_NffrFeUfNV2Hib`: a kind, and letters of both cases behind it.
-fn is_prefixed(segment: &[u8]) -> bool {
-    let Some(at) = segment.iter().position(|byte| *byte == b'_') else {
-        return false;
-    };
-    let rest = segment.get(at + 1..).unwrap_or_default();
-    (2..=8).contains(&at)
-        && rest.len() >= 8
-        && rest.iter().all(u8::is_ascii_alphanumeric)
-        && rest.iter().any(u8::is_ascii_uppercase)
-        && rest.iter().any(u8::is_ascii_lowercase)
-}
-
-/// Letters and digits as a machine mixes them: long ones, or shorter ones of both cases and two digits.
-fn is_token(segment: &[u8]) -> bool {
-    if is_mixed(segment) {
-        return true;
-    }
-    let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let mixed = digits >= 2
-        && segment.len() >= 12
-        && segment.iter().any(u8::is_ascii_uppercase)
-        && segment.iter().any(u8::is_ascii_lowercase);
-    let long = digits >= 1 && segment.len() >= 20;
-    (mixed || long || is_random(segment))
-        && segment
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || SIGNS.contains(byte))
-        && (is_random(segment) || !segment.split(|byte| SIGNS.contains(byte)).all(is_word))
-}
-
-/// What may stand between the parts of a token.
-const SIGNS: &[u8] = b"-_+=~:./";
-
-/// Short, and letters and digits take turns in it: `b2x9k4q`, and not `v1beta1` or `oauth2`.
-fn is_mixed(segment: &[u8]) -> bool {
-    let turns = segment.windows(2).filter(|pair| {
-        matches!(pair, [a, b] if a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric()
-            && a.is_ascii_digit() != b.is_ascii_digit())
-    });
-    let is_version = matches!(segment, [b'v' | b'V', digit, ..] if digit.is_ascii_digit());
-    segment.len() >= 6
-        && !is_version
-        && segment.iter().all(u8::is_ascii_alphanumeric)
-        && turns.count() >= 3
-}
-
-/// Long, and the case of its letters changes more often than words begin in it: `createSession` is none, secrets are.
-fn is_random(segment: &[u8]) -> bool {
-    let changes = segment.windows(2).filter(|pair| {
-        matches!(pair, [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic()
-            && a.is_ascii_uppercase() != b.is_ascii_uppercase())
-    });
-    segment.len() >= 16 && changes.count() * 3 > segment.len()
-}
-
-/// `invoices`, `v2`, `oauth2`, `2024`: letters, and few digits behind them.
-fn is_word(piece: &[u8]) -> bool {
-    let letters = piece
-        .iter()
-        .take_while(|byte| byte.is_ascii_alphabetic())
-        .count();
-    let digits = piece.len() - letters;
-    piece.iter().skip(letters).all(u8::is_ascii_digit)
-        && (digits <= 2 || (letters == 0 && digits <= 4))
-}
+/// What a word or an identifier may end with, to tell in which form an answer is wanted.
+const EXTENSIONS: [&[u8]; 16] = [
+    b".json", b".xml", b".csv", b".tsv", b".html", b".htm", b".txt", b".pdf", b".yaml", b".yml",
+    b".atom", b".rss", b".ics", b".zip", b".png", b".jpg",
+];
 
 #[cfg(test)]
 mod tests {
@@ -242,16 +139,43 @@ mod tests {
             ),
             ("/caf%C3%A9", "/*"),
             ("/a%00b", "/*"),
+            // Secrets.
+            ("/hooks/xkqvjzwpthbd", "/hooks/*"),
+            ("/hooks/qwmzk-xjvbt-plkrd", "/hooks/*"),
+            ("/hooks/ada:secret", "/hooks/*"),
+            ("/hooks/ada%3Asecret", "/hooks/*"),
+            ("/hooks/YWRh%2FOnN%2BlY3JldA%3D%3D", "/hooks/*"),
+            ("/hooks/deadbeef", "/hooks/*"),
+            ("/hooks/DeadBeefCafe", "/hooks/*"),
+            (
+                "/hooks/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjgNryP4J3jVmNHl0w5N",
+                "/hooks/*",
+            ),
+            (
+                "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
+                "/services/*/*/*",
+            ),
+            ("/hooks/JBSWY3DPEHPK3PXP", "/hooks/*"),
+            ("/hooks/secret%0A", "/hooks/*"),
+            ("/files/xkqvjzwpthbd.token", "/files/*"),
+            ("/Contacts('ada')", "/*"),
+            ("/a1-b2-c3-d4", "/*"),
+            ("/10.0.0.1", "/*"),
+            // Words.
+            ("/v1p1beta1/v2024-04-01/V2", "/v1p1beta1/v2024-04-01/V2"),
+            ("/$batch/getMe/myId", "/$batch/getMe/myId"),
+            ("/sobjects/Merchandise__c", "/sobjects/Merchandise__c"),
+            ("/app/Table%20name", "/app/Table name"),
             ("/a/b/c/d/e/f/g/h", "/a/b/c/d/e/f/g/h"),
             ("/a/b/c/d/e/f/g/h/i/j", "/a/b/c/d/e/f/g/h/**"),
         ] {
             assert_eq!(of(path), expected, "{path}");
         }
         assert_eq!(of(&format!("/a/{}", "x".repeat(65))), "/a/*");
-        let long = format!("/{}", "x".repeat(60)).repeat(4);
+        let long = format!("/{}", "list-all-".repeat(7)).repeat(4);
         assert_eq!(
             of(&long),
-            format!("{}/**", format!("/{}", "x".repeat(60)).repeat(3))
+            format!("{}/**", format!("/{}", "list-all-".repeat(7)).repeat(3))
         );
     }
 }
