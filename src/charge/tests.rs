@@ -268,9 +268,9 @@ fn labels_name_their_parts() {
             "endpoint=\"GET /users/{id}/name\"",
         ),
         (
-            "partition = \"endpoint\"",
-            "/say\"hi\"",
-            "endpoint=\"GET /say\\\"hi\\\"\"",
+            "partition = \"{item}\"\napplies = { path = \"/items/{item}\" }",
+            "/items/say\"hi\"",
+            "item=\"say\\\"hi\\\"\"",
         ),
         (
             "partition = [\"credential\", \"{item}\"]\napplies = { path = \"/items/{item}/**\" }",

@@ -133,7 +133,8 @@ fn is_spelled(segment: &[u8]) -> bool {
         }
     }
     // `a1-b2-c3` is spelled by no one.
-    with_digits <= 2 && spelling.letters > 0 && spelling.is_english()
+    let is_named = spelling.letters > 0 || with_digits == 0;
+    with_digits <= 2 && is_named && spelling.is_english()
 }
 
 /// `oauth2`, `utf8`, `k8s`, `s3`, `v2`, `2024`: not as a machine mixes them.
