@@ -1,6 +1,7 @@
 //! Mistakes in files, collected and shown as `file:line:column`, the line, a caret and what to write instead.
 //! No I/O: the caller has read the file.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -18,9 +19,9 @@ pub struct Mistake {
     pub help: String,
 }
 
-/// All mistakes of one file, in the order of the file.
+/// All mistakes of one file, in the order of the file, and which of its bytes are secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mistakes(Vec<Mistake>);
+pub struct Mistakes(Vec<Mistake>, Vec<Range<usize>>);
 
 impl Mistakes {
     /// Adds one.
@@ -42,6 +43,12 @@ impl Mistakes {
     /// Takes in those of another check of the same file.
     pub fn append(&mut self, other: Self) {
         self.0.extend(other.0);
+        self.1.extend(other.1);
+    }
+
+    /// These bytes are a secret: whatever is wrong in their line, they are not shown.
+    pub fn hide(&mut self, span: Range<usize>) {
+        self.1.push(span);
     }
 
     /// Where the TOML itself is broken, what else seems wrong in that table, and what the file seems to lack, is its echo:
@@ -104,6 +111,8 @@ impl Mistakes {
         } else {
             Renderer::plain()
         };
+        let hidden = self.without_secrets(source);
+        let source = &*hidden;
         let mut text = String::new();
         for mistake in self.sorted() {
             let start = floor_boundary(source, mistake.span.start);
@@ -121,6 +130,23 @@ impl Mistakes {
             text.push_str("\n\n");
         }
         text
+    }
+
+    /// The source with `*` for each byte of a secret, so that all places stay where they are.
+    fn without_secrets<'a>(&self, source: &'a str) -> Cow<'a, str> {
+        if self.1.is_empty() {
+            return Cow::Borrowed(source);
+        }
+        let mut shown = String::with_capacity(source.len());
+        for (at, letter) in source.char_indices() {
+            let is_hidden = self.1.iter().any(|span| span.contains(&at));
+            if is_hidden && !matches!(letter, '"' | '\'' | '\r' | '\n') {
+                shown.extend(std::iter::repeat_n('*', letter.len_utf8()));
+            } else {
+                shown.push(letter);
+            }
+        }
+        Cow::Owned(shown)
     }
 }
 
@@ -176,6 +202,29 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_hidden_whatever_is_wrong_beside_it() {
+        let source = "a = { url = 1, secret = \"gehe\u{ef}m\", more = 2 }\n";
+        let mut mistakes = Mistakes::default();
+        let start = source.find("\"geh").unwrap();
+        mistakes.hide(start..source.find(", more").unwrap());
+        mistakes.push(
+            "wrong-type",
+            12..13,
+            "this is wrong",
+            "write something else",
+        );
+        let more = source.find("more").unwrap();
+        mistakes.push("wrong-type", more..more + 4, "so is this", "leave it out");
+        let text = mistakes.render("a.toml", source, false);
+        assert!(!text.contains("geh"), "{text}");
+        assert_eq!(
+            text.matches("secret = \"*******\", more").count(),
+            2,
+            "{text}"
+        );
+    }
 
     #[test]
     fn short_words_suggest_nothing_else() {

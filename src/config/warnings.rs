@@ -111,15 +111,17 @@ impl Reader<'_> {
         }
     }
 
-    /// What is wrong with a secret is told at the key beside it, because the line is shown.
+    /// The line is shown with each mistake in it, the secret never.
     fn webhook_secrets(&mut self, fields: &Fields<'_>) -> Option<Secrets> {
-        let text = self.text(fields.get("secret")?)?;
+        let node = fields.get("secret")?;
+        self.mistakes.hide(node.span());
+        let text = self.text(node)?;
         match Secrets::parse(&text) {
             Ok(secrets) => Some(secrets),
             Err(problem) => {
                 self.mistakes.push(
                     "bad-webhook-secret",
-                    fields.span(),
+                    node.span(),
                     format!("`secret` cannot sign: {problem}"),
                     "make one: echo \"whsec_$(openssl rand -base64 32)\"",
                 );
