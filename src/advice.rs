@@ -218,7 +218,7 @@ const INTERVALS: [u64; 12] = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_60
 /// Most repetitions brought nothing new: an interval of half the time between changes sees each soon enough.
 ///
 /// The sums are of all requests of the habit, which may be different ones: what was watched is not one for as long as all
-/// of them together.
+/// of them together. So what is saved is an estimate, and is told as one.
 fn identical_polls(habit: &Habit, sums: &Sums, length: u64) -> Option<Advice> {
     let Sums {
         calls,
@@ -252,7 +252,7 @@ fn identical_polls(habit: &Habit, sums: &Sums, length: u64) -> Option<Advice> {
     let needed = polls_gap_ms.div_ceil(wanted) + (requests - 1);
     let saved = polls.checked_sub(needed).filter(|saved| *saved > 0)?;
     let text = format!(
-        "{} {} times, the same request about every {}; {} of {} repetitions ({}) got the same answer again. Every {} would have saved {} calls.",
+        "{} {} times, the same request about every {}; {} of {} repetitions ({}) got the same answer again. Every {} would have saved about {} calls.",
         habit.subject(),
         number(calls),
         interval(every_ms),

@@ -42,7 +42,7 @@ fn identical_polls_say_what_a_longer_interval_saves() {
     assert_eq!(
         advice.text,
         "`reports` called `GET /v3/companies` of `crm` 2,880 times, the same request about every 30 s; \
-         2,849 of 2,879 repetitions (98 %) got the same answer again. Every 15 min would have saved 2,783 calls."
+         2,849 of 2,879 repetitions (98 %) got the same answer again. Every 15 min would have saved about 2,783 calls."
     );
 }
 
