@@ -87,6 +87,18 @@ pub fn router(books: Books, traces: Option<Arc<Counters>>) -> Router {
         .merge(events::router(books))
 }
 
+/// Microseconds as milliseconds: whole ones without a point, exact to 2^53 microseconds, which are 285 years.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "what is beyond is rounded to what a number of JSON can hold"
+)]
+fn millis(micros: u64) -> serde_json::Value {
+    if micros.is_multiple_of(1_000) {
+        return (micros / 1_000).into();
+    }
+    (micros as f64 / 1_000.0).into()
+}
+
 /// A page that is read once, as text of this type.
 fn text(content_type: &'static str, text: String) -> Response {
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];

@@ -421,7 +421,11 @@ async fn a_question_that_makes_no_sense_is_told_what_to_write() {
             "usage?from=2026-01-02&to=2026-01-01",
             "`from` must be before `to`",
         ),
-        ("usage?from=9998-01-01", "`from` must be before `to`"),
+        (
+            "usage?from=2026-01-01T00:00:00.9Z&to=2026-01-01T00:00:00.1Z",
+            "The range begins and ends at 2026-01-01T00:00:00Z",
+        ),
+        ("usage?from=9998-01-01", "`from` must be before now"),
         ("usage?tz=Oslo", "such as `UTC` or `Europe/Oslo`"),
         ("usage?tz=UTC&tz=UTC", "`tz` is there twice"),
         ("usage?format=xml", "write `json` or `csv`"),
@@ -455,7 +459,7 @@ async fn a_table_for_spreadsheets_has_no_formulas() {
     let upstream = Upstream::answering(OK).await;
     let gateway = Harness::new(&upstream.base_url()).await;
     gateway.get("/crm/=cmd").await;
-    gateway.get("/crm/a,b").await;
+    gateway.get("/crm/words").await;
     let csv = gateway
         .get("/-/usage?by=connection,endpoint,refused_by&format=csv")
         .await;
@@ -469,16 +473,43 @@ async fn a_table_for_spreadsheets_has_no_formulas() {
         lines[0],
         "connection,endpoint,refused_by,calls,ok,failed,refused,exhausted,unanswered,waited,waited_ms,duration_ms,upstream_ms,bytes_in,bytes_out"
     );
-    assert!(
-        lines[1].starts_with("crm,/=cmd,,1,1,0,0,0,0,0,0,"),
-        "{body}"
-    );
-    assert!(lines[2].starts_with("crm,\"/a,b\",,1,1,0,"), "{body}");
+    assert!(lines[1].starts_with("crm,/*,,1,1,0,0,0,0,0,0,"), "{body}");
+    assert!(lines[2].starts_with("crm,/words,,1,1,0,"), "{body}");
     assert_eq!(lines.len(), 3);
     let accepted = gateway
         .send("GET /-/usage HTTP/1.1\r\nHost: a\r\nAccept: text/csv\r\nConnection: close\r\n\r\n")
         .await;
     assert!(accepted.contains("\r\nconnection,calls,ok,"), "{accepted}");
+}
+
+#[tokio::test]
+async fn who_leaves_in_the_middle_of_an_answer_is_told_from_a_provider_that_breaks_off() {
+    let upstream = crate::metrics::upstream().await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    gateway.get("/crm/broken").await;
+    let mut caller = Caller::connect(gateway.address).await;
+    caller
+        .write("GET /crm/half HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await;
+    caller.until("half").await;
+    drop(caller);
+    let events = loop {
+        let page = json(&gateway.get("/-/events").await);
+        let events = page["events"].as_array().unwrap().clone();
+        if events.len() == 2 {
+            break events;
+        }
+        tokio::task::yield_now().await;
+    };
+    let told = |event: &serde_json::Value| {
+        let outcome = event["outcome"].as_str().unwrap().to_owned();
+        (outcome, event["status"].as_u64())
+    };
+    assert_eq!(told(&events[0]), ("left".to_owned(), Some(200)));
+    assert_eq!(told(&events[1]), ("broken".to_owned(), Some(200)));
+    // The sums have one number for both.
+    let usage = json(&gateway.get("/-/usage").await);
+    assert_eq!(usage["totals"]["failed"], 2);
 }
 
 #[tokio::test]

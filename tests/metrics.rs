@@ -35,6 +35,10 @@ pub(crate) async fn upstream() -> Upstream {
                 peer.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await?;
                 return Ok(());
             }
+            if request.contains("/half") {
+                peer.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await?;
+                std::future::pending::<()>().await;
+            }
             if request.contains("/used-up") {
                 peer.write("HTTP/1.1 402 Payment Required\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n\"quota\"").await?;
                 continue;

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::live;
 use super::parameters::{Parameters, accepts, quoted};
-use super::{Books, Misasked, Unavailable, text};
+use super::{Books, Misasked, Unavailable, millis, text};
 use crate::history::query::filter::Filter;
 use crate::state::ReadError;
 use crate::state::history::{EventLine, EventRow, Series, Snapshot};
@@ -195,7 +195,7 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn document(&self, series: &Series) -> Value {
-        let [waited, duration, upstream] = self.lengths.map(|micros| micros / 1_000);
+        let [waited, duration, upstream] = self.lengths.map(millis);
         let [bytes_in, bytes_out] = self.bytes;
         let costs: Value = serde_json::from_str(self.spent).unwrap_or_else(|_| json!([]));
         json!({

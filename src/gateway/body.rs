@@ -157,8 +157,9 @@ impl HttpBody for AnswerBody {
             }
             Some(Err(error)) => {
                 tracing::debug!(error = %error, "The answer broke off; the caller's transfer is broken too.");
-                // Dropped without an end it counts as broken.
-                self.memo = None;
+                if let Some(mut memo) = self.memo.take() {
+                    memo.ends(Outcome::Broken);
+                }
             }
             None => {}
         }

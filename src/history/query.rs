@@ -259,11 +259,8 @@ fn settle(
         Range::Between(from, to) => (from, to.unwrap_or(now)),
     };
     if asked_from >= asked_to {
-        return Err(format!(
-            "The range ends at {} and begins at {}: `from` must be before `to`, and not after now.",
-            told(asked_to),
-            told(asked_from)
-        ));
+        let is_now = !matches!(question.range, Range::Between(_, Some(_)));
+        return Err(empty(asked_from, asked_to, is_now));
     }
     let (from, to) = (kept.edge_before(asked_from), kept.edge_after(asked_to));
     for (what, asked, edge) in [("begins", asked_from, from), ("ends", asked_to, to)] {
@@ -311,6 +308,25 @@ fn settle(
         ));
     }
     Ok(settled)
+}
+
+/// Why there is nothing between two moments.
+fn empty(from: i64, to: i64, is_now: bool) -> Unanswerable {
+    let begins = told(from);
+    if is_now {
+        return format!(
+            "The range begins at {begins}, and that is not over yet: `from` must be before now."
+        );
+    }
+    if from == to {
+        return format!(
+            "The range begins and ends at {begins}: `from` must be before `to`, by a second at the least."
+        );
+    }
+    format!(
+        "The range ends at {} and begins at {begins}: `from` must be before `to`.",
+        told(to)
+    )
 }
 
 /// The last boundary between rows that cannot be told exactly.

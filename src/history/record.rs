@@ -102,9 +102,9 @@ impl Refuser {
 pub enum Outcome {
     /// The caller has it whole.
     Complete,
-    /// It broke off, at the provider or on its way.
+    /// It broke off, at the provider or on its way from there.
     Broken,
-    /// The caller went away before there was one.
+    /// The caller went away before there was one, or in the middle of it.
     Left,
 }
 
@@ -139,7 +139,8 @@ impl Record {
             calls: 1,
             refused: u64::from(self.refused_by == Some(Refuser::Headroom)),
             exhausted: u64::from(self.refused_by == Some(Refuser::Provider)),
-            broken: u64::from(self.outcome == Outcome::Broken),
+            // The sums do not tell whose fault it was that the caller has not the whole answer; events do.
+            broken: u64::from(self.status.is_some() && self.outcome != Outcome::Complete),
             waited: u64::from(self.waited.0 > 0),
             waited_us: micros(self.waited),
             duration_us: micros(self.duration),

@@ -1,7 +1,10 @@
 //! An answer as JSON and as CSV.
 
+use std::fmt;
+
 use serde_json::{Map, Value, json};
 
+use crate::admin::millis;
 use crate::history::query::{Answer, By, Key, Numbers, Question, Row, told};
 
 /// As JSON.
@@ -17,7 +20,7 @@ pub(super) fn document(question: &Question, answer: &Answer) -> Value {
             fields.insert("unit".to_owned(), Value::from(&**unit));
         }
         let columns = columns(&row.numbers, of_policies).into_iter();
-        fields.extend(columns.map(|(name, number)| (name.to_owned(), number.into())));
+        fields.extend(columns.map(|(name, number)| (name.to_owned(), number.json())));
         Value::Object(fields)
     });
     let mut document = json!({
@@ -57,13 +60,64 @@ fn totals(answer: &Answer, of_policies: bool) -> Map<String, Value> {
     let fields = columns.map(|(name, number)| {
         // Points and requests have no sum.
         let has_sum = name != "cost" || answer.one_unit;
-        (name.to_owned(), has_sum.then_some(number).into())
+        let sum = has_sum.then(|| number.json());
+        (name.to_owned(), sum.unwrap_or_default())
     });
     fields.collect()
 }
 
+/// A number of a column.
+#[derive(Clone, Copy)]
+enum Number {
+    Count(u64),
+    /// A length of time in microseconds, told in milliseconds with all its decimals: so rows add up to their total.
+    Micros(u64),
+}
+
+impl From<u64> for Number {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl Number {
+    fn json(self) -> Value {
+        match self {
+            Self::Count(count) => count.into(),
+            Self::Micros(micros) => millis(micros),
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(out),
+            Self::Micros(micros) => millis(*micros).fmt(out),
+        }
+    }
+}
+
 /// The numbers, in the order in which they are told.
-fn columns(numbers: &Numbers, of_policies: bool) -> Vec<(&'static str, u64)> {
+fn columns(numbers: &Numbers, of_policies: bool) -> Vec<(&'static str, Number)> {
+    let counts = counts(numbers, of_policies);
+    let counts = counts.into_iter().map(|(name, count)| (name, count.into()));
+    if of_policies {
+        return counts.collect();
+    }
+    let lengths = [
+        ("waited_ms", Number::Micros(numbers.waited_us)),
+        ("duration_ms", Number::Micros(numbers.duration_us)),
+        ("upstream_ms", Number::Micros(numbers.upstream_us)),
+    ];
+    let bytes = [
+        ("bytes_in", numbers.bytes_in.into()),
+        ("bytes_out", numbers.bytes_out.into()),
+    ];
+    counts.chain(lengths).chain(bytes).collect()
+}
+
+fn counts(numbers: &Numbers, of_policies: bool) -> Vec<(&'static str, u64)> {
     if of_policies {
         return vec![
             ("calls", numbers.calls),
@@ -80,11 +134,6 @@ fn columns(numbers: &Numbers, of_policies: bool) -> Vec<(&'static str, u64)> {
         ("exhausted", numbers.exhausted),
         ("unanswered", numbers.unanswered),
         ("waited", numbers.waited),
-        ("waited_ms", numbers.waited_us / 1_000),
-        ("duration_ms", numbers.duration_us / 1_000),
-        ("upstream_ms", numbers.upstream_us / 1_000),
-        ("bytes_in", numbers.bytes_in),
-        ("bytes_out", numbers.bytes_out),
     ]
 }
 
@@ -141,7 +190,55 @@ fn field(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::field;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::history::query::Range;
+
+    /// Rows that are cut to whole milliseconds one by one would be less than their total.
+    #[test]
+    fn lengths_of_rows_add_up_to_the_total() {
+        let numbers = |micros: u64| Numbers {
+            waited_us: micros,
+            duration_us: 3 * micros,
+            upstream_us: 1_000_000,
+            ..Numbers::default()
+        };
+        let row = |name: &str| Row {
+            keys: vec![Key::Text(name.into())],
+            unit: None,
+            numbers: numbers(1_600),
+        };
+        let answer = Answer {
+            from: 0,
+            to: 60,
+            rows: vec![row("a"), row("b")],
+            totals: Numbers {
+                upstream_us: 2_000_000,
+                ..numbers(3_200)
+            },
+            one_unit: true,
+            last_24h: None,
+            notes: Vec::new(),
+        };
+        let question = Question {
+            by: vec![By::Connection],
+            filter: Default::default(),
+            range: Range::Minutes(1),
+            zone: TimeZone::UTC,
+        };
+        let document = document(&question, &answer);
+        let lengths = |of: &Value| {
+            ["waited_ms", "duration_ms", "upstream_ms"].map(|name| of[name].to_string())
+        };
+        assert_eq!(lengths(&document["rows"][0]), ["1.6", "4.8", "1000"]);
+        assert_eq!(lengths(&document["totals"]), ["3.2", "9.6", "2000"]);
+        let csv = csv(&question, &answer);
+        assert!(
+            csv.contains("\r\na,0,0,0,0,0,0,0,1.6,4.8,1000,0,0\r\n"),
+            "{csv}"
+        );
+    }
 
     #[test]
     fn no_field_is_a_formula() {
