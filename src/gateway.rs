@@ -6,6 +6,7 @@
 //! [`refusal`] what it gets where a quota has no room, `error` maps every other problem to its answer; `pages` is
 //! headroom's own `/-/`, [`server`] accepts and drains. No files, no environment; time only through [`crate::clock`].
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -192,15 +193,21 @@ impl Gateway {
     /// Puts another catalogue in place. Calls in flight keep theirs, and so do the connections to providers; calls that wait
     /// are judged by its rules. Goes through all meters: a million take a moment.
     pub fn replace(&self, catalogue: Arc<dyn Catalogue>) {
-        let mut renewed = Vec::new();
+        let (mut renewed, mut left) = (Vec::new(), HashSet::new());
         for before in self.ledger.accounts() {
-            if let Lookup::Found(connection) = catalogue.connection(&before.connection)
-                && connection.account.identity == before.identity
-            {
-                connection.account.succeed(&before);
-                renewed.push(Arc::clone(&connection.account));
+            match catalogue.connection(&before.connection) {
+                Lookup::Found(connection) if connection.account.identity == before.identity => {
+                    connection.account.succeed(&before);
+                    renewed.push(Arc::clone(&connection.account));
+                }
+                // It goes to another origin now, or there is none.
+                Lookup::Found(_) | Lookup::Unknown => {
+                    left.insert(Arc::clone(&before.identity));
+                }
+                Lookup::Broken(_) => {}
             }
         }
+        self.ledger.leave(left);
         *self
             .house
             .catalogue

@@ -29,7 +29,7 @@ pub mod ticket;
 pub use crate::time;
 pub use slot::KeyHasher;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -65,6 +65,8 @@ pub struct Ledger {
     number: AtomicU64,
     learned: learned::Learned,
     names: RwLock<HashMap<u64, Arc<str>>>,
+    /// Identities of accounts that the configuration has left. Their meters live on, in case it comes back.
+    left: RwLock<HashSet<Arc<str>>>,
     store: Arc<store::Store>,
     /// Nobody waits any more.
     ending: watch::Sender<bool>,
@@ -160,6 +162,7 @@ impl Ledger {
             number: AtomicU64::new(0),
             learned: learned::Learned::new(lessons),
             names: RwLock::default(),
+            left: RwLock::default(),
             store: Arc::new(store),
             ending: watch::Sender::new(false),
         }

@@ -2,7 +2,9 @@
 
 use headroom::consumer::{hash_key, to_hex};
 
-use crate::exchange::{fields, status};
+use headroom::ledger::report::Report;
+
+use crate::exchange::{body, fields, status};
 use crate::modes::telling;
 use crate::waiting::{Site, assert_refused, retry_after};
 
@@ -157,6 +159,19 @@ async fn a_consumer_is_told_what_is_left_for_it() {
             (refused.0, &*refused.1, &*refused.2),
             (429, "2;w=3600", "0")
         );
+        for (query, key, limit, left) in [
+            ("", "", 10, 7),
+            ("", "capped", 2, 0),
+            ("?consumer=capped", "", 2, 0),
+            ("?consumer=capped", "other", 2, 0),
+            ("?consumer=other", "", 7, 4),
+        ] {
+            assert_eq!(
+                reported(&site, query, key).await,
+                (limit, left),
+                "{query} {key}"
+            );
+        }
         // Who has a share may use the rest, too: what is left for it is what is left.
         assert_eq!(told_to(&site, "sure").await, is(200, "10", "6", source));
         for left in ["3", "2", "1", "0"] {
@@ -168,9 +183,22 @@ async fn a_consumer_is_told_what_is_left_for_it() {
             (429, "7;w=3600", "0")
         );
         // The meter is everybody's.
-        let report = site.program.get("/-/quota", "").await;
-        assert!(report.contains("\"remaining\":2"), "{report}");
+        assert_eq!(reported(&site, "", "").await, (10, 2));
+        assert_eq!(reported(&site, "?consumer=other", "").await, (7, 0));
     }
+}
+
+/// Limit and remaining in `/-/quota`, asked with this consumer's key.
+async fn reported(site: &Site, query: &str, key: &str) -> (u64, u64) {
+    let header = match key {
+        "" => String::new(),
+        key => format!("headroom-key: hr_{key}\r\n"),
+    };
+    let target = format!("/-/quota{query}");
+    let answer = site.program.get(&target, &header).await;
+    let report: Report = serde_json::from_str(body(&answer)).unwrap();
+    let meter = &report.meters[0];
+    (meter.limit.unwrap(), meter.remaining.unwrap())
 }
 
 #[tokio::test]
@@ -183,5 +211,66 @@ async fn a_cap_that_is_only_observed_is_not_told() {
     let site = Site::new(policy, &connection).await;
     for left in ["9", "8"] {
         assert_eq!(told_to(&site, "capped").await.2, left);
+    }
+}
+
+/// The headers of an answer and `/-/quota` after it are one truth, whoever it comes from.
+#[tokio::test]
+async fn answers_and_the_report_tell_the_same_numbers_of_the_same_source() {
+    const FIXED: &str = "window = \"1h\"\nkind = \"fixed\"\n";
+    const ROLLING: &str = "window = \"1h\"\nkind = \"rolling\"\n";
+    const DAY: &str = "window = \"day\"\nkind = \"clock\"\ntime_zone = \"UTC\"\n";
+    const ZONE: &str = "window = \"day\"\nkind = \"clock\"\ntime_zone = \"account\"\n";
+    for (window, quota, tells, own, limit, source) in [
+        (FIXED, "", true, "", 10, "provider"),
+        (DAY, "", true, "", 10, "provider"),
+        (ZONE, "", true, "", 10, "provider;estimated"),
+        (ROLLING, "", true, "", 10, "provider"),
+        // The user's own quota is below the provider's.
+        (FIXED, "", true, "5", 5, "own"),
+        (DAY, "", true, "5", 5, "own"),
+        (ZONE, "", true, "5", 5, "own;estimated"),
+        (ROLLING, "", true, "5", 5, "own"),
+        // It is above: the provider's holds.
+        (FIXED, "", true, "50", 10, "provider"),
+        (DAY, "", true, "50", 10, "provider"),
+        // Nobody tells: headroom counts.
+        (FIXED, "", false, "5", 5, "own"),
+        (DAY, "", false, "5", 5, "own"),
+        (ZONE, "", false, "5", 5, "own;estimated"),
+        (ROLLING, "quota = 10\n", false, "5", 5, "own"),
+        (FIXED, "quota = 10\n", false, "", 10, "own;estimated"),
+        (DAY, "quota = 10\n", false, "", 10, "own;estimated"),
+    ] {
+        let upstream = telling(move |number| {
+            let lines = format!("x-limit: 10\r\nx-left: {}\r\n", 9 - number);
+            ok(if tells { &lines } else { "" })
+        })
+        .await;
+        let readings = "limit = \"x-limit\"\nremaining = \"x-left\"\n";
+        let policy = format!("[policy.some]\n{window}{quota}{readings}");
+        let connection = match own {
+            "" => String::new(),
+            own => format!("quotas = {{ some = {own} }}"),
+        };
+        let site = Site::before(upstream, &policy, &connection);
+        for used in 1..=3 {
+            let case = format!("{window}{quota}{tells} {own} {used}");
+            let answer = site.get("").await;
+            let told = ["ratelimit-limit", "ratelimit-remaining", "headroom-source"]
+                .map(|name| field(&answer, name));
+            let report = site.program.get("/-/quota", "").await;
+            let report: Report = serde_json::from_str(body(&report)).unwrap();
+            let meter = &report.meters[0];
+            let left = limit - used;
+            let expected = [
+                format!("{limit};w={}", meter.window.unwrap()),
+                left.to_string(),
+                source.to_owned(),
+            ];
+            assert_eq!(told, expected, "{case}");
+            let reported = (meter.limit, meter.remaining, &*meter.source);
+            assert_eq!(reported, (Some(limit), Some(left), source), "{case}");
+        }
     }
 }

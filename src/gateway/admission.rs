@@ -112,7 +112,7 @@ impl<'a> Visitor<'a> {
 }
 
 /// The key of a consumer, in a header of its own or in the place of a token.
-fn key(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn key(headers: &HeaderMap) -> Option<&str> {
     let own = headers
         .get(HEADROOM_KEY)
         .and_then(|value| value.to_str().ok());

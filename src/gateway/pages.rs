@@ -8,11 +8,12 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
 use super::House;
+use super::admission;
 use super::body::Body;
 use super::error::{METHODS, Problem};
 use super::fields;
@@ -87,14 +88,24 @@ async fn readiness(State(house): State<Arc<House>>) -> impl IntoResponse {
     (StatusCode::OK, told)
 }
 
-/// The meters, as JSON: `?connection=`, `?consumer=` and `?policy=` choose among them.
-async fn quota(State(house): State<Arc<House>>, uri: Uri) -> Response<axum::body::Body> {
-    let filter = match filter(uri.query().unwrap_or_default()) {
+/// The meters, as JSON: `?connection=`, `?consumer=` and `?policy=` choose among them. What is left is told as it is for the
+/// consumer that is named, else for the one whose key came with the request.
+async fn quota(
+    State(house): State<Arc<House>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<axum::body::Body> {
+    let mut filter = match filter(uri.query().unwrap_or_default()) {
         Ok(filter) => filter,
         Err(detail) => return Misasked(detail).response(),
     };
+    let catalogue = house.catalogue();
+    if filter.consumer.is_none() {
+        let asks = admission::key(&headers).and_then(|key| catalogue.consumers().by_key(key));
+        filter.left_for = asks.map(|consumer| consumer.name.to_string());
+    }
     // Who has used something before a restart has a number in the store, and its name only in the configuration.
-    for name in house.catalogue().consumers().names() {
+    for name in catalogue.consumers().names() {
         house
             .books
             .ledger

@@ -1,7 +1,7 @@
 //! The configuration was read again: meters that are there are held to it, and calls that wait are judged by it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
 
 use super::Ledger;
 use super::account::Account;
@@ -22,6 +22,11 @@ impl Ledger {
             }
         }
         accounts.into_values().collect()
+    }
+
+    /// The configuration has no connection of these identities any more: reports do not tell their meters.
+    pub fn leave(&self, identities: HashSet<Arc<str>>) {
+        *self.left.write().unwrap_or_else(PoisonError::into_inner) = identities;
     }
 
     /// Holds the meters of these accounts to their new rules, whichever calls they were made for, and lets all who wait ask

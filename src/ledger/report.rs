@@ -1,12 +1,13 @@
 //! The meters, for people and programs: `GET /-/quota`.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
-use std::sync::Arc;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::Ledger;
+use super::account::Account;
 use super::cell::{Cell, Inner, Shared};
 use super::meter::Standing;
 use super::rule::{Motion, Rule};
@@ -30,6 +31,9 @@ pub struct Filter {
     pub consumer: Option<String>,
     /// Of this policy.
     pub policy: Option<String>,
+    /// What is left is told as it is for this consumer, whom its cap and the shares of others leave less than all; for the one
+    /// above, where nobody is named.
+    pub left_for: Option<String>,
 }
 
 /// The meters.
@@ -101,10 +105,14 @@ pub struct Forecast {
 }
 
 impl Ledger {
-    /// The meters at this moment.
+    /// The meters at this moment. Where a connection goes to another origin than before, the meters of its earlier account,
+    /// which live on until their windows end, are not told: they have the same names.
     #[must_use]
     pub fn report(&self, filter: &Filter, now: Now) -> Report {
         let names = Names(self.names());
+        let left_for = filter.left_for.as_ref().or(filter.consumer.as_ref());
+        let caller = left_for.and_then(|name| names.number(name));
+        let accounts = self.shown_accounts();
         let mut total = 0;
         // There may be a million: only what is shown is put into words. Which ones are must not be chance.
         let mut first = BinaryHeap::new();
@@ -112,7 +120,7 @@ impl Ledger {
             let is = |wanted: &Option<String>, name: &str| {
                 wanted.as_deref().is_none_or(|wanted| wanted == name)
             };
-            if !is(&filter.connection, &cell.account.connection) {
+            if !is(&filter.connection, &cell.account.connection) || !accounts.has(&cell.account) {
                 continue;
             }
             let policy = {
@@ -138,7 +146,7 @@ impl Ledger {
         }
         let meters = first.into_sorted_vec().into_iter().map(|shown| {
             let cell = &shown.cell;
-            names.meter_report(cell, &mut cell.lock(), now)
+            names.meter_report(cell, &mut cell.lock(), caller, now)
         });
         Report {
             meters: meters.collect(),
@@ -148,19 +156,16 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// The meters that are nearest to having nothing left, those first. What is not known is last. Where a connection goes
-    /// to another origin than before, the meters of its earlier account, which live on until their windows end, are neither
-    /// told nor counted: they have the same names.
+    /// The meters that are nearest to having nothing left, those first. What is not known is last. Meters of an earlier
+    /// account of a connection are neither told nor counted.
     #[must_use]
     pub fn tightest(&self, most: usize, now: Now) -> Report {
         let names = Names(self.names());
-        let newest = self.newest_accounts();
+        let accounts = self.shown_accounts();
         let mut total = 0;
         let mut first = BinaryHeap::new();
         for (_, cell) in &self.cells {
-            let account = &cell.account;
-            let current = newest.get(&account.connection);
-            if current.is_some_and(|(_, identity)| *identity != account.identity) {
+            if !accounts.has(&cell.account) {
                 continue;
             }
             total += 1;
@@ -180,7 +185,7 @@ impl Ledger {
         }
         let meters = first.into_sorted_vec().into_iter().map(|(_, shown)| {
             let cell = &shown.cell;
-            names.meter_report(cell, &mut cell.lock(), now)
+            names.meter_report(cell, &mut cell.lock(), None, now)
         });
         Report {
             meters: meters.collect(),
@@ -189,9 +194,24 @@ impl Ledger {
     }
 }
 
-impl Ledger {
+/// Which accounts are told.
+struct Accounts {
     /// For each connection the account that the latest configuration holds to its rules, of those that have meters.
-    fn newest_accounts(&self) -> HashMap<Arc<str>, (u64, Arc<str>)> {
+    newest: HashMap<Arc<str>, (u64, Arc<str>)>,
+    /// Those that the configuration has left.
+    left: HashSet<Arc<str>>,
+}
+
+impl Accounts {
+    fn has(&self, account: &Account) -> bool {
+        let newest = self.newest.get(&account.connection);
+        newest.is_none_or(|(_, identity)| *identity == account.identity)
+            && !self.left.contains(&account.identity)
+    }
+}
+
+impl Ledger {
+    fn shown_accounts(&self) -> Accounts {
         let mut newest: HashMap<Arc<str>, (u64, Arc<str>)> = HashMap::new();
         for (_, cell) in &self.cells {
             let account = &cell.account;
@@ -208,7 +228,11 @@ impl Ledger {
                 }
             }
         }
-        newest
+        let left = self.left.read().unwrap_or_else(PoisonError::into_inner);
+        Accounts {
+            newest,
+            left: left.clone(),
+        }
     }
 }
 
@@ -269,8 +293,23 @@ impl Names {
         meter.users().any(|user| self.name_of(user.who) == wanted)
     }
 
-    fn meter_report(&self, cell: &Cell, inner: &mut Inner, now: Now) -> MeterReport {
-        let state = State::of(inner, 0, true, None, now);
+    /// The number of a caller.
+    fn number(&self, wanted: &str) -> Option<u64> {
+        let mut names = self.0.iter();
+        names.find_map(|(number, name)| (**name == *wanted).then_some(*number))
+    }
+
+    /// As it is for all, or for a caller.
+    fn meter_report(
+        &self,
+        cell: &Cell,
+        inner: &mut Inner,
+        caller: Option<u64>,
+        now: Now,
+    ) -> MeterReport {
+        // At the pace of all.
+        let forecast = forecast(&inner.rule, &inner.meter.standing(&inner.rule, now), now);
+        let state = State::of(inner, 0, true, caller, now);
         let (standing, limit) = (state.standing, tell::limit(&state, now));
         let Inner { meter, rule, .. } = inner;
         let mut consumers: Vec<ConsumerReport> = meter
@@ -311,7 +350,7 @@ impl Names {
             waiting: inner.queue.len(),
             consumers,
             others: standing.used.saturating_sub(standing.own),
-            forecast: forecast(&inner.rule, &standing, now),
+            forecast,
         }
     }
 

@@ -37,6 +37,9 @@ pub fn complete(translation: &mut Translation, adapter: &Adapter, states: &[Stat
                     fill(limit, state, now);
                 }
                 tighten(limit, told.reset, state, now);
+                if limit.policy == state.rule.policy {
+                    say_who(limit, state);
+                }
             }
         } else if is_worth_telling(state, tells) {
             let spoken = Spoken {
@@ -129,6 +132,17 @@ fn tighten(limit: &mut ServiceLimit, reset_was_told: bool, state: &State, now: N
     {
         limit.reset = Some(reset);
         limit.source.estimated = is_estimated(state) || standing.used != standing.own;
+    }
+}
+
+/// Who says the meter's numbers, the meter knows: what the provider has left was bounded by the user's own quota before.
+fn say_who(limit: &mut ServiceLimit, state: &State) {
+    let standing = &state.standing;
+    let is_the_meters = limit.remaining.is_some() && limit.remaining == standing.remaining;
+    let is_own = origin(state) == Origin::Own;
+    if is_the_meters && limit.limit == standing.limit && is_own {
+        limit.source.origin = Origin::Own;
+        limit.source.estimated |= is_estimated(state);
     }
 }
 

@@ -155,9 +155,11 @@ async fn the_meters_of_an_earlier_account_are_not_told_as_the_present_ones() {
         use_one(&before, 7).await;
     }
     let told = || {
-        let report = house.ledger.tightest(10, clock::moment());
-        let used: Vec<_> = report.meters.iter().map(|meter| meter.used).collect();
-        (report.total, used)
+        let now = clock::moment();
+        let tightest = house.ledger.tightest(10, now);
+        assert_eq!(house.ledger.report(&Filter::default(), now), tightest);
+        let used: Vec<_> = tightest.meters.iter().map(|meter| meter.used).collect();
+        (tightest.total, used)
     };
     assert_eq!(told(), (1, vec![3]));
     use_one(&after, 7).await;
@@ -166,4 +168,9 @@ async fn the_meters_of_an_earlier_account_are_not_told_as_the_present_ones() {
     let back = account("http://before", 2);
     use_one(&back, 7).await;
     assert_eq!(told(), (1, vec![4]));
+    // And away from there, and nobody has called it since.
+    house
+        .ledger
+        .leave([Arc::clone(&back.account.identity)].into_iter().collect());
+    assert_eq!(told(), (0, vec![]));
 }
