@@ -1,3 +1,5 @@
+//! What passes for a word: those of known APIs, and few random segments.
+
 use std::path::Path;
 
 use super::is_word;
