@@ -326,6 +326,18 @@ fn fixed_at_start(loaded: &Loaded) -> String {
     )
 }
 
+/// What the files looked like. Nobody knows that of the moment when they were first read, so they are read once more at the
+/// first look: they may have changed since.
+#[derive(Default)]
+struct Stamps(Option<u64>);
+
+impl Stamps {
+    /// Whether the files have to be read.
+    fn is_new(&mut self, stamp: u64) -> bool {
+        self.0.replace(stamp) != Some(stamp)
+    }
+}
+
 /// Reads the files again on SIGHUP and when they change. A file with mistakes is reported, and what runs stays.
 async fn watch(
     gateway: Arc<Gateway>,
@@ -338,7 +350,7 @@ async fn watch(
 ) {
     let mut hangup = signal(SignalKind::hangup()).ok();
     let mut generation = 0;
-    let mut last_stamp = super::mounts::stamp(config.as_deref(), &folders, &known_folders);
+    let mut stamps = Stamps::default();
     loop {
         let forced = tokio::select! {
             () = next_of(&mut hangup) => true,
@@ -346,10 +358,9 @@ async fn watch(
         };
         let (path, folders) = (config.clone(), folders.clone());
         let stamp = super::mounts::stamp(path.as_deref(), &folders, &known_folders);
-        if !forced && stamp == last_stamp {
+        if !stamps.is_new(stamp) && !forced {
             continue;
         }
-        last_stamp = stamp;
         let read = move || Loaded::read(path.as_deref(), &folders);
         let Ok(outcome) = tokio::task::spawn_blocking(read).await else {
             continue;
@@ -390,5 +401,17 @@ async fn watch(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_changed_before_the_first_look_are_read() {
+        let mut stamps = Stamps::default();
+        let looks = [1, 1, 2, 2, 1].map(|stamp| stamps.is_new(stamp));
+        assert_eq!(looks, [true, false, true, false, true]);
     }
 }
