@@ -25,6 +25,7 @@ mod coding;
 pub mod connection;
 mod error;
 mod failure;
+mod farewell;
 mod fields;
 mod forward;
 mod greeting;

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,20 +13,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::farewell::Line;
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A caller's connection.
 pub(super) struct Greeting {
     stream: TcpStream,
+    line: Arc<Line>,
     /// Bytes of the preface that have come; nothing to wait for once it is whole or another word was said.
     heard: usize,
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl Greeting {
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, line: Arc<Line>, patience: Duration) -> Self {
         Self {
             stream,
+            line,
             heard: 0,
             patience: Some(Box::pin(tokio::time::sleep(patience))),
         }
@@ -35,8 +40,12 @@ impl Greeting {
         let expected = &PREFACE[self.heard..];
         let length = words.len().min(expected.len());
         self.heard += length;
-        if words[..length] != expected[..length] || self.heard == PREFACE.len() {
+        let is_other = words[..length] != expected[..length];
+        if is_other || self.heard == PREFACE.len() {
             self.patience = None;
+            if !is_other {
+                self.line.is_http2();
+            }
         }
     }
 }
@@ -49,6 +58,9 @@ impl AsyncRead for Greeting {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.line.heard();
+        }
         if self.patience.is_none() {
             return read;
         }
@@ -74,7 +86,9 @@ impl AsyncWrite for Greeting {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.line.wrote(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -90,7 +104,9 @@ impl AsyncWrite for Greeting {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
+        self.line.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Gateway;
+use super::farewell::{Held, Line};
 use super::greeting::Greeting;
 use super::route::Entrance;
 use super::upstream::HEAD_FIELDS;
@@ -68,21 +69,35 @@ impl Gateway {
         let server = self.server();
         let graceful = GracefulShutdown::new();
         let mut callers = JoinSet::new();
+        let ends = stopped.clone();
         loop {
             tokio::select! {
                 _ = stopped.wait_for(|stopped| *stopped) => break,
                 Some(_) = callers.join_next() => {}
                 stream = next_caller(&socket) => {
                     let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
+                    let line = Arc::<Line>::default();
+                    let calls = Arc::clone(&line);
                     let service = service_fn(move |request| {
                         let (gateway, entrance) = (Arc::clone(&gateway), Arc::clone(&entrance));
-                        async move { Ok::<_, Infallible>(gateway.answer(&entrance, request).await) }
+                        let call = calls.call();
+                        async move {
+                            let answer = gateway.answer(&entrance, request).await;
+                            Ok::<_, Infallible>(answer.map(|body| Held::new(body, call)))
+                        }
                     });
-                    let stream = TokioIo::new(Greeting::new(stream, self.settings.header_read_timeout));
+                    let patience = self.settings.header_read_timeout;
+                    let stream = TokioIo::new(Greeting::new(stream, Arc::clone(&line), patience));
                     let conversation = graceful.watch(server.serve_connection(stream, service).into_owned());
+                    let ends = ends.clone();
                     callers.spawn(async move {
-                        if let Err(error) = conversation.await {
-                            tracing::debug!(error = %error, "A caller's connection ended badly.");
+                        tokio::select! {
+                            result = conversation => if let Err(error) = result {
+                                tracing::debug!(error = %error, "A caller's connection ended badly.");
+                            },
+                            () = line.is_dead(ends) => {
+                                tracing::debug!("A caller's connection was closed: nobody was there at the end.");
+                            }
                         }
                     });
                 }

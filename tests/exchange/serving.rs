@@ -153,6 +153,54 @@ async fn calls_in_flight_are_finished_before_the_end() {
         .unwrap();
 }
 
+/// HTTP/2 without the client: it says hello, asks at most once, and never answers anything.
+async fn silent(gateway: &Harness, call: &[u8]) -> Caller {
+    let mut caller = Caller::connect(gateway.address).await;
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    caller.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    caller.write(settings).await;
+    caller.write(call).await;
+    // Its settings, and that it knows of those above.
+    caller.until("\0\0\0\x04\x01\0\0\0\0").await;
+    caller
+}
+
+#[tokio::test]
+async fn an_http_2_connection_of_which_nobody_is_there_does_not_hold_up_the_end() {
+    let answer_now = Arc::new(Notify::new());
+    let wait = Arc::clone(&answer_now);
+    let upstream = Upstream::scripted(move |mut peer, _| {
+        let wait = Arc::clone(&wait);
+        async move {
+            peer.request().await?;
+            wait.notified().await;
+            peer.write(OK).await
+        }
+    })
+    .await;
+    let mut gateway = Harness::new(&upstream.base_url()).await;
+    let mut idle = silent(&gateway, b"").await;
+    // GET http /crm/ of `a`, on stream 1.
+    let call = b"\0\0\x0c\x01\x05\0\0\0\x01\x82\x86\x04\x05/crm/\x01\x01a";
+    let mut caller = silent(&gateway, call).await;
+    while upstream.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // The time to drain is longer than this test waits for anything.
+    assert!(Settings::default().drain_timeout > PATIENCE);
+    gateway.stop.take().unwrap().send(()).unwrap();
+    idle.rest().await;
+    assert!(!gateway.task.is_finished());
+    answer_now.notify_one();
+    // A frame of data with the whole body.
+    let answer = caller.rest().await;
+    assert!(answer.contains("\0\0\x02\0\x01\0\0\0\x01ok"), "{answer:?}");
+    tokio::time::timeout(PATIENCE, &mut gateway.task)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
 #[tokio::test]
 async fn draining_has_an_end() {
     let upstream = Upstream::scripted(|mut peer, _| async move {
