@@ -421,7 +421,7 @@ impl History {
         trouble.clone().or_else(unkept).or_else(failing)
     }
 
-    /// Writes the rest, for the end of the program. Blocks.
+    /// Writes the rest, for the end of the program. Blocks, but not for a disk that hangs.
     ///
     /// # Errors
     /// It cannot be written, and is lost.
@@ -429,7 +429,10 @@ impl History {
         let mut pending = self.pending.blocking_lock();
         self.collect(&mut pending);
         if let Some((chunk, written)) = pending.sent.take() {
-            let result = written.wait();
+            let result = self.state.wait(written);
+            if result == Err(WriteError::Hangs) {
+                return result;
+            }
             self.finish(&mut pending, &chunk, result);
         }
         while !pending.fresh.is_empty() {

@@ -17,7 +17,9 @@ mod writer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -110,6 +112,9 @@ const SALT: usize = 16;
 /// How long a reader waits for a lock; with a log there is none.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long the end of the program waits for a disk that may hang for ever.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a meter is kept after it ended: a clock that was set wrong is seldom wrong by more.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -121,10 +126,21 @@ pub struct State {
 
 struct Handle {
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Mutex<Option<Writer>>,
+    /// How long a thread waits that has nothing else to do,
+    patience: Duration,
+    /// and that it has waited so long once: the disk hangs, and the next one need not find that out again.
+    hangs: AtomicBool,
     /// What those who read open, and how.
     database: PathBuf,
     flags: OpenFlags,
+}
+
+/// The writing thread.
+struct Writer {
+    thread: JoinHandle<()>,
+    /// Its other end is gone when the thread has ended.
+    ended: mpsc::Receiver<()>,
 }
 
 impl State {
@@ -152,6 +168,15 @@ impl State {
         Self::start(store)
     }
 
+    /// A store whose disk hangs for as long as somebody else has the file, and that is waited for no longer than this.
+    #[cfg(test)]
+    pub(crate) fn on_a_hanging_disk(folder: &Path, patience: Duration) -> (Self, Loaded) {
+        let folder = Folder::lock(folder).unwrap();
+        let (store, loaded) = Store::open(folder, random().unwrap(), 0).unwrap();
+        store.hang();
+        (Self::start_with(store, patience).unwrap(), loaded)
+    }
+
     /// A store on a disk that is full when the file has so many pages.
     #[cfg(test)]
     pub(crate) fn on_a_small_disk(folder: &Path, pages: u32) -> (Self, Loaded) {
@@ -162,17 +187,27 @@ impl State {
     }
 
     fn start(store: Store) -> Result<Self, OpenError> {
+        Self::start_with(store, END_PATIENCE)
+    }
+
+    fn start_with(store: Store, patience: Duration) -> Result<Self, OpenError> {
         let (database, flags) = (store.database(), store.flags());
         let shared = Arc::new(Shared::default());
         let work = Arc::clone(&shared);
-        let writer = thread::Builder::new()
+        let (lives, ended) = mpsc::channel();
+        let run = move || {
+            writer::run(store, &work);
+            drop(lives);
+        };
+        let thread = thread::Builder::new()
             .name("headroom-state".to_owned())
-            .spawn(move || writer::run(store, &work))
+            .spawn(run)
             .map_err(OpenError::Thread)?;
-        let writer = Mutex::new(Some(writer));
         let handle = Arc::new(Handle {
             shared,
-            writer,
+            writer: Mutex::new(Some(Writer { thread, ended })),
+            patience,
+            hangs: AtomicBool::new(false),
             database,
             flags,
         });
@@ -186,11 +221,12 @@ impl State {
         self.later(Changes::put(meters, learned))
     }
 
-    /// The same, and blocks until it is done: for the end of the program, where no runtime is left.
+    /// The same, and blocks until it is done: for the end of the program, where no runtime is left. A disk that hangs is
+    /// not waited for.
     ///
     /// # Errors
     ///
-    /// The rows are not stored.
+    /// The rows are not stored, or nobody knows.
     pub fn write_blocking(
         &self,
         meters: Vec<MeterRow>,
@@ -199,7 +235,19 @@ impl State {
         let (waiter, answer) = mpsc::channel();
         let changes = Changes::put(meters, learned);
         self.handle.shared.push(changes, Waiter::Thread(waiter));
-        answer.recv().unwrap_or(Err(WriteError::Closed))
+        self.handle.hear(&answer)
+    }
+
+    /// Blocks until a write is committed, as [`State::write_blocking`] does.
+    ///
+    /// # Errors
+    ///
+    /// The rows are not stored, or nobody knows.
+    pub fn wait(&self, mut written: Written) -> Result<(), WriteError> {
+        // What is handed over later is answered later.
+        let later = self.write_blocking(Vec::new(), Vec::new());
+        let unknown = Err(later.err().unwrap_or(WriteError::Closed));
+        written.answer.try_recv().unwrap_or(unknown)
     }
 
     /// Takes rows out, in order with the writes.
@@ -223,16 +271,16 @@ impl State {
         self.later(Changes::add(chunk))
     }
 
-    /// The same, and blocks until it is done: for the end of the program.
+    /// The same, and blocks until it is done, as [`State::write_blocking`] does.
     ///
     /// # Errors
     ///
-    /// It is not stored.
+    /// It is not stored, or nobody knows.
     pub fn add_blocking(&self, chunk: Arc<Chunk>) -> Result<(), WriteError> {
         let (waiter, answer) = mpsc::channel();
         let waiter = Waiter::Thread(waiter);
         self.handle.shared.push(Changes::add(chunk), waiter);
-        answer.recv().unwrap_or(Err(WriteError::Closed))
+        self.handle.hear(&answer)
     }
 
     /// Takes out of the history what is not to be kept; a part of it where it is much. To be called now and then.
@@ -291,11 +339,11 @@ impl State {
     }
 
     /// Writes what waits, moves it into the main file and gives the folder free. Blocks. The other clones' writes fail
-    /// from here on.
+    /// from here on. A disk that hangs is not waited for; its thread ends with the process.
     ///
     /// # Errors
     ///
-    /// The last write failed.
+    /// The last write failed, or has not ended.
     pub fn close(self) -> Result<(), WriteError> {
         self.handle.shared.close();
         // Held while joining: a second closer waits for the same end.
@@ -304,14 +352,42 @@ impl State {
             .writer
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(writer) = writer.take()
-            && writer.join().is_err()
-        {
-            return Err(WriteError::Closed);
+        if let Some(Writer { thread, ended }) = writer.take() {
+            if ended.recv_timeout(self.handle.patience()) == Err(RecvTimeoutError::Timeout) {
+                *writer = Some(Writer { thread, ended });
+                return Err(self.handle.gave_up());
+            }
+            if thread.join().is_err() {
+                return Err(WriteError::Closed);
+            }
         }
         match self.health() {
             None => Ok(()),
             Some(failure) => Err(WriteError::Failed(failure.into())),
+        }
+    }
+}
+
+impl Handle {
+    fn patience(&self) -> Duration {
+        if self.hangs.load(Ordering::Relaxed) {
+            Duration::ZERO
+        } else {
+            self.patience
+        }
+    }
+
+    fn gave_up(&self) -> WriteError {
+        self.hangs.store(true, Ordering::Relaxed);
+        WriteError::Hangs
+    }
+
+    /// Waits for the writer's answer.
+    fn hear(&self, answer: &mpsc::Receiver<Result<(), WriteError>>) -> Result<(), WriteError> {
+        match answer.recv_timeout(self.patience()) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Disconnected) => Err(WriteError::Closed),
+            Err(RecvTimeoutError::Timeout) => Err(self.gave_up()),
         }
     }
 }
@@ -334,19 +410,6 @@ pub struct Written {
     answer: oneshot::Receiver<Result<(), WriteError>>,
     /// What it was handed over with.
     batch: u64,
-}
-
-impl Written {
-    /// Blocks until it is known: for the end of the program, where no runtime is left.
-    ///
-    /// # Errors
-    ///
-    /// The rows are not stored.
-    pub fn wait(self) -> Result<(), WriteError> {
-        self.answer
-            .blocking_recv()
-            .unwrap_or(Err(WriteError::Closed))
-    }
 }
 
 impl Future for Written {

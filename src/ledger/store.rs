@@ -247,7 +247,7 @@ impl Store {
         }
     }
 
-    /// Writes everything, with nothing counted ahead.
+    /// Writes everything, with nothing counted ahead. A disk that hangs does not hold up the end.
     pub(super) fn close(&self, cells: impl Iterator<Item = Arc<Cell>>, now: Now) {
         let Some(state) = &self.state else { return };
         let mut rows = Vec::new();

@@ -80,6 +80,8 @@ pub enum WriteError {
     Full,
     /// The store is closed.
     Closed,
+    /// The disk does not answer. Whether the rows will be stored nobody knows.
+    Hangs,
     /// The transaction failed, with all that was in it.
     Failed(Arc<str>),
 }
@@ -89,6 +91,7 @@ impl fmt::Display for WriteError {
         match self {
             Self::Full => out.write_str("too much waits to be written"),
             Self::Closed => out.write_str("the state is closed"),
+            Self::Hangs => out.write_str("the state does not answer"),
             Self::Failed(reason) => out.write_str(reason),
         }
     }

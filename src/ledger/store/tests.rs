@@ -11,6 +11,7 @@ use crate::ledger::account::Account;
 use crate::ledger::meter::{Caller, Refusal};
 use crate::ledger::rule::Wishes;
 use crate::ledger::time::Steady;
+use crate::state::WriteError;
 
 const NOW: Now = Now {
     steady: Steady(1 << 56),
@@ -274,4 +275,28 @@ async fn an_open_row_that_could_not_be_written_is_tried_again() {
         store.flush(now).await;
         assert_eq!(store.dirty.lock().unwrap().len(), 1);
     }
+}
+
+#[test]
+fn a_disk_that_hangs_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, cell) = meter(folder.path());
+    let folder = tempfile::tempdir().unwrap();
+    let moment = Duration::from_millis(10);
+    let hanging = State::on_a_hanging_disk(folder.path(), moment);
+    let state = hanging.0.clone();
+    let (store, _) = Store::new(Some(hanging));
+    let other = hold(folder.path());
+    let row = std::iter::once;
+    store.close(row(Arc::clone(&cell)), NOW);
+    let written = state.write(Vec::new(), Vec::new());
+    assert_eq!(state.wait(written), Err(WriteError::Hangs));
+    assert_eq!(state.clone().close(), Err(WriteError::Hangs));
+
+    // Where it only took long, nothing is lost.
+    other.execute_batch("ROLLBACK").unwrap();
+    drop((store, state));
+    let loaded = std::iter::repeat_with(|| State::open(folder.path(), NOW.wall_ms));
+    let (_, loaded) = loaded.flatten().next().unwrap();
+    assert_eq!(loaded.meters.len(), 1);
 }

@@ -36,6 +36,12 @@ impl Store {
             .pragma_update(None, "max_page_count", pages)
             .unwrap();
     }
+
+    /// From now on whoever has the file is waited for as for a disk that hangs.
+    pub(in crate::state) fn hang(&self) {
+        let connection = self.connection.as_ref().unwrap();
+        connection.busy_timeout(Duration::from_secs(3_600)).unwrap();
+    }
 }
 
 #[tokio::test]
