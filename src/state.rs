@@ -10,6 +10,7 @@ mod batch;
 mod error;
 mod folder;
 pub mod history;
+mod seal;
 mod store;
 mod warnings;
 mod writer;

@@ -1,5 +1,6 @@
 //! The folder that is the state's own: its lock, the file before SQLite opens it, and where a broken one goes.
 
+use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -71,15 +72,25 @@ impl Folder {
         }
     }
 
+    /// The database's file without its log, as SQLite names it.
+    pub(super) fn bare_database(&self) -> String {
+        let mut name = String::from("file:");
+        for byte in self.database().as_os_str().as_encoded_bytes() {
+            let _in_memory = write!(name, "%{byte:02x}");
+        }
+        name + "?immutable=1"
+    }
+
     /// Makes an empty database file where there is none; SQLite gives what it makes beside it the same permissions. No
-    /// connection may be open: closing a file takes this process's locks on it away.
-    pub(super) fn make_database(&self) -> Result<(), OpenError> {
+    /// connection may be open: closing a file takes this process's locks on it away. So whoever gets it keeps it for longer
+    /// than its own connection. `None`: in memory.
+    pub(super) fn make_database(&self) -> Result<Option<File>, OpenError> {
         if self.is_memory() {
-            return Ok(());
+            return Ok(None);
         }
         let path = self.database();
         match open_private(&path) {
-            Ok(_) => Ok(()),
+            Ok(file) => Ok(Some(file)),
             Err(error) => Err(cannot_use(&path, error)),
         }
     }

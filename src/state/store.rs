@@ -14,6 +14,7 @@ use rusqlite::{
 use super::batch::Batch;
 use super::folder::Folder;
 use super::history::{self, Numbers};
+use super::seal::Seal;
 use super::warnings;
 use super::{KEPT_MS, LearnedRow, Loaded, MeterRow, OpenError, SALT};
 
@@ -72,14 +73,28 @@ const PRUNE: &str = "DELETE FROM meters WHERE ends_ms < ?1";
 pub(super) struct Store {
     /// Taken away when it may be at fault; the next batch opens another. Before the folder: closed before the lock goes.
     connection: Option<Connection>,
-    /// The file that the connection has open.
-    file: Option<(u64, u64)>,
+    /// The file that the connection has open. After it, see [`Seal`].
+    seal: Seal,
+    /// It is written with each commit, not only when the log is moved into it.
+    has_no_log: bool,
     salt: [u8; SALT],
     /// Of the file that the connection has open.
     numbers: Numbers,
-    /// Another file than before.
-    is_new: bool,
+    /// It is another file than before, and why.
+    news: Option<String>,
+    /// Something was written since a broken file was moved aside. One that is broken at once is no better than its successor.
+    is_proven: bool,
+    /// A moment ago, for names.
+    now_ms: i64,
     folder: Folder,
+}
+
+/// A database that was opened.
+struct Opened {
+    connection: Connection,
+    seal: Seal,
+    has_no_log: bool,
+    loaded: Loaded,
 }
 
 impl Store {
@@ -101,22 +116,26 @@ impl Store {
             ));
             opened = open(&folder, salt, Some(now_ms));
         }
-        let (connection, mut loaded) = opened.map_err(fail)?;
-        loaded.warnings.splice(0..0, warning);
+        let mut opened = opened.map_err(fail)?;
+        opened.loaded.warnings.splice(0..0, warning);
         let store = Self {
-            connection: Some(connection),
-            file: folder.identity(),
-            salt: loaded.salt,
+            connection: Some(opened.connection),
+            seal: opened.seal,
+            has_no_log: opened.has_no_log,
+            salt: opened.loaded.salt,
             numbers: Numbers::new(),
-            is_new: false,
+            news: None,
+            is_proven: true,
+            now_ms,
             folder,
         };
-        Ok((store, loaded))
+        Ok((store, opened.loaded))
     }
 
-    /// Whether it has begun a new file since the last time that somebody asked.
-    pub(super) fn has_begun_anew(&mut self) -> bool {
-        self.connection.is_some() && std::mem::take(&mut self.is_new)
+    /// Why it writes into another file since the last time that somebody asked: what was written before is not in it.
+    pub(super) fn take_news(&mut self) -> Option<String> {
+        self.connection.as_ref()?;
+        self.news.take()
     }
 
     /// Where the database is, as SQLite names it.
@@ -140,27 +159,33 @@ impl Store {
     }
 
     fn try_commit(&mut self, batch: &Batch) -> Result<(), Trouble> {
-        if self.file != self.folder.identity() {
-            // Somebody took the file away: what is written to it now would be gone with the process. Its log must be
-            // empty before another file is opened, which would take it for its own.
-            if let Some(connection) = &self.connection {
-                empty_log(connection)?;
-            }
-            self.connection = None;
-            self.is_new = true;
+        if let Some(ended) = batch.ended {
+            self.now_ms = ended.saturating_add(KEPT_MS);
         }
+        match self.commit_once(batch) {
+            Err(Trouble::Broken(reason)) if self.is_proven && !self.folder.is_memory() => {
+                self.move_aside(&reason)?;
+                self.commit_once(batch)
+            }
+            result => result,
+        }
+    }
+
+    fn commit_once(&mut self, batch: &Batch) -> Result<(), Trouble> {
+        self.look_after()?;
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => {
-                let (connection, loaded) = open(&self.folder, self.salt, None)?;
-                if loaded.salt != self.salt {
+                let opened = open(&self.folder, self.salt, None)?;
+                if opened.loaded.salt != self.salt {
                     // Rows of this run would not fit to those of that file.
                     let reason = "another file took its place; start headroom again".to_owned();
                     return Err(Trouble::Failed(reason));
                 }
-                self.file = self.folder.identity();
+                self.seal = opened.seal;
+                self.has_no_log = opened.has_no_log;
                 self.numbers.clear();
-                none.insert(connection)
+                none.insert(opened.connection)
             }
         };
         let result = write(connection, &mut self.numbers, batch);
@@ -170,17 +195,58 @@ impl Store {
             if !is_passing(error) {
                 self.connection = None;
             }
+        } else {
+            self.is_proven = true;
+        }
+        if self.has_no_log {
+            self.seal.renew();
         }
         Ok(result?)
     }
 
+    /// Looks whether the file is still there, and still what was left.
+    fn look_after(&mut self) -> Result<(), Trouble> {
+        let Some(connection) = &self.connection else {
+            return Ok(());
+        };
+        if self.seal.identity() != self.folder.identity() {
+            // Somebody took the file away: what is written to it now would be gone with the process. Its log must be
+            // empty before another file is opened, which would take it for its own.
+            empty_log(connection)?;
+            self.connection = None;
+            self.news = Some("The state's file was taken away; a new one is begun".to_owned());
+        } else if !self.seal.is_whole() {
+            examine(&self.folder, self.salt)?;
+            // Somebody else has moved the log into it, or has put a copy in its place, which may know less.
+            self.connection = None;
+            self.news = Some("Somebody has written the state's file".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Puts a broken file aside, with its log as it is.
+    fn move_aside(&mut self, reason: &str) -> Result<(), Trouble> {
+        if let Some(connection) = self.connection.take() {
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
+        let aside = self.folder.move_aside(self.now_ms)?;
+        self.is_proven = false;
+        self.news = Some(format!(
+            "`{}` was broken while headroom ran ({reason}) and is now `{}`; a new one is begun",
+            self.folder.database().display(),
+            aside.display()
+        ));
+        Ok(())
+    }
+
     /// Moves the log into the main file when it has grown, which waits for the disk: to be called when nobody waits.
-    pub(super) fn tidy(&self) {
+    pub(super) fn tidy(&mut self) {
         if let Some(connection) = &self.connection
             && matches!(log_pages(connection), Ok(LOG_PAGES..))
         {
             // The log is as good a place; the next time tries again.
             let _in_the_log = checkpoint(connection);
+            self.seal.renew();
         }
     }
 
@@ -285,18 +351,36 @@ fn empty_log(connection: &Connection) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Looks at a file that somebody else has written, on connections that remember nothing of it.
+fn examine(folder: &Folder, salt: [u8; SALT]) -> Result<(), Trouble> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // The log has a copy of what tells whose file it is; the file itself must have it too.
+    let bare = flags | OpenFlags::SQLITE_OPEN_URI;
+    let bare = Connection::open_with_flags(folder.bare_database(), bare)?;
+    let is_ours = "SELECT COUNT(*) FROM meta WHERE name = 'salt' AND value = ?1";
+    if bare.query_row(is_ours, params![salt], |row| row.get(0)) != Ok(1) {
+        return Err(Trouble::Broken("somebody has written over it".to_owned()));
+    }
+    let whole = Connection::open_with_flags(folder.database(), flags)?;
+    whole.busy_timeout(PATIENCE)?;
+    let check = "PRAGMA quick_check(1)";
+    let found: String = whole.query_row(check, [], |row| row.get(0))?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(Trouble::Broken(found))
+    }
+}
+
 /// The version of a file after all steps.
 fn version() -> i64 {
     i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
 }
 
 /// Opens the file and brings it up to date. `now_ms` at the first opening only: then everything is read, too.
-fn open(
-    folder: &Folder,
-    salt: [u8; SALT],
-    now_ms: Option<i64>,
-) -> Result<(Connection, Loaded), Trouble> {
-    folder.make_database()?;
+fn open(folder: &Folder, salt: [u8; SALT], now_ms: Option<i64>) -> Result<Opened, Trouble> {
+    // Before the connection, and so dropped after it.
+    let file = folder.make_database()?;
     // No mutex: one thread has the connection.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(folder.database(), flags | folder.flags())?;
@@ -340,7 +424,8 @@ fn open(
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    if mode != "wal" && !folder.is_memory() {
+    let has_no_log = mode != "wal" && !folder.is_memory();
+    if has_no_log {
         loaded.warnings.push(format!(
             "the file system of `{}` cannot share memory: each write takes longer, and who reads holds it up",
             folder.database().display()
@@ -349,7 +434,12 @@ fn open(
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     // `Store::tidy` does it. The pragma answers with the number.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    Ok((connection, loaded))
+    Ok(Opened {
+        connection,
+        seal: Seal::of(file),
+        has_no_log,
+        loaded,
+    })
 }
 
 /// Checks and reads what is there.

@@ -166,10 +166,8 @@ pub(super) fn run(mut store: Store, shared: &Shared) {
     while let Some(mut batch) = shared.next() {
         let waiters = std::mem::take(&mut batch.waiters);
         let result = (!batch.is_barrier()).then(|| store.commit(&batch));
-        if store.has_begun_anew() {
-            tracing::warn!(
-                "The state's file was taken away; a new one is begun, and what is known is written into it."
-            );
+        if let Some(news) = store.take_news() {
+            tracing::warn!("{news}, and what is known is written into it.");
             shared.files.fetch_add(1, Ordering::Relaxed);
         }
         shared.answered(result.as_ref());

@@ -1,5 +1,7 @@
 //! Files and folders that cannot be used: told, moved aside, never deleted.
 
+use std::time::Duration;
+
 use super::*;
 
 /// A database with something in it, closed.
@@ -242,4 +244,89 @@ async fn a_file_that_is_taken_away_is_begun_anew() {
         .await
         .unwrap_err();
     assert!(state.health().is_some());
+}
+
+/// What was written in place of the file's bytes, while headroom has it open.
+#[cfg(unix)]
+async fn is_moved_aside_while_running(overwrite: impl Fn(&Path)) {
+    let folder = filled();
+    let (state, loaded) = open(folder.path());
+    let path = folder.path().join("headroom.db");
+    state
+        .write(vec![meter("in the log", "1")], Vec::new())
+        .await
+        .unwrap();
+    overwrite(&path);
+    let bytes = fs::read(&path).unwrap();
+    let later = state.prune(NOW_MS + 60_000);
+    later.await.unwrap();
+    assert_eq!((state.files(), state.health()), (1, None));
+    let aside = format!("headroom.db.broken-{}", NOW_MS + 60_000);
+    assert_eq!(fs::read(folder.path().join(aside)).unwrap(), bytes);
+    state
+        .write(vec![meter("a", "1")], Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(state.files(), 1);
+    state.close().unwrap();
+    let (_state, again) = open(folder.path());
+    assert_eq!(again.meters, [meter("a", "1")]);
+    assert_eq!(again.salt, loaded.salt);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_overwritten_in_place_is_moved_aside() {
+    is_moved_aside_while_running(|path| {
+        fs::write(path, "a text, long enough ".repeat(9_000)).unwrap();
+    })
+    .await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_cut_in_place_is_moved_aside() {
+    for part in [0, 2] {
+        is_moved_aside_while_running(|path| {
+            let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+            let length = file.metadata().unwrap().len();
+            file.set_len(length.checked_div(part).unwrap_or(0)).unwrap();
+        })
+        .await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn another_headrooms_bytes_in_place_are_moved_aside() {
+    let other = filled();
+    is_moved_aside_while_running(|path| {
+        let opened = fs::metadata(path).unwrap().modified().unwrap();
+        fs::copy(other.path().join("headroom.db"), path).unwrap();
+        // It has the same header and length. Clocks of file systems are coarse, and this test is fast.
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.set_modified(opened + Duration::from_secs(1)).unwrap();
+    })
+    .await;
+}
+
+/// What headroom would do itself is no damage.
+#[tokio::test]
+async fn a_log_that_somebody_else_empties_is_no_damage() {
+    let folder = filled();
+    let (state, _) = open(folder.path());
+    let rows = (0..500).map(|one| meter(&format!("more {one}"), "1"));
+    state.write(rows.collect(), Vec::new()).await.unwrap();
+    connect(folder.path())
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    state
+        .write(vec![meter("a", "1")], Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(state.health(), None);
+    state.close().unwrap();
+    assert_eq!(open(folder.path()).1.meters.len(), 1_001);
+    let names = names(folder.path());
+    assert!(!names.iter().any(|name| name.contains("broken")));
 }
