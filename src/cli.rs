@@ -8,6 +8,7 @@ mod healthcheck;
 mod ink;
 mod key;
 mod log;
+mod missing;
 mod mounts;
 mod new;
 mod providers;

@@ -191,6 +191,12 @@ impl Gateway {
         })
     }
 
+    /// The connections as they are now.
+    #[must_use]
+    pub fn catalogue(&self) -> Arc<dyn Catalogue> {
+        self.house.catalogue()
+    }
+
     /// Puts another catalogue in place. Calls in flight keep theirs, and so do the connections to providers; calls that wait
     /// are judged by its rules. Goes through all meters: a million take a moment.
     pub fn replace(&self, catalogue: Arc<dyn Catalogue>) {

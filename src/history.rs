@@ -14,7 +14,7 @@ mod shards;
 pub mod tally;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, broadcast};
@@ -107,7 +107,8 @@ pub struct History {
     /// Events that were not kept one by one, because there were too many at a time.
     dropped: AtomicU64,
     trouble: Lock<Option<String>>,
-    unkept: OnceLock<String>,
+    /// The store is not used, for this reason.
+    unkept: Option<String>,
     /// For those who read at a time: each reading takes memory.
     seats: Semaphore,
 }
@@ -115,6 +116,8 @@ pub struct History {
 /// What is not known to be written.
 struct Pending {
     fresh: Chunk,
+    /// What can be read, but is in no file, because the store cannot be opened yet.
+    unkept: Chunk,
     sent: Option<(Arc<Chunk>, Written)>,
     names: Names,
     next_event: i64,
@@ -131,16 +134,19 @@ impl History {
     /// # Errors
     /// There is not even memory for it.
     pub fn new(state: Option<State>, settings: Settings, now_ms: i64) -> Result<Self, OpenError> {
-        let unkept = OnceLock::new();
+        let mut unkept = None;
         let kept = state.and_then(|state| match known(&state, now_ms) {
             Ok(known) => Some((state, known)),
             Err(error) => {
-                // The first to say why.
-                let _told = unkept.set(format!("{error}; it is kept in memory until a restart"));
+                unkept = Some(format!("{error}; it is kept in memory until a restart"));
                 None
             }
         });
         let (state, (names, last), settings) = match kept {
+            // Numbers of events go on rising when the store can be opened: no file has this many.
+            Some((state, (names, _))) if state.is_without_store() => {
+                (state, (names, now_ms.saturating_mul(1_000)), settings)
+            }
             Some((state, known)) => (state, known, settings),
             None => {
                 let state = State::in_memory(now_ms)?;
@@ -155,6 +161,7 @@ impl History {
             settings,
             pending: Mutex::new(Pending {
                 fresh: Chunk::default(),
+                unkept: Chunk::default(),
                 sent: None,
                 names,
                 next_event: last + 1,
@@ -225,14 +232,6 @@ impl History {
             .inspect_err(|error| self.tell_trouble(Some(error.to_string())))
     }
 
-    /// There should be a store, and there is none, for this reason.
-    pub fn tell_unkept(&self, reason: &str) {
-        // The first reason stands.
-        let _told = self
-            .unkept
-            .set(format!("{reason}; it is kept in memory until a restart"));
-    }
-
     fn tell_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
@@ -252,7 +251,9 @@ impl History {
             let chunk = Arc::clone(chunk);
             pending.sent = None;
             self.finish(&mut pending, &chunk, result.clone());
-            result?;
+            if !matches!(result, Err(WriteError::Unkept(_))) {
+                result?;
+            }
         }
     }
 
@@ -297,6 +298,7 @@ impl History {
 
     /// Hands over as much as one transaction should hold.
     fn send(&self, pending: &mut Pending) {
+        self.reclaim(pending);
         if pending.fresh.is_empty() {
             return;
         }
@@ -323,24 +325,45 @@ impl History {
     /// What was not written is written with what comes next. While that lasts, totals of an hour and more ago become longer
     /// ones where there are too many.
     fn finish(&self, pending: &mut Pending, chunk: &Chunk, result: Result<(), WriteError>) {
-        let trouble = result.err().map(|error| error.to_string());
-        if trouble.is_some() {
-            let fresh = &mut pending.fresh;
-            fresh.put_back(chunk);
-            for level in [3_600, 86_400] {
-                if fresh.totals.len() > TOTALS_WAITING {
-                    let newest = fresh.totals.keys().map(|(start, _)| *start).max();
-                    fresh.fold(level, newest.unwrap_or(0));
-                }
+        let trouble = match result {
+            Ok(()) => None,
+            Err(WriteError::Unkept(_)) => {
+                // The store says why.
+                self.keep(&mut pending.unkept, chunk, usize::MAX);
+                None
             }
-            let room = EVENTS_WAITING.saturating_sub(fresh.events.len());
-            let kept = chunk.events.len().saturating_sub(room);
-            let events = chunk.events.get(kept..).unwrap_or_default();
-            fresh.events.splice(0..0, events.iter().cloned());
-            let dropped = u64::try_from(kept).unwrap_or(u64::MAX);
-            self.dropped.fetch_add(dropped, Ordering::Relaxed);
-        }
+            Err(error) => {
+                self.keep(&mut pending.fresh, chunk, 0);
+                Some(error.to_string())
+            }
+        };
         self.tell_trouble(trouble);
+    }
+
+    /// Puts what was not written to what is written later, its events in this place.
+    fn keep(&self, later: &mut Chunk, chunk: &Chunk, place: usize) {
+        later.put_back(chunk);
+        for level in [3_600, 86_400] {
+            if later.totals.len() > TOTALS_WAITING {
+                let newest = later.totals.keys().map(|(start, _)| *start).max();
+                later.fold(level, newest.unwrap_or(0));
+            }
+        }
+        let place = place.min(later.events.len());
+        let events = chunk.events.iter().cloned();
+        later.events.splice(place..place, events);
+        let too_many = later.events.len().saturating_sub(EVENTS_WAITING);
+        later.events.drain(..too_many);
+        let dropped = u64::try_from(too_many).unwrap_or(u64::MAX);
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+    }
+
+    /// What there was no file for is written when there is one.
+    fn reclaim(&self, pending: &mut Pending) {
+        if !self.state.is_without_store() && !pending.unkept.is_empty() {
+            let unkept = std::mem::take(&mut pending.unkept);
+            self.keep(&mut pending.fresh, &unkept, 0);
+        }
     }
 
     /// Forgets names that nobody has used for some days, so that there is room for others. To be called once a day.
@@ -359,7 +382,11 @@ impl History {
     }
 
     fn retention(&self, now_ms: i64, thorough: bool) -> Retention {
-        let settings = &self.settings;
+        let settings = if self.state.is_without_store() {
+            self.settings.in_memory()
+        } else {
+            self.settings
+        };
         let before = |kept: Duration| {
             let secs = i64::try_from(kept.as_secs()).unwrap_or(i64::MAX);
             now_ms.div_euclid(1_000).saturating_sub(secs)
@@ -416,7 +443,7 @@ impl History {
     #[must_use]
     pub fn health(&self) -> Option<String> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let unkept = || self.unkept.get().cloned();
+        let unkept = || self.unkept.clone();
         let failing = || self.state.health();
         trouble.clone().or_else(unkept).or_else(failing)
     }
@@ -435,10 +462,14 @@ impl History {
             }
             self.finish(&mut pending, &chunk, result);
         }
+        self.reclaim(&mut pending);
         while !pending.fresh.is_empty() {
             self.state.add_blocking(Arc::new(pending.fresh.part()))?;
         }
-        Ok(())
+        match self.state.health() {
+            Some(reason) if !pending.unkept.is_empty() => Err(WriteError::Unkept(reason.into())),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -406,11 +406,6 @@ impl Ledger {
     pub fn health(&self) -> Option<String> {
         self.store.health()
     }
-
-    /// There should be a store, and there is none, for this reason: counts end with the process.
-    pub fn tell_unkept(&self, reason: &str) {
-        self.store.tell_unkept(reason);
-    }
 }
 
 /// What became of a call that asked.

@@ -16,7 +16,7 @@ mod warnings;
 mod writer;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -132,10 +132,11 @@ struct Handle {
     patience: Duration,
     /// and that it has waited so long once: the disk hangs, and the next one need not find that out again.
     hangs: AtomicBool,
-    /// What those who read open, and how.
-    database: PathBuf,
-    flags: OpenFlags,
 }
+
+/// A store that was opened for a [`State`] which had to begin without one.
+#[must_use]
+pub struct Opened(Store);
 
 /// The writing thread.
 struct Writer {
@@ -158,6 +159,61 @@ impl State {
         Ok((Self::start(store)?, loaded))
     }
 
+    /// A state whose store in `folder` cannot be opened for this reason, and may be later: see [`State::open_again`]. Until
+    /// then [`State::health`] says so, and every write is answered with [`WriteError::Unkept`]; the history can be read all
+    /// the same. Nothing is loaded; the salt is that of the store, where at least that can be read.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had, or no randomness.
+    pub fn without_store(
+        folder: &Path,
+        reason: &OpenError,
+        now_ms: i64,
+    ) -> Result<(Self, Loaded), OpenError> {
+        let name = u128::from_le_bytes(random()?);
+        let salt = match Folder::unlocked(folder).and_then(|folder| store::salt_of(&folder)) {
+            Some(salt) => salt,
+            None => random()?,
+        };
+        let (store, empty) = Store::open(Folder::in_memory(name), salt, now_ms)?;
+        let reason = unkept(reason);
+        Ok((Self::start_with(store, END_PATIENCE, Some(reason))?, empty))
+    }
+
+    /// Whether there is still no store.
+    #[must_use]
+    pub fn is_without_store(&self) -> bool {
+        self.handle.shared.waits()
+    }
+
+    /// Tries once more. What is found has to be taken over by whoever counts; only then [`State::go_on_in`] may be called.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened still.
+    pub fn open_again(
+        &self,
+        folder: &Path,
+        salt: [u8; SALT],
+        now_ms: i64,
+    ) -> Result<(Opened, Loaded), OpenError> {
+        let opened = Folder::lock(folder).and_then(|folder| Store::open(folder, salt, now_ms));
+        match opened {
+            Ok((store, loaded)) => Ok((Opened(store), loaded)),
+            Err(error) => {
+                self.handle.shared.tell_unkept(unkept(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// From here on everything is written into this store. What was handed over before is not.
+    pub fn go_on_in(&self, opened: Opened) {
+        drop(self.later(Changes::into_file(opened.0)));
+    }
+
     /// A store in memory: nothing survives the process.
     ///
     /// # Errors
@@ -175,7 +231,7 @@ impl State {
         let folder = Folder::lock(folder).unwrap();
         let (store, loaded) = Store::open(folder, random().unwrap(), 0).unwrap();
         store.hang();
-        (Self::start_with(store, patience).unwrap(), loaded)
+        (Self::start_with(store, patience, None).unwrap(), loaded)
     }
 
     /// A store on a disk that is full when the file has so many pages.
@@ -188,12 +244,15 @@ impl State {
     }
 
     fn start(store: Store) -> Result<Self, OpenError> {
-        Self::start_with(store, END_PATIENCE)
+        Self::start_with(store, END_PATIENCE, None)
     }
 
-    fn start_with(store: Store, patience: Duration) -> Result<Self, OpenError> {
-        let (database, flags) = (store.database(), store.flags());
-        let shared = Arc::new(Shared::default());
+    fn start_with(
+        store: Store,
+        patience: Duration,
+        unkept: Option<String>,
+    ) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared::new(&store, unkept));
         let work = Arc::clone(&shared);
         let (lives, ended) = mpsc::channel();
         let run = move || {
@@ -209,8 +268,6 @@ impl State {
             writer: Mutex::new(Some(Writer { thread, ended })),
             patience,
             hangs: AtomicBool::new(false),
-            database,
-            flags,
         });
         Ok(Self { handle })
     }
@@ -300,8 +357,9 @@ impl State {
     ) -> Result<T, ReadError> {
         // One for each reading: opening takes a moment, and whoever put another file in its place is believed.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let flags = (flags | self.handle.flags).difference(OpenFlags::SQLITE_OPEN_CREATE);
-        let mut connection = Connection::open_with_flags(&self.handle.database, flags)?;
+        let (database, more) = self.handle.shared.database();
+        let flags = (flags | more).difference(OpenFlags::SQLITE_OPEN_CREATE);
+        let mut connection = Connection::open_with_flags(database, flags)?;
         connection.busy_timeout(READ_PATIENCE)?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
@@ -399,6 +457,12 @@ impl Drop for Handle {
     }
 }
 
+impl fmt::Debug for Opened {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Opened").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for State {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("State").finish_non_exhaustive()
@@ -421,6 +485,11 @@ impl Future for Written {
             .poll(context)
             .map(|answer| answer.unwrap_or(Err(WriteError::Closed)))
     }
+}
+
+/// What is told of a store that cannot be opened.
+fn unkept(error: &OpenError) -> String {
+    format!("{error}; what is counted is kept in memory until it can be opened")
 }
 
 /// From the randomness that TLS stands on already: no crate for sixteen bytes.

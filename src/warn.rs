@@ -60,6 +60,8 @@ pub struct Warnings {
     bell: Arc<Bell>,
     endpoints: Mutex<Arc<[Arc<Endpoint>]>>,
     counters: Counters,
+    /// Rows of a store that was opened later.
+    late: Mutex<Vec<WarningRow>>,
     told: broadcast::Sender<Arc<Warning>>,
 }
 
@@ -72,6 +74,7 @@ impl Warnings {
             bell: Arc::default(),
             endpoints: Mutex::new(shared(endpoints)),
             counters: Counters::default(),
+            late: Mutex::default(),
             told,
         })
     }
@@ -100,6 +103,19 @@ impl Warnings {
         self.bell.ring();
     }
 
+    /// Goes on with what a store has kept that could not be opened at the start.
+    pub fn take_over(&self, rows: Vec<WarningRow>) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        late.extend(rows);
+        drop(late);
+        self.bell.ring();
+    }
+
+    fn take_late(&self) -> Vec<WarningRow> {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *late)
+    }
+
     fn endpoints(&self) -> Arc<[Arc<Endpoint>]> {
         Arc::clone(&self.lock())
     }
@@ -120,16 +136,7 @@ impl Warnings {
         let post = Arc::new(post);
         let (state, rows) = kept.map_or((None, Vec::new()), |(state, rows)| (Some(state), rows));
         let mut keeper = Keeper::new(Arc::clone(&self), rows, clock::moment());
-        // Meters of an earlier process; a million of them take a moment.
-        let known = keeper.known();
-        let steps = tokio::task::spawn_blocking(move || {
-            ledger.steps(|sight| known.contains(&keeper::key(sight)), clock::moment())
-        })
-        .await;
-        match steps {
-            Ok(steps) => keeper.resume(steps, clock::moment()),
-            Err(error) => tracing::error!(error = %error, "The meters could not be looked at."),
-        }
+        resume(&mut keeper, &ledger).await;
         let mut sending: JoinSet<Result<(), Refusal>> = JoinSet::new();
         let mut addresses: HashMap<Id, Address> = HashMap::new();
         let mut ticks = tokio::time::interval(LOOK_EVERY);
@@ -154,6 +161,11 @@ impl Warnings {
             }
             let now = clock::moment();
             keeper.put_endpoints(self.endpoints());
+            let late = self.take_late();
+            if !late.is_empty() {
+                keeper.restore_late(late, now);
+                resume(&mut keeper, &ledger).await;
+            }
             keeper.notice(self.bell.take(), now);
             if is_tick {
                 keeper.look(now);
@@ -166,6 +178,19 @@ impl Warnings {
                 addresses.insert(task.id(), address);
             }
         }
+    }
+}
+
+/// Finds the meters that an earlier process has told of; a million of them take a moment.
+async fn resume(keeper: &mut Keeper, ledger: &Arc<Ledger>) {
+    let (known, ledger) = (keeper.known(), Arc::clone(ledger));
+    let steps = tokio::task::spawn_blocking(move || {
+        ledger.steps(|sight| known.contains(&keeper::key(sight)), clock::moment())
+    })
+    .await;
+    match steps {
+        Ok(steps) => keeper.resume(steps, clock::moment()),
+        Err(error) => tracing::error!(error = %error, "The meters could not be looked at."),
     }
 }
 

@@ -24,6 +24,7 @@ mod change;
 mod ending;
 mod finding;
 mod forgetting;
+mod joining;
 mod many;
 mod reload;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::exchange::{OK, fields, status};
+use crate::exchange::{OK, body, fields, status};
 use crate::support::harness::Caller;
 use crate::support::program::{Program, get, stub};
 use crate::support::upstream::Upstream;
@@ -320,6 +320,104 @@ async fn a_second_program_runs_without_the_store_and_says_so() {
     assert!(first.terminate().success());
     let third = site.start();
     assert_eq!(remaining(&third.get("/stub/", "").await), 17);
+}
+
+/// Calls that the history knows of.
+async fn calls(program: &Program) -> u64 {
+    let answer = program.get("/-/usage?by=connection", "").await;
+    let usage: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+    let rows = usage["rows"].as_array().unwrap();
+    rows.iter().map(|row| row["calls"].as_u64().unwrap()).sum()
+}
+
+/// What is not ready, in the words of the page.
+async fn troubles(program: &Program) -> Vec<String> {
+    let answer = program.get("/-/readyz", "").await;
+    let lines = body(&answer).lines().filter(|line| line.contains(": "));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_store_that_another_program_lets_go_is_taken_over() {
+    let upstream = Upstream::answering(OK).await;
+    for (policies, lines) in [
+        (HOURLY, ""),
+        (ROLLING, ""),
+        (BUCKET, ""),
+        (
+            "[policy.own]\nquota = 20\nwindow = \"1h\"\nkind = \"fixed\"\npartition = [\"credential\"]\n",
+            "Authorization: Bearer secret\r\n",
+        ),
+    ] {
+        let site = Site::new(&upstream, policies, "mode = \"enforce\"");
+        let first = site.start();
+        for left in [19, 18] {
+            assert_eq!(remaining(&first.get("/stub/", lines).await), left);
+        }
+        let second = site.start();
+        second.wait_for_line("Counts are not kept");
+        for left in [19, 18, 17] {
+            assert_eq!(remaining(&second.get("/stub/", lines).await), left);
+        }
+        let told = troubles(&second).await;
+        assert!(
+            told.iter()
+                .any(|line| line.contains("in use by another headroom")),
+            "{told:?}"
+        );
+        assert_eq!(calls(&second).await, 3);
+        assert!(first.terminate().success());
+
+        second.wait_for_line("The state is open now");
+        // Two and three, and this one.
+        assert_eq!(
+            remaining(&second.get("/stub/", lines).await),
+            14,
+            "{policies}"
+        );
+        while !troubles(&second).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(calls(&second).await, 6);
+        let metrics = second.get("/-/metrics", "").await;
+        assert!(
+            metrics.contains("headroom_store_up{store=\"state\"} 1"),
+            "{metrics}"
+        );
+        assert!(second.terminate().success());
+
+        let third = site.start();
+        assert_eq!(
+            remaining(&third.get("/stub/", lines).await),
+            13,
+            "{policies}"
+        );
+        assert_eq!(calls(&third).await, 7);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_can_be_made_later_is_written_into() {
+    let upstream = Upstream::answering(OK).await;
+    let site = Site::new(&upstream, HOURLY, "mode = \"enforce\"");
+    let place = site.folder.path().join("place");
+    std::fs::write(&place, "a file").unwrap();
+    let arguments = ["--state-dir", place.to_str().unwrap()];
+    let start = || Program::with(site.folder.path(), &site.config, &arguments);
+    let program = start();
+    for left in [19, 18] {
+        assert_eq!(remaining(&program.get("/stub/", "").await), left);
+    }
+    std::fs::remove_file(&place).unwrap();
+    program.wait_for_line("The state is open now");
+    assert_eq!(remaining(&program.get("/stub/", "").await), 17);
+    assert_eq!(calls(&program).await, 3);
+    program.kill();
+    let program = start();
+    assert_eq!(troubles(&program).await, [""; 0]);
+    // A block of one was counted ahead.
+    assert_eq!(remaining(&program.get("/stub/", "").await), 16);
+    assert_eq!(calls(&program).await, 4);
 }
 
 #[tokio::test]

@@ -552,15 +552,57 @@ async fn a_webhook_that_was_not_delivered_is_delivered_by_the_next_process() {
     let (before, after) = (receiver.got(), next.got());
     assert_eq!(before[0].0.id, after[0].0.id);
     assert_eq!(before[0].0.body, after[0].0.body);
-    // Taken, it goes from the store, and so does what was told of a meter that is not there any more.
+    // Taken, it goes from the store. The meter is not there any more, and its window is not over: that is remembered.
+    let mut heard = house.warnings.listen();
+    rows_become(&state, folder.path(), &["episode"]).await;
+    pass(59 * 60 * SECOND).await;
+    rows_become(&state, folder.path(), &["episode"]).await;
+    assert!(heard.try_recv().is_err());
+    pass(2 * 60 * SECOND).await;
+    rows_become(&state, folder.path(), &[]).await;
+    let told = heard.try_recv().unwrap();
+    assert_eq!(told.kind, Kind::Recovered);
+    assert_eq!(next.got().len(), 2);
+}
+
+#[tokio::test]
+async fn what_warnings_remember_is_written_into_a_new_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::new(|_, _| Answer::Hangs);
+    let now_ms = clock::now().as_millisecond();
+    let (state, _) = State::open(folder.path(), now_ms).unwrap();
+    let kept = Some((state.clone(), Vec::new()));
+    let house = House::with(TEN_AN_HOUR, Some(Mode::Enforce), receiver, kept).await;
+    house.calls(8).await;
+    rows_become(&state, folder.path(), &["episode", "letter"]).await;
+    std::fs::rename(
+        folder.path().join("headroom.db"),
+        folder.path().join("away"),
+    )
+    .unwrap();
+    state.prune(now_ms).await.unwrap();
+    assert_eq!(state.files(), 1);
+    rows_become(&state, folder.path(), &["episode", "letter"]).await;
+}
+
+/// So much time passes at once, where it goes on by itself otherwise.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Waits until the store has rows of these kinds.
+async fn rows_become(state: &State, folder: &std::path::Path, kinds: &[&str]) {
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;
         state.write(Vec::new(), Vec::new()).await.unwrap();
-        let database = rusqlite::Connection::open(folder.path().join("headroom.db")).unwrap();
-        let left: i64 = database
-            .query_row("SELECT count(*) FROM warnings", [], |row| row.get(0))
+        let database = rusqlite::Connection::open(folder.join("headroom.db")).unwrap();
+        let mut query = database
+            .prepare("SELECT kind FROM warnings ORDER BY kind")
             .unwrap();
-        if left == 0 {
+        let rows = query.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        if rows.map(Result::unwrap).eq(kinds.iter().copied()) {
             break;
         }
     }

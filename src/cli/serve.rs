@@ -10,16 +10,17 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::missing::Missing;
 use super::mounts::{Loaded, Mounts};
 use super::state::{State as Place, StateArguments};
 use super::{AdapterFolders, Failure, log};
 use crate::admin::Books;
 use crate::clock;
 use crate::config::Config;
-use crate::gateway::{self, Catalogue as _, Gateway, Listener, Lookup, Settings, client_config};
+use crate::gateway::{self, Catalogue, Gateway, Listener, Lookup, Settings, client_config};
 use crate::history::History;
 use crate::ledger::{self, Ledger};
-use crate::state::{self, State};
+use crate::state::{self, OpenError, State};
 use crate::trace::Exporter;
 use crate::warn::{self, Endpoint, Warnings};
 
@@ -75,7 +76,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let state = arguments
         .state
         .place(loaded.state_dir(), |name| std::env::var_os(name));
-    let (mut kept, unkept) = open(state);
+    let cannot_start =
+        |error: OpenError| Failure::unreadable(format!("headroom: cannot start: {error}"));
+    let (mut kept, missing) = open(state).map_err(cannot_start)?;
     let secret = kept.as_ref().map_or_else(
         // Without a store nothing is compared with what an earlier process hashed.
         || (clock::random(), clock::random()),
@@ -88,18 +91,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let state = kept.as_ref().map(|(state, _)| state.clone());
     let ledger = Arc::new(Ledger::new(ledger::Settings::default(), kept));
     let now_ms = clock::now().as_millisecond();
-    let history = History::new(state, loaded.config.history, now_ms)
-        .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
+    let history = History::new(state, loaded.config.history, now_ms).map_err(cannot_start)?;
     let history = Arc::new(history);
-    if let Some(reason) = &unkept {
-        ledger.tell_unkept(reason);
-        history.tell_unkept(reason);
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
-    let serving = serve(arguments, loaded, &ledger, &history, settings, told);
+    let serving = serve(
+        arguments, loaded, &ledger, &history, settings, told, missing,
+    );
     let outcome = runtime.block_on(traced(exporter, serving));
     if let Err(error) = history.close() {
         tracing::error!("What was called last is not in the history: {error}");
@@ -140,29 +140,40 @@ async fn traced<T>(exporter: Option<Exporter>, serving: impl Future<Output = T>)
     outcome
 }
 
-/// Opens the store; else tells why there is none. Without one headroom counts as well, until it is restarted: no traffic
-/// stops for it.
-fn open(place: Place) -> (Option<(State, state::Loaded)>, Option<String>) {
+/// A store, and what an earlier process left in it.
+type Kept = (State, state::Loaded);
+
+/// Opens the store. Where it cannot be opened headroom counts all the same, and goes on trying: no traffic stops for it.
+fn open(place: Place) -> Result<(Option<Kept>, Option<Missing>), OpenError> {
     let folder = match place {
         Place::Folder(folder) => folder,
-        Place::Off => return (None, None),
+        Place::Off => return Ok((None, None)),
         Place::Homeless => {
             tracing::warn!(
                 "There is no home to keep counts in, so a restart forgets them: name a folder with --state-dir."
             );
-            return (None, None);
+            return Ok((None, None));
         }
     };
-    match State::open(&folder, clock::now().as_millisecond()) {
+    let now_ms = clock::now().as_millisecond();
+    match State::open(&folder, now_ms) {
         Ok((state, loaded)) => {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            (Some((state, loaded)), None)
+            Ok((Some((state, loaded)), None))
         }
         Err(error) => {
-            tracing::error!("Counts are not kept, and a restart forgets them: {error}");
-            (None, Some(error.to_string()))
+            tracing::error!(
+                "Counts are not kept until the state can be opened, and a restart forgets them: {error}"
+            );
+            let (state, loaded) = State::without_store(&folder, &error, now_ms)?;
+            let missing = Missing {
+                state: state.clone(),
+                folder,
+                salt: loaded.salt,
+            };
+            Ok((Some((state, loaded)), Some(missing)))
         }
     }
 }
@@ -181,6 +192,7 @@ async fn serve(
     history: &Arc<History>,
     settings: Settings,
     told: Option<(State, Vec<state::WarningRow>)>,
+    missing: Option<Missing>,
 ) -> Result<(), Failure> {
     let address = arguments
         .listen
@@ -212,12 +224,7 @@ async fn serve(
     let seen = loaded.fingerprint();
     let warnings = Warnings::new(endpoints(&loaded.config));
     let mounts = Arc::new(Mounts::new(&loaded, 0, warnings.bell()));
-    for name in ledger.kept_connections() {
-        if let Lookup::Found(connection) = mounts.connection(&name) {
-            let (account, is_resident) = (&connection.account, connection.configured);
-            ledger.adopt(account, settings.secret, is_resident, clock::moment());
-        }
-    }
+    adopt(ledger, &*mounts, settings.secret);
     let unreadable = |error| Failure::unreadable(format!("headroom: {error}"));
     let tls = client_config(&settings.extra_roots).map_err(unreadable)?;
     let client = warn::Client::new(tls, warn::client::TIMEOUT).map_err(unreadable)?;
@@ -227,9 +234,17 @@ async fn serve(
         history: Arc::clone(history),
         warnings: Arc::clone(&warnings),
     };
+    let secret = settings.secret;
     let gateway = Gateway::new(mounts, books, settings)
         .map_err(|error| Failure::unreadable(format!("headroom: {error}")))?;
     let gateway = Arc::new(gateway);
+    let finder = missing.map(|missing| {
+        let (gateway, ledger) = (Arc::clone(&gateway), Arc::clone(ledger));
+        let find = missing.find(ledger, Arc::clone(&warnings), move |ledger| {
+            adopt(ledger, &*gateway.catalogue(), secret);
+        });
+        tokio::spawn(find)
+    });
     let watcher = tokio::spawn(watch(
         Arc::clone(&gateway),
         warnings,
@@ -249,10 +264,23 @@ async fn serve(
         () = ended_twice(orders, stop) => tracing::warn!("The calls in flight are cut."),
     }
     watcher.abort();
+    if let Some(finder) = finder {
+        finder.abort();
+    }
     // What it has to remember is stored as soon as it is known.
     warner.abort();
     tracing::info!("headroom has stopped");
     Ok(())
+}
+
+/// Puts meters of an earlier process in their places.
+fn adopt(ledger: &Ledger, connections: &dyn Catalogue, secret: (u64, u64)) {
+    for name in ledger.kept_connections() {
+        if let Lookup::Found(connection) = connections.connection(&name) {
+            let (account, is_resident) = (&connection.account, connection.configured);
+            ledger.adopt(account, secret, is_resident, clock::moment());
+        }
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {

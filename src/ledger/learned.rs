@@ -18,12 +18,21 @@ type Key = (Box<str>, Box<str>, Box<str>);
 
 impl Learned {
     pub(super) fn new(rows: Vec<LearnedRow>) -> Self {
-        let rows = rows.into_iter();
-        let lessons = rows.map(|row| {
+        let learned = Self::default();
+        learned.join(rows);
+        learned
+    }
+
+    /// Adds what an earlier process has learned. What is known is newer.
+    pub(super) fn join(&self, rows: Vec<LearnedRow>) {
+        let mut lessons = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for row in rows {
+            if lessons.len() >= MOST {
+                return;
+            }
             let key = (row.account.into(), row.scope.into(), row.from.into());
-            (key, Arc::from(row.to))
-        });
-        Self(RwLock::new(lessons.take(MOST).collect()))
+            lessons.entry(key).or_insert_with(|| Arc::from(row.to));
+        }
     }
 
     /// Whether it was new.

@@ -8,6 +8,7 @@ mod ahead;
 mod back;
 mod change;
 mod claims;
+mod join;
 mod motion;
 mod observe;
 mod rolling;

@@ -7,7 +7,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::cell::{Cell, Inner, Marks, Shared};
@@ -37,8 +37,6 @@ pub(super) struct Store {
     state: Option<State>,
     kept: Mutex<Kept>,
     dirty: Mutex<Vec<Arc<Cell>>>,
-    /// Why there is no store, where there should be one.
-    unkept: OnceLock<String>,
     /// Files that the store has begun, as of the last look.
     files: AtomicU64,
 }
@@ -99,6 +97,11 @@ impl Store {
             kept.remove(account);
         }
         taken
+    }
+
+    /// Keeps also what a store has that was opened later.
+    pub(super) fn take_over(&self, meters: Vec<MeterRow>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept(meters);
     }
 
     /// There was no room for these: whoever asks for one later gets it.
@@ -269,13 +272,6 @@ impl Store {
         }
     }
 
-    pub(super) fn tell_unkept(&self, reason: &str) {
-        // The first reason stands.
-        let _told = self.unkept.set(format!(
-            "{reason}; counts are kept in memory until a restart"
-        ));
-    }
-
     /// Whether the store began a new file since the last time, in which no meter is.
     pub(super) fn has_new_file(&self) -> bool {
         let files = self.state.as_ref().map_or(0, State::files);
@@ -283,8 +279,7 @@ impl Store {
     }
 
     pub(super) fn health(&self) -> Option<String> {
-        let unkept = || self.unkept.get().cloned();
-        self.state.as_ref().map_or_else(unkept, State::health)
+        self.state.as_ref().and_then(State::health)
     }
 }
 

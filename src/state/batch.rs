@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 use super::history::{Chunk, Retention};
+use super::store::Store;
 use super::warnings::{self, Rows, WarningRow};
 use super::{KEPT_MS, LearnedKey, LearnedRow, MeterKey, MeterRow, WriteError};
 
@@ -39,6 +40,7 @@ pub(super) struct Changes {
     chunk: Option<Arc<Chunk>>,
     retention: Option<Retention>,
     warnings: Vec<WarningRow>,
+    store: Option<Store>,
 }
 
 impl Changes {
@@ -104,6 +106,13 @@ impl Changes {
         }
     }
 
+    pub(super) fn into_file(store: Store) -> Self {
+        Self {
+            store: Some(store),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn prune(now_ms: i64) -> Self {
         Self {
             ended: Some(now_ms.saturating_sub(KEPT_MS)),
@@ -142,6 +151,8 @@ pub(super) struct Batch {
     pub(super) chunks: Vec<Arc<Chunk>>,
     pub(super) retention: Option<Retention>,
     pub(super) warnings: Rows,
+    /// Where everything is written after this batch.
+    pub(super) store: Option<Store>,
     pub(super) waiters: Vec<Waiter>,
     bytes: usize,
 }
@@ -166,6 +177,7 @@ impl Batch {
         self.chunks.extend(changes.chunk);
         self.retention = changes.retention.or(self.retention);
         warnings::collect(&mut self.warnings, changes.warnings);
+        self.store = changes.store.or(self.store.take());
         self.waiters.push(waiter);
         Ok(())
     }

@@ -80,6 +80,8 @@ pub enum WriteError {
     Full,
     /// The store is closed.
     Closed,
+    /// There is no file to write into, for this reason. What was called is kept in memory all the same.
+    Unkept(Arc<str>),
     /// The disk does not answer. Whether the rows will be stored nobody knows.
     Hangs,
     /// The transaction failed, with all that was in it.
@@ -92,7 +94,7 @@ impl fmt::Display for WriteError {
             Self::Full => out.write_str("too much waits to be written"),
             Self::Closed => out.write_str("the state is closed"),
             Self::Hangs => out.write_str("the state does not answer"),
-            Self::Failed(reason) => out.write_str(reason),
+            Self::Failed(reason) | Self::Unkept(reason) => out.write_str(reason),
         }
     }
 }

@@ -43,6 +43,12 @@ impl Folder {
         }
     }
 
+    /// A folder that is there, for looking into it only.
+    pub(super) fn unlocked(path: &Path) -> Option<Self> {
+        let path = fs::canonicalize(path).ok()?;
+        Some(Self { path, lock: None })
+    }
+
     /// No folder: the database is in memory, under a name that connections of this process share.
     pub(super) fn in_memory(name: u128) -> Self {
         Self {
@@ -75,7 +81,7 @@ impl Folder {
     /// The database's file without its log, as SQLite names it.
     pub(super) fn bare_database(&self) -> String {
         let mut name = String::from("file:");
-        for byte in self.database().as_os_str().as_encoded_bytes() {
+        for byte in self.path.join(NAME).as_os_str().as_encoded_bytes() {
             let _in_memory = write!(name, "%{byte:02x}");
         }
         name + "?immutable=1"

@@ -353,14 +353,11 @@ fn empty_log(connection: &Connection) -> Result<(), Trouble> {
 
 /// Looks at a file that somebody else has written, on connections that remember nothing of it.
 fn examine(folder: &Folder, salt: [u8; SALT]) -> Result<(), Trouble> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     // The log has a copy of what tells whose file it is; the file itself must have it too.
-    let bare = flags | OpenFlags::SQLITE_OPEN_URI;
-    let bare = Connection::open_with_flags(folder.bare_database(), bare)?;
-    let is_ours = "SELECT COUNT(*) FROM meta WHERE name = 'salt' AND value = ?1";
-    if bare.query_row(is_ours, params![salt], |row| row.get(0)) != Ok(1) {
+    if salt_of(folder) != Some(salt) {
         return Err(Trouble::Broken("somebody has written over it".to_owned()));
     }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let whole = Connection::open_with_flags(folder.database(), flags)?;
     whole.busy_timeout(PATIENCE)?;
     let check = "PRAGMA quick_check(1)";
@@ -370,6 +367,15 @@ fn examine(folder: &Folder, salt: [u8; SALT]) -> Result<(), Trouble> {
     } else {
         Err(Trouble::Broken(found))
     }
+}
+
+/// The salt of the file itself, whoever has it. It never changes, so neither log nor locks matter.
+pub(super) fn salt_of(folder: &Folder) -> Option<[u8; SALT]> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+    let bare = Connection::open_with_flags(folder.bare_database(), flags).ok()?;
+    let salt = "SELECT value FROM meta WHERE name = 'salt'";
+    bare.query_row(salt, [], |row| row.get(0)).ok()
 }
 
 /// The version of a file after all steps.

@@ -1,15 +1,21 @@
 //! The one thread that writes: takes everything that waits, commits it once, answers all.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::OpenFlags;
 
 use super::WriteError;
 use super::batch::{Batch, Changes, Waiter};
 use super::store::Store;
 
 /// What the callers and the writer share.
-#[derive(Default)]
 pub(super) struct Shared {
+    /// What those who read open, and how.
+    place: Mutex<(PathBuf, OpenFlags)>,
+    /// There is no file yet: what is written is in memory, and answered as if it were not.
+    waits: AtomicBool,
     queue: Mutex<Queue>,
     bell: Condvar,
     health: Mutex<Health>,
@@ -33,6 +39,50 @@ struct Queue {
 }
 
 impl Shared {
+    /// For this store; `unkept` is why it is in memory, where it should not be.
+    pub(super) fn new(store: &Store, unkept: Option<String>) -> Self {
+        Self {
+            place: Mutex::new((store.database(), store.flags())),
+            waits: AtomicBool::new(unkept.is_some()),
+            queue: Mutex::default(),
+            bell: Condvar::default(),
+            health: Mutex::new(Health {
+                failure: unkept,
+                answered: 0,
+            }),
+            bytes: AtomicU64::default(),
+            files: AtomicU64::default(),
+        }
+    }
+
+    /// What those who read open, and how.
+    pub(super) fn database(&self) -> (PathBuf, OpenFlags) {
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.clone()
+    }
+
+    /// There is no file yet.
+    pub(super) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
+    }
+
+    /// Why there is no file, for as long as there is none.
+    pub(super) fn tell_unkept(&self, reason: String) {
+        let mut health = self.health_now();
+        if self.waits() {
+            health.failure = Some(reason);
+        }
+    }
+
+    /// From now on everything is written into this file.
+    fn move_to(&self, store: &Store) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) =
+            (store.database(), store.flags());
+        let mut health = self.health_now();
+        self.waits.store(false, Ordering::Release);
+        health.set(None);
+    }
+
     /// Held for moving some pointers only, so also a task may wait for it.
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -55,7 +105,7 @@ impl Shared {
             Err((waiter, error)) => {
                 // What hangs fails nowhere else.
                 if error == WriteError::Full {
-                    self.place().set(Some(error.to_string()));
+                    self.health_now().set(Some(error.to_string()));
                 }
                 waiter.answer(Err(error));
             }
@@ -104,16 +154,16 @@ impl Shared {
     }
 
     pub(super) fn health(&self) -> Option<String> {
-        self.place().failure.clone()
+        self.health_now().failure.clone()
     }
 
-    fn place(&self) -> MutexGuard<'_, Health> {
+    fn health_now(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The writer has an answer for one more batch. What was not written says nothing of the disk.
     fn answered(&self, result: Option<&Result<(), String>>) {
-        let mut health = self.place();
+        let mut health = self.health_now();
         health.answered += 1;
         if let Some(result) = result {
             health.set(result.as_ref().err().cloned());
@@ -122,7 +172,7 @@ impl Shared {
 
     /// Somebody has waited for a batch for too long. The writer's next answer says how it is.
     pub(super) fn gave_up(&self, batch: u64) {
-        let mut health = self.place();
+        let mut health = self.health_now();
         if health.answered < batch && health.failure.is_none() {
             health.set(Some(HANGS.to_owned()));
         }
@@ -165,14 +215,29 @@ pub(super) fn run(mut store: Store, shared: &Shared) {
     shared.weigh(&store);
     while let Some(mut batch) = shared.next() {
         let waiters = std::mem::take(&mut batch.waiters);
+        let later = batch.store.take();
         let result = (!batch.is_barrier()).then(|| store.commit(&batch));
         if let Some(news) = store.take_news() {
             tracing::warn!("{news}, and what is known is written into it.");
             shared.files.fetch_add(1, Ordering::Relaxed);
         }
-        shared.answered(result.as_ref());
-        let result = result.unwrap_or(Ok(()));
-        let result = result.map_err(|reason| WriteError::Failed(reason.into()));
+        let unkept = shared.health().filter(|_| shared.waits());
+        let result = match unkept {
+            Some(reason) => {
+                shared.answered(None);
+                Err(WriteError::Unkept(reason.into()))
+            }
+            None => {
+                shared.answered(result.as_ref());
+                let result = result.unwrap_or(Ok(()));
+                result.map_err(|reason| WriteError::Failed(reason.into()))
+            }
+        };
+        if let Some(later) = later {
+            store.close();
+            store = later;
+            shared.move_to(&store);
+        }
         for waiter in waiters {
             waiter.answer(result.clone());
         }

@@ -105,6 +105,11 @@ impl Episode {
         self.until.is_some_and(|until| until <= now.steady)
     }
 
+    /// A threshold was told of, and it is known when that is over.
+    pub(super) const fn has_end(&self) -> bool {
+        self.warned != 0 && self.until.is_some()
+    }
+
     /// There is nothing to remember.
     pub(super) fn is_idle(&self, now: Now) -> bool {
         let is_over = |until: Steady| until <= now.steady;

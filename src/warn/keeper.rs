@@ -65,6 +65,8 @@ pub(super) struct Keeper {
     /// A write that was not answered in time. Nothing more is handed over before it is.
     hanging: Option<Written>,
     looks: u64,
+    /// Files that the store has begun, as of the last look: in a new one nothing is.
+    files: u64,
 }
 
 impl Keeper {
@@ -80,14 +82,25 @@ impl Keeper {
             changed: BTreeSet::new(),
             hanging: None,
             looks: 0,
+            files: 0,
         };
+        keeper.restore_all(&rows, now);
+        keeper
+    }
+
+    fn restore_all(&mut self, rows: &[WarningRow], now: Now) {
         for row in rows {
-            if let Err(error) = keeper.restore(&row, now) {
+            if let Err(error) = self.restore(row, now) {
                 tracing::warn!(error = %error, "A stored warning could not be read.");
             }
         }
-        keeper.drop_strays();
-        keeper
+        self.drop_strays();
+    }
+
+    /// The same, from a store that was opened later. What is known of a meter since goes on.
+    pub(super) fn restore_late(&mut self, mut rows: Vec<WarningRow>, now: Now) {
+        rows.retain(|row| row.kind != EPISODE || !self.entries.contains_key(&row.key));
+        self.restore_all(&rows, now);
     }
 
     fn restore(&mut self, row: &WarningRow, now: Now) -> Result<(), serde_json::Error> {
@@ -116,27 +129,25 @@ impl Keeper {
     /// Goes on with the meters of an earlier process.
     pub(super) fn resume(&mut self, sights: Vec<Sight>, now: Now) {
         for sight in sights {
-            let key = key(&sight);
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.episode.resume(sight.window, now);
-            }
-            self.judge(key, &sight, now);
+            self.judge(key(&sight), &sight, now);
         }
-        // What was told of is not used up to any step any more, or its connection is not there.
-        let lost: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.cell.is_none())
-            .map(|(key, _)| key.clone())
-            .collect();
+        self.end_lost(now);
+    }
+
+    /// Meters of an earlier process that are not there: their connection is gone, or nobody has called yet. When their
+    /// window is over, so much is known that they have recovered.
+    fn end_lost(&mut self, now: Now) {
+        let lost = self.entries.iter().filter(|(_, entry)| {
+            entry.cell.is_none() && (entry.episode.is_over(now) || !entry.episode.has_end())
+        });
+        let lost: Vec<String> = lost.map(|(key, _)| key.clone()).collect();
         for key in lost {
             let Some(entry) = self.entries.remove(&key) else {
                 continue;
             };
             self.changed.insert(key);
-            let told = entry.episode.warned != 0 && entry.episode.is_over(now);
+            let told = entry.episode.has_end();
             if let Some(data) = entry.data.filter(|_| told) {
-                // Its window is over: that much is known.
                 self.tell(Kind::Recovered, data.unknown(), now);
             }
         }
@@ -186,6 +197,7 @@ impl Keeper {
             let sight = lookout::look(&cell, now);
             self.judge(key, &sight, now);
         }
+        self.end_lost(now);
     }
 
     fn judge(&mut self, key: String, sight: &Sight, now: Now) {
@@ -213,6 +225,9 @@ impl Keeper {
         if is_same && sight.number < entry.number {
             // Somebody has looked at it since it was put into the queue.
             return;
+        }
+        if entry.cell.is_none() {
+            entry.episode.resume(sight.window, now);
         }
         entry.cell = Some(Arc::clone(&sight.cell));
         entry.number = sight.number;
@@ -381,6 +396,13 @@ impl Keeper {
             }
             // Whatever the answer: all of it is still among what changed, as it is now.
             self.hanging = None;
+        }
+        let files = state.map_or(0, State::files);
+        if std::mem::replace(&mut self.files, files) != files {
+            let kept = self.entries.iter();
+            let kept = kept.filter(|(_, entry)| entry.episode.is_kept());
+            self.changed.extend(kept.map(|(key, _)| key.clone()));
+            self.outbox.store_all();
         }
         let letters = self.outbox.changes(now);
         let changed = std::mem::take(&mut self.changed);

@@ -96,6 +96,11 @@ impl Outbox {
         self.letters.insert(address, letter);
     }
 
+    /// The store has lost them all.
+    pub(super) fn store_all(&mut self) {
+        self.changed.extend(self.letters.keys().cloned());
+    }
+
     /// A new letter, to be sent at once. How many old ones had to go for it.
     pub(super) fn add(&mut self, address: Address, body: &Arc<str>, now: Now) -> usize {
         let letter = Letter {

@@ -330,3 +330,42 @@ async fn a_log_that_somebody_else_empties_is_no_damage() {
     let names = names(folder.path());
     assert!(!names.iter().any(|name| name.contains("broken")));
 }
+
+#[tokio::test]
+async fn a_store_that_is_opened_later_gets_nothing_before_it_is_taken_over() {
+    let folder = filled();
+    let (first, before) = open(folder.path());
+    let error = State::open(folder.path(), NOW_MS).unwrap_err();
+    let (state, loaded) = State::without_store(folder.path(), &error, NOW_MS).unwrap();
+    // What is hashed is the same to both.
+    assert_eq!(loaded.salt, before.salt);
+    let salt = loaded.salt;
+    let write = |partition: &str| state.write(vec![meter(partition, "1")], Vec::new());
+    let unkept = write("early").await.unwrap_err();
+    assert!(matches!(unkept, WriteError::Unkept(_)), "{unkept}");
+    let text =
+        "is in use by another headroom; what is counted is kept in memory until it can be opened";
+    assert!(state.health().unwrap().ends_with(text));
+    let error = state.open_again(folder.path(), salt, NOW_MS).unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    first.close().unwrap();
+
+    let (opened, loaded) = state.open_again(folder.path(), salt, NOW_MS).unwrap();
+    assert_eq!(loaded.meters.len(), 500);
+    let unkept = write("between").await.unwrap_err();
+    assert!(matches!(unkept, WriteError::Unkept(_)), "{unkept}");
+    // It may be in one batch with what comes before, and is not part of it.
+    let between = write("between");
+    state.go_on_in(opened);
+    between.await.unwrap_err();
+    while state.is_without_store() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(state.health(), None);
+    write("late").await.unwrap();
+    state.close().unwrap();
+    let found = open(folder.path()).1.meters;
+    let new = |row: &&MeterRow| row.partition.parse::<u32>().is_err();
+    let new: Vec<_> = found.iter().filter(new).collect();
+    assert_eq!((found.len(), new), (501, vec![&meter("late", "1")]));
+}

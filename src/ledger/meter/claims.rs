@@ -132,6 +132,17 @@ impl Who {
         });
     }
 
+    /// Counts what somebody used whom another meter knows too.
+    pub(super) fn join(&mut self, who: u64, used: u64) {
+        let known = self.users.iter().any(|user| user.who == who);
+        let has_room = self.users.len() < MOST_USERS;
+        let who = if known || has_room { who } else { REST };
+        match self.users.iter_mut().find(|user| user.who == who) {
+            Some(user) => user.used = user.used.saturating_add(used),
+            None => self.restore(who, used),
+        }
+    }
+
     fn of(&self, who: u64) -> Use {
         let user = self.users.iter().find(|user| user.who == who);
         user.copied().unwrap_or(Use {
