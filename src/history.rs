@@ -5,6 +5,7 @@
 //! to totals by minute, quarter hour, hour and day in one transaction, so that they cannot disagree. What cannot be
 //! written stays here and is written later. No clock: times are arguments.
 
+mod later;
 pub mod names;
 pub mod plan;
 pub mod poll;
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, Semaphore, broadcast};
 
 use crate::state::history::{Chunk, EventRow, Retention, Series, Snapshot};
 use crate::state::{OpenError, ReadError, State, WriteError, Written};
+use later::EVENTS_WAITING;
 use names::Names;
 use poll::Polls;
 use record::Record;
@@ -72,12 +74,6 @@ impl Settings {
         }
     }
 }
-
-/// Events that wait for a disk at the most; the oldest go. Totals wait without end, and become longer ones.
-const EVENTS_WAITING: usize = 50_000;
-
-/// Totals that wait for a disk until those of an hour ago and more are folded.
-const TOTALS_WAITING: usize = 200_000;
 
 /// Batches of events that a slow reader of the live stream may be behind: some seconds.
 const LIVE_BATCHES: usize = 16;
@@ -320,50 +316,6 @@ impl History {
             pending.last_thorough_ms = now_ms;
         }
         drop(self.state.retain(self.retention(now_ms, thorough)));
-    }
-
-    /// What was not written is written with what comes next. While that lasts, totals of an hour and more ago become longer
-    /// ones where there are too many.
-    fn finish(&self, pending: &mut Pending, chunk: &Chunk, result: Result<(), WriteError>) {
-        let trouble = match result {
-            Ok(()) => None,
-            Err(WriteError::Unkept(_)) => {
-                // The store says why.
-                self.keep(&mut pending.unkept, chunk, usize::MAX);
-                None
-            }
-            Err(error) => {
-                self.keep(&mut pending.fresh, chunk, 0);
-                Some(error.to_string())
-            }
-        };
-        self.tell_trouble(trouble);
-    }
-
-    /// Puts what was not written to what is written later, its events in this place.
-    fn keep(&self, later: &mut Chunk, chunk: &Chunk, place: usize) {
-        later.put_back(chunk);
-        for level in [3_600, 86_400] {
-            if later.totals.len() > TOTALS_WAITING {
-                let newest = later.totals.keys().map(|(start, _)| *start).max();
-                later.fold(level, newest.unwrap_or(0));
-            }
-        }
-        let place = place.min(later.events.len());
-        let events = chunk.events.iter().cloned();
-        later.events.splice(place..place, events);
-        let too_many = later.events.len().saturating_sub(EVENTS_WAITING);
-        later.events.drain(..too_many);
-        let dropped = u64::try_from(too_many).unwrap_or(u64::MAX);
-        self.dropped.fetch_add(dropped, Ordering::Relaxed);
-    }
-
-    /// What there was no file for is written when there is one.
-    fn reclaim(&self, pending: &mut Pending) {
-        if !self.state.is_without_store() && !pending.unkept.is_empty() {
-            let unkept = std::mem::take(&mut pending.unkept);
-            self.keep(&mut pending.fresh, &unkept, 0);
-        }
     }
 
     /// Forgets names that nobody has used for some days, so that there is room for others. To be called once a day.

@@ -10,6 +10,7 @@ mod batch;
 mod error;
 mod folder;
 pub mod history;
+mod later;
 mod seal;
 mod store;
 mod warnings;
@@ -29,6 +30,7 @@ use rustls::crypto::GetRandomFailed;
 use tokio::sync::oneshot;
 
 pub use error::{OpenError, ReadError, WriteError};
+pub use later::Opened;
 pub use warnings::WarningRow;
 
 use batch::{Changes, Waiter};
@@ -134,10 +136,6 @@ struct Handle {
     hangs: AtomicBool,
 }
 
-/// A store that was opened for a [`State`] which had to begin without one.
-#[must_use]
-pub struct Opened(Store);
-
 /// The writing thread.
 struct Writer {
     thread: JoinHandle<()>,
@@ -157,61 +155,6 @@ impl State {
     pub fn open(folder: &Path, now_ms: i64) -> Result<(Self, Loaded), OpenError> {
         let (store, loaded) = Store::open(Folder::lock(folder)?, random()?, now_ms)?;
         Ok((Self::start(store)?, loaded))
-    }
-
-    /// A state whose store in `folder` cannot be opened for this reason, and may be later: see [`State::open_again`]. Until
-    /// then [`State::health`] says so, and every write is answered with [`WriteError::Unkept`]; the history can be read all
-    /// the same. Nothing is loaded; the salt is that of the store, where at least that can be read.
-    ///
-    /// # Errors
-    ///
-    /// There is no thread to be had, or no randomness.
-    pub fn without_store(
-        folder: &Path,
-        reason: &OpenError,
-        now_ms: i64,
-    ) -> Result<(Self, Loaded), OpenError> {
-        let name = u128::from_le_bytes(random()?);
-        let salt = match Folder::unlocked(folder).and_then(|folder| store::salt_of(&folder)) {
-            Some(salt) => salt,
-            None => random()?,
-        };
-        let (store, empty) = Store::open(Folder::in_memory(name), salt, now_ms)?;
-        let reason = unkept(reason);
-        Ok((Self::start_with(store, END_PATIENCE, Some(reason))?, empty))
-    }
-
-    /// Whether there is still no store.
-    #[must_use]
-    pub fn is_without_store(&self) -> bool {
-        self.handle.shared.waits()
-    }
-
-    /// Tries once more. What is found has to be taken over by whoever counts; only then [`State::go_on_in`] may be called.
-    /// Blocks.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be opened still.
-    pub fn open_again(
-        &self,
-        folder: &Path,
-        salt: [u8; SALT],
-        now_ms: i64,
-    ) -> Result<(Opened, Loaded), OpenError> {
-        let opened = Folder::lock(folder).and_then(|folder| Store::open(folder, salt, now_ms));
-        match opened {
-            Ok((store, loaded)) => Ok((Opened(store), loaded)),
-            Err(error) => {
-                self.handle.shared.tell_unkept(unkept(&error));
-                Err(error)
-            }
-        }
-    }
-
-    /// From here on everything is written into this store. What was handed over before is not.
-    pub fn go_on_in(&self, opened: Opened) {
-        drop(self.later(Changes::into_file(opened.0)));
     }
 
     /// A store in memory: nothing survives the process.
@@ -457,12 +400,6 @@ impl Drop for Handle {
     }
 }
 
-impl fmt::Debug for Opened {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Opened").finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for State {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("State").finish_non_exhaustive()
@@ -485,11 +422,6 @@ impl Future for Written {
             .poll(context)
             .map(|answer| answer.unwrap_or(Err(WriteError::Closed)))
     }
-}
-
-/// What is told of a store that cannot be opened.
-fn unkept(error: &OpenError) -> String {
-    format!("{error}; what is counted is kept in memory until it can be opened")
 }
 
 /// From the randomness that TLS stands on already: no crate for sixteen bytes.

@@ -1,15 +1,19 @@
 //! The database: its tables, what is read at opening, and one transaction for a batch.
 
+mod mend;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, Row, Statement, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OpenFlags, Row, Statement, Transaction, TransactionBehavior, params};
+
+pub(super) use mend::salt_of;
+
+use trouble::{Trouble, is_passing};
 
 use super::batch::Batch;
 use super::folder::Folder;
@@ -204,41 +208,6 @@ impl Store {
         Ok(result?)
     }
 
-    /// Looks whether the file is still there, and still what was left.
-    fn look_after(&mut self) -> Result<(), Trouble> {
-        let Some(connection) = &self.connection else {
-            return Ok(());
-        };
-        if self.seal.identity() != self.folder.identity() {
-            // Somebody took the file away: what is written to it now would be gone with the process. Its log must be
-            // empty before another file is opened, which would take it for its own.
-            empty_log(connection)?;
-            self.connection = None;
-            self.news = Some("The state's file was taken away; a new one is begun".to_owned());
-        } else if !self.seal.is_whole() {
-            examine(&self.folder, self.salt)?;
-            // Somebody else has moved the log into it, or has put a copy in its place, which may know less.
-            self.connection = None;
-            self.news = Some("Somebody has written the state's file".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Puts a broken file aside, with its log as it is.
-    fn move_aside(&mut self, reason: &str) -> Result<(), Trouble> {
-        if let Some(connection) = self.connection.take() {
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        }
-        let aside = self.folder.move_aside(self.now_ms)?;
-        self.is_proven = false;
-        self.news = Some(format!(
-            "`{}` was broken while headroom ran ({reason}) and is now `{}`; a new one is begun",
-            self.folder.database().display(),
-            aside.display()
-        ));
-        Ok(())
-    }
-
     /// Moves the log into the main file when it has grown, which waits for the disk: to be called when nobody waits.
     pub(super) fn tidy(&mut self) {
         if let Some(connection) = &self.connection
@@ -265,69 +234,6 @@ impl Store {
     }
 }
 
-/// Why a database cannot be used.
-enum Trouble {
-    /// It is no database, or damaged.
-    Broken(String),
-    Newer(i64),
-    Failed(String),
-    Other(OpenError),
-}
-
-impl Trouble {
-    fn into_error(self, folder: &Folder) -> OpenError {
-        let path = folder.database();
-        match self {
-            Self::Newer(found) => OpenError::Newer {
-                path,
-                found,
-                known: version(),
-            },
-            Self::Broken(reason) | Self::Failed(reason) => OpenError::Database { path, reason },
-            Self::Other(error) => error,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::Error;
-
-        let text = error.to_string();
-        match (error.sqlite_error_code(), error) {
-            (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _)
-            // The tables are strict: only damage makes a value of another type.
-            | (
-                _,
-                Error::FromSqlConversionFailure(..)
-                | Error::InvalidColumnType(..)
-                | Error::Utf8Error(..),
-            ) => Self::Broken(text),
-            _ => Self::Failed(text),
-        }
-    }
-}
-
-impl From<OpenError> for Trouble {
-    fn from(error: OpenError) -> Self {
-        Self::Other(error)
-    }
-}
-
-/// Whether the connection is as good as before.
-fn is_passing(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::DiskFull
-                | ErrorCode::TooBig
-                | ErrorCode::ConstraintViolation
-        )
-    )
-}
-
 /// How much of the log is not in the main file.
 fn log_pages(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| {
@@ -338,44 +244,6 @@ fn log_pages(connection: &Connection) -> rusqlite::Result<i64> {
 /// Moves of the log what no reader holds back.
 fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-}
-
-/// Moves the whole log into the file that the connection has open, wherever that is now.
-fn empty_log(connection: &Connection) -> Result<(), Trouble> {
-    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-    let held_up: bool = connection.query_row(checkpoint, [], |row| row.get(0))?;
-    if held_up {
-        let reason = "it was taken away while somebody reads it".to_owned();
-        return Err(Trouble::Failed(reason));
-    }
-    Ok(())
-}
-
-/// Looks at a file that somebody else has written, on connections that remember nothing of it.
-fn examine(folder: &Folder, salt: [u8; SALT]) -> Result<(), Trouble> {
-    // The log has a copy of what tells whose file it is; the file itself must have it too.
-    if salt_of(folder) != Some(salt) {
-        return Err(Trouble::Broken("somebody has written over it".to_owned()));
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let whole = Connection::open_with_flags(folder.database(), flags)?;
-    whole.busy_timeout(PATIENCE)?;
-    let check = "PRAGMA quick_check(1)";
-    let found: String = whole.query_row(check, [], |row| row.get(0))?;
-    if found == "ok" {
-        Ok(())
-    } else {
-        Err(Trouble::Broken(found))
-    }
-}
-
-/// The salt of the file itself, whoever has it. It never changes, so neither log nor locks matter.
-pub(super) fn salt_of(folder: &Folder) -> Option<[u8; SALT]> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-    let bare = Connection::open_with_flags(folder.bare_database(), flags).ok()?;
-    let salt = "SELECT value FROM meta WHERE name = 'salt'";
-    bare.query_row(salt, [], |row| row.get(0)).ok()
 }
 
 /// The version of a file after all steps.
