@@ -73,6 +73,10 @@ impl Settings {
     }
 }
 
+/// A minute is over so long after its end: what was called in it is written by then. What comes later costs one more look at
+/// its blocks.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Events that wait for a disk at the most; the oldest go. Totals wait without end, and become longer ones.
 const EVENTS_WAITING: usize = 50_000;
 
@@ -366,6 +370,7 @@ impl History {
         };
         let hours = before(settings.keep_hours);
         Retention {
+            over: before(GRACE),
             totals_before: [
                 before(settings.keep_minutes),
                 hours,
