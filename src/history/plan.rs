@@ -209,3 +209,6 @@ pub(super) fn midnight(date: jiff::civil::Date, zone: &TimeZone) -> Option<i64> 
     let start = date.to_zoned(zone.clone()).ok()?;
     Some(start.timestamp().as_second())
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,6 @@ pub(in crate::state) fn size(connection: &Connection) -> rusqlite::Result<u64> {
     let pages = pragma("page_count")? - pragma("freelist_count")?;
     Ok(u64::try_from(pages * pragma("page_size")?).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,4 +150,4 @@ fn lose(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

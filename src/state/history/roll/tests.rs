@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::super::{BLOCKS, FORGOTTEN, TABLES, write};
-use super::super::{Chunk, Numbers, Series, Snapshot, Sums};
+use super::super::{Chunk, Numbers, Row, Series, Snapshot, Sums};
 use super::*;
 
 const NOON: i64 = 1_795_348_800;
 
-fn database() -> Connection {
+pub(in super::super) fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     let meta = "CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;";
     for tables in [meta, TABLES, FORGOTTEN, BLOCKS] {
@@ -22,7 +22,7 @@ fn database() -> Connection {
     connection
 }
 
-fn series(number: u16) -> Arc<Series> {
+pub(in super::super) fn series(number: u16) -> Arc<Series> {
     let name: Arc<str> = format!("/{number}").into();
     Arc::new(Series {
         connection: "crm".into(),
@@ -39,7 +39,7 @@ fn series(number: u16) -> Arc<Series> {
 }
 
 /// Calls of one series in one minute.
-fn put(connection: &mut Connection, minute: i64, status: u16, calls: u64) {
+pub(in super::super) fn put(connection: &mut Connection, minute: i64, status: u16, calls: u64) {
     let sums = Sums {
         calls,
         bytes_out: calls * 1_000,
@@ -77,8 +77,6 @@ fn collect(
     });
     found
 }
-
-use super::super::Row;
 
 fn blocks(connection: &Connection, level: i64) -> Found {
     let all = |snapshot: &Snapshot<'_>, each: &mut dyn FnMut(i64, i64, Row<'_>)| {
