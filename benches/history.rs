@@ -251,14 +251,19 @@ async fn flushes(names: &Names) {
 
 /// Nanoseconds that the thread of the store was on a processor.
 fn written_by() -> f64 {
+    worked_by(|name| name == "headroom-state")
+}
+
+/// Nanoseconds that threads were on a processor, by their names.
+fn worked_by(wanted: impl Fn(&str) -> bool) -> f64 {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let worked = tasks.filter_map(|task| {
         let task = task.unwrap().path();
         let name = std::fs::read_to_string(task.join("comm")).ok()?;
         let told = std::fs::read_to_string(task.join("schedstat")).ok()?;
-        (name.trim() == "headroom-state").then(|| told.split(' ').next().unwrap().parse::<f64>())
+        wanted(name.trim()).then(|| told.split(' ').next().unwrap().parse::<f64>().unwrap())
     });
-    worked.map(Result::unwrap).fold(0.0, f64::max)
+    worked.sum()
 }
 
 /// Bytes of a file with its log.
@@ -341,33 +346,45 @@ const QUESTIONS: [&str; 16] = [
 async fn reports(history: &Arc<History>, now_ms: i64) {
     for question in QUESTIONS {
         let uri = format!("/-/usage?{question}").parse().unwrap();
-        let mut times = Vec::new();
-        for _ in 0..5 {
-            let begun = clock::monotonic();
+        let mut bytes = 0;
+        let times = timed(async || {
             let answer = report(history, &uri, &HeaderMap::new(), now_ms).await;
-            assert!(answer.status().is_success() && answer.extensions().is_empty());
-            times.push(clock::monotonic().duration_since(begun).as_secs_f64() * 1e3);
-        }
-        told(question, median(times));
+            assert!(answer.status().is_success());
+            let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+            bytes = body.unwrap().len();
+        });
+        told(question, times.await, bytes);
     }
     let now = now_ms / 1_000;
     for days in [1, 7] {
-        let mut times = Vec::new();
-        for _ in 0..3 {
-            let begun = clock::monotonic();
+        let times = timed(async || {
             let read =
                 move |snapshot: &Snapshot<'_>| Totals::read(snapshot, now - days * 86_400, now);
             let totals = history.read(read).await.unwrap();
             black_box(advise(&totals, &[]));
-            times.push(clock::monotonic().duration_since(begun).as_secs_f64() * 1e3);
-        }
-        told(&format!("advice?last={days}d"), median(times));
+        });
+        told(&format!("advice?last={days}d"), times.await, 0);
     }
 }
 
-fn told(question: &str, ms: f64) {
-    let verdict = if ms < 100.0 { "PASS" } else { "OVER" };
-    println!("  {question:<84} {ms:>7.1} ms  (wanted < 100: {verdict})");
+/// Medians of five: milliseconds that passed, and that processors worked.
+async fn timed(mut run: impl AsyncFnMut()) -> (f64, f64) {
+    let (mut passed, mut spent) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let (begun, before) = (clock::monotonic(), worked_by(|_| true));
+        run().await;
+        passed.push(clock::monotonic().duration_since(begun).as_secs_f64() * 1e3);
+        spent.push((worked_by(|_| true) - before) / 1e6);
+    }
+    (median(passed), median(spent))
+}
+
+fn told(question: &str, (ms, spent): (f64, f64), bytes: usize) {
+    let verdict = if ms < 100.0 { "PASS" } else { "over" };
+    let kib = bytes / 1_024;
+    println!(
+        "  {question:<84} {ms:>6.1} ms, {spent:>6.1} ms of processor, {kib:>6} KiB  (wanted < 100: {verdict})"
+    );
 }
 
 /// What blocks there are, how large they are, and what as many as are kept would be.

@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits for a disk on behalf of a call. A call takes a lock that is held for the length of an addition
 //! (`shards`); once in a while [`History::flush`] takes all sums away and hands them to [`crate::state`], which adds them
-//! to totals by minute, quarter hour, hour and day in one transaction, so that they cannot disagree. What cannot be
+//! to totals by minute, quarter hour, hour and day, which cannot disagree. What cannot be
 //! written stays here and is written later. No clock: times are arguments.
 
 pub mod names;

@@ -336,7 +336,7 @@ pub(super) fn write(
     numbers: &mut Numbers,
     chunk: &Chunk,
 ) -> rusqlite::Result<()> {
-    put_totals(transaction, numbers, chunk)?;
+    let given = put_totals(transaction, numbers, chunk)?;
     for (level, until) in LEVELS.into_iter().zip(chunk.coarse) {
         if let Some(until) = until {
             forget(transaction, level, until)?;
@@ -344,11 +344,17 @@ pub(super) fn write(
     }
     let mut lines = Vec::with_capacity(chunk.events.len());
     for event in &chunk.events {
-        let moment = event.at_ms.div_euclid(1_000);
+        let series = match given.get(&Arc::as_ptr(&event.series)) {
+            Some(number) => *number,
+            None => {
+                let moment = event.at_ms.div_euclid(1_000);
+                number(transaction, numbers, &event.series, moment)?
+            }
+        };
         lines.push(EventLine {
             id: event.id,
             at_ms: event.at_ms,
-            series: number(transaction, numbers, &event.series, moment)?,
+            series,
             outcome: event.outcome,
             policy: &event.policy,
             spent: &event.spent,
@@ -362,18 +368,20 @@ pub(super) fn write(
     put_events(transaction, &lines)
 }
 
-/// One row for each minute.
+/// One row for each minute. Gives the numbers of the series, by where they are: events share most of them.
 fn put_totals(
     transaction: &Transaction<'_>,
     numbers: &mut Numbers,
     chunk: &Chunk,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<hashbrown::HashMap<*const Series, i64>> {
+    let mut given = hashbrown::HashMap::with_capacity(chunk.totals.len());
     if chunk.totals.is_empty() {
-        return Ok(());
+        return Ok(given);
     }
     let mut sums = Vec::with_capacity(chunk.totals.len());
     for ((start, series), of_series) in &chunk.totals {
         let number = number(transaction, numbers, series, *start)?;
+        given.insert(Arc::as_ptr(series), number);
         sums.push((*start, number, of_series));
     }
     sums.sort_unstable_by_key(|(start, number, _)| (*start, *number));
@@ -389,7 +397,7 @@ fn put_totals(
         let start = of_minute.first().map(|(start, ..)| *start);
         put.execute(params![start, block.finish()])?;
     }
-    Ok(())
+    Ok(given)
 }
 
 /// In the order of their numbers.

@@ -5,7 +5,7 @@
 //! [`PAD`] zero bytes end it, so that each sum can be read as a word. Rows of one shape are of one length, so a row that nobody
 //! wants is stepped over, and one that is wanted is read without a branch on its bytes: reports read a million of them.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::ops::Range;
 
 use super::Sums;

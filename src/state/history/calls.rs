@@ -3,7 +3,7 @@
 //! A version; the texts that occur, each once; then the calls in the order of their numbers, each number and time as the step
 //! from the one before.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::bytes::{Damaged, Reader, put, put_signed, put_text};
 

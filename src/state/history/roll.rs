@@ -3,7 +3,7 @@
 //! Blocks of each level hold the same: the sums of a minute come out of `fresh` and into the blocks of its minute, quarter
 //! hour, hour and day in one transaction. Also a minute that comes late, because clocks were set or a disk was full.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
