@@ -2,22 +2,31 @@
 //! `-- days 7` the file after so many days of ten million calls each, and how long reports of them take.
 //!
 //! A call of two policies, as the gateway records it. "Warm": its kind was seen since the sums were last taken away. "Cold": sums
-//! are taken away after each 29 calls, as four times a second with ten million calls a day, so most kinds are new.
+//! are taken away after each 29 calls, as four times a second with ten million calls a day, so most kinds are new. "Taken away":
+//! the same, on the thread that takes them; "written": on the thread that writes them, with all that it does to minutes
+//! that are over.
+//!
+//! With `days` time runs faster: each call is drawn and added up here, and its minute's sums and events are handed to the store
+//! in one go, not four times a second by a recorder. So the file has one part of the minute that is going on, not 240, and
+//! its events are in fewer blocks, which makes them smaller; what is in the blocks of totals is the same.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headroom::admin::usage::report;
+use headroom::advice::{Totals, advise};
 use headroom::clock;
 use headroom::history::poll::Poll;
 use headroom::history::record::{Outcome, Record, Refuser, Spent, Who};
 use headroom::history::{History, Settings};
 use headroom::quota::Unit;
 use headroom::state::State;
+use headroom::state::history::{Chunk, EventRow, LEVELS, Series, Snapshot, Sums};
 use headroom::time::Nanos;
 use http::HeaderMap;
 use smallvec::smallvec;
@@ -66,18 +75,26 @@ impl Names {
         }
     }
 
-    /// One of many kinds, by chance.
-    fn record(&self, random: &mut u64, ended_ms: i64) -> Record {
+    /// One of many kinds, and one of a hundred lots, by chance.
+    fn draw(&self, random: &mut u64) -> (usize, u64) {
         let point = next(random) as f64 / u64::MAX as f64 * self.weights.last().unwrap();
         let rank = self.weights.partition_point(|sum| *sum < point);
         // The often called are spread over connections and consumers.
         let kind = rank.min(self.weights.len() - 1) * 1_237 % self.weights.len();
+        (kind, next(random) % 100)
+    }
+
+    fn record(&self, random: &mut u64, ended_ms: i64) -> Record {
+        let (kind, lot) = self.draw(random);
+        self.record_of(kind, lot, ended_ms)
+    }
+
+    fn record_of(&self, kind: usize, lot: u64, ended_ms: i64) -> Record {
         let [_, consumers, endpoints] = KINDS.map(|count| usize::try_from(count).unwrap());
         let (connection, rest) = (
             kind / (consumers * endpoints),
             kind % (consumers * endpoints),
         );
-        let lot = next(random) % 100;
         let (status, refused_by) = match lot {
             0 => (429, Some(Refuser::Headroom)),
             1 => (404, None),
@@ -197,11 +214,65 @@ fn main() {
         "{:<44} {both:>7.0} ns  (wanted < 2000)",
         "a call, warm, at two threads"
     );
+    runtime.block_on(flushes(&names));
     println!(
         "{:<44} {:>7} bytes",
         "the record of a call",
         size_of::<Record>()
     );
+}
+
+/// What it costs to take the sums of 29 calls away and to write them, a call, on a file: four times a second, for some
+/// minutes of ten million calls a day.
+async fn flushes(names: &Names) {
+    const FLUSHES: u32 = 4 * 60 * 10;
+    const CALLS: u32 = 29;
+    let folder = tempfile::tempdir().unwrap();
+    let (state, _) = State::open(folder.path(), NOON_MS).unwrap();
+    let history = History::new(Some(state), Settings::default(), NOON_MS).unwrap();
+    let history = Arc::new(history);
+    let mut random = 0x9e37_79b9_7f4a_7c15;
+    let mut taken = 0.0;
+    let mut written = 0.0;
+    for flush in 0..FLUSHES * 2 {
+        // The first half knows no names yet.
+        if flush == FLUSHES {
+            (taken, written) = (0.0, written_by());
+        }
+        let now_ms = NOON_MS + i64::from(flush) * 250;
+        for _ in 0..CALLS {
+            history.record(names.record(&mut random, now_ms));
+        }
+        let begun = worked();
+        history.flush(now_ms).await;
+        taken += worked() - begun;
+        history.read(|_| Ok(())).await.unwrap();
+    }
+    let calls = f64::from(FLUSHES * CALLS);
+    println!(
+        "{:<44} {:>7.0} ns",
+        "a call, taken away with 28 others",
+        taken / calls
+    );
+    let written = (written_by() - written) / calls;
+    println!("{:<44} {written:>7.0} ns", "a call, written with 28 others");
+}
+
+/// Nanoseconds that the thread of the store was on a processor.
+fn written_by() -> f64 {
+    worked_by(|name| name == "headroom-state")
+}
+
+/// Nanoseconds that threads were on a processor, by their names.
+fn worked_by(wanted: impl Fn(&str) -> bool) -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let worked = tasks.filter_map(|task| {
+        let task = task.unwrap().path();
+        let name = std::fs::read_to_string(task.join("comm")).ok()?;
+        let told = std::fs::read_to_string(task.join("schedstat")).ok()?;
+        wanted(name.trim()).then(|| told.split(' ').next().unwrap().parse::<f64>().unwrap())
+    });
+    worked.sum()
 }
 
 /// Bytes of a file with its log.
@@ -212,64 +283,297 @@ fn bytes(folder: &Path) -> u64 {
         .sum()
 }
 
-/// Days of calls, in compressed time: sums are taken away each ten seconds of theirs.
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
+/// What the calls of a kind and lot are counted as: the record's own, without making it each time.
+struct Kind {
+    series: Arc<Series>,
+    sums: Sums,
+    outcome: Outcome,
+    policy: Arc<str>,
+    spent: &'static str,
+    /// Where the sums of what it spent go.
+    policies: Vec<usize>,
+}
+
+/// All kinds and lots, and behind them the policies of each caller.
+struct Kinds {
+    kinds: Vec<Kind>,
+    policies: Vec<Arc<Series>>,
+}
+
+const LOTS: usize = 100;
+
+impl Kinds {
+    fn new(names: &Names) -> Self {
+        let mut kinds = Vec::new();
+        let mut policies: Vec<Arc<Series>> = Vec::new();
+        let mut known: HashMap<Series, Arc<Series>> = HashMap::new();
+        let mut places: HashMap<Series, usize> = HashMap::new();
+        for kind in 0..names.weights.len() {
+            for lot in 0..LOTS as u64 {
+                let record = names.record_of(kind, lot, 0);
+                let calls = Series {
+                    connection: Arc::clone(&record.connection),
+                    provider: Arc::clone(&record.provider),
+                    consumer: record.consumer.name(),
+                    method: record.method.into(),
+                    endpoint: record.endpoint.as_str().into(),
+                    status: record.status.unwrap(),
+                    upstream_status: 0,
+                    refused_by: record.refused_by.map_or("", Refuser::as_str).into(),
+                    policy: "".into(),
+                    unit: "".into(),
+                };
+                let of_policy = |spent: &Spent| Series {
+                    method: "".into(),
+                    endpoint: "".into(),
+                    status: 0,
+                    refused_by: "".into(),
+                    policy: Arc::clone(&spent.policy),
+                    unit: spent.unit.as_str().into(),
+                    ..calls.clone()
+                };
+                let places = record.spent.iter().map(of_policy).map(|series| {
+                    *places.entry(series.clone()).or_insert_with(|| {
+                        policies.push(Arc::new(series));
+                        policies.len() - 1
+                    })
+                });
+                let policies = places.collect();
+                let series = known.entry(calls.clone()).or_insert_with(|| calls.into());
+                kinds.push(Kind {
+                    series: Arc::clone(series),
+                    sums: record.sums(),
+                    outcome: record.outcome,
+                    policy: record.policy.clone().unwrap_or_default(),
+                    spent: if record.spent.is_empty() { "[]" } else { SPENT },
+                    policies,
+                });
+            }
+        }
+        Self { kinds, policies }
+    }
+
+    /// Some calls of one minute.
+    fn minute(
+        &self,
+        names: &Names,
+        random: &mut u64,
+        start_ms: i64,
+        calls: u64,
+        last: &mut i64,
+    ) -> Chunk {
+        let mut chunk = Chunk::default();
+        let mut sums: HashMap<*const Series, (Arc<Series>, Sums)> = HashMap::new();
+        for call in 0..calls {
+            let (kind, lot) = names.draw(random);
+            let kind = &self.kinds[kind * LOTS + usize::try_from(lot).unwrap()];
+            let mut add = |series: &Arc<Series>, one: &Sums| {
+                let sum = sums.entry(Arc::as_ptr(series));
+                let new = || (Arc::clone(series), Sums::default());
+                sum.or_insert_with(new).1.add(one);
+            };
+            add(&kind.series, &kind.sums);
+            for place in &kind.policies {
+                let one = Sums {
+                    calls: 1,
+                    cost: 1,
+                    ..Sums::default()
+                };
+                add(&self.policies[*place], &one);
+            }
+            *last += 1;
+            chunk.events.push(EventRow {
+                id: *last,
+                at_ms: start_ms + i64::try_from(call * 60_000 / calls).unwrap(),
+                series: Arc::clone(&kind.series),
+                outcome: kind.outcome.as_str(),
+                policy: Arc::clone(&kind.policy),
+                spent: kind.spent.into(),
+                waited_us: kind.sums.waited_us,
+                duration_us: kind.sums.duration_us,
+                upstream_us: kind.sums.upstream_us,
+                bytes_in: kind.sums.bytes_in,
+                bytes_out: kind.sums.bytes_out,
+            });
+        }
+        let sums = sums.into_values();
+        chunk.totals = sums
+            .map(|(series, sums)| ((start_ms / 1_000, series), sums))
+            .collect();
+        chunk
+    }
+}
+
+const SPENT: &str = "[{\"policy\":\"daily\",\"unit\":\"requests\",\"cost\":1},{\"policy\":\"ten-secondly\",\"unit\":\"requests\",\"cost\":1}]";
+
+/// Days of calls, in compressed time.
 async fn fill(names: &Names, days: i64) {
-    const STEP_MS: i64 = 10_000;
+    const STEP_MS: i64 = 60_000;
     let folder = tempfile::tempdir().unwrap();
     let (state, _) = State::open(folder.path(), NOON_MS).unwrap();
-    let history = History::new(Some(state), Settings::default(), NOON_MS).unwrap();
+    let history = History::new(Some(state.clone()), Settings::default(), NOON_MS).unwrap();
     let history = Arc::new(history);
+    let kinds = Kinds::new(names);
     let mut random = 0x9e37_79b9_7f4a_7c15;
     let calls = CALLS_A_DAY / u64::try_from(DAY_MS / STEP_MS).unwrap() + 1;
-    let mut most = 0;
+    let (mut most, mut last) = (0, 0);
     for day in 0..days {
-        let begun = clock::monotonic();
+        let (begun, before) = (clock::monotonic(), written_by());
         for step in 0..DAY_MS / STEP_MS {
             let start = NOON_MS + day * DAY_MS + step * STEP_MS;
-            for _ in 0..calls {
-                history.record(names.record(&mut random, start));
-            }
-            history.flush(start).await;
-            // Answers when it is written.
-            history.read(|_| Ok(())).await.unwrap();
-            if step % 360 == 0 {
+            let chunk = kinds.minute(names, &mut random, start, calls, &mut last);
+            state.add(Arc::new(chunk)).await.unwrap();
+            // As it is called at the end of the minute: the one before is over, and what is old goes.
+            history.flush(start + STEP_MS).await;
+            if step % 60 == 0 {
                 most = most.max(bytes(folder.path()));
             }
         }
         most = most.max(bytes(folder.path()));
+        let took = clock::monotonic().duration_since(begun).as_secs_f64();
         println!(
-            "after day {}: {:>6.1} MiB in use, {:>6.1} MiB of files, at most {:>6.1} MiB (wanted < 1024), {} calls, {:.0} s of work",
+            "after day {}: {:>6.1} MiB in use, {:>6.1} MiB of files, at most {:>6.1} MiB (wanted < 1024), {last} calls, {took:.0} s of work, {:.0} ns a call of writing",
             day + 1,
-            history.bytes() as f64 / 1_048_576.0,
-            bytes(folder.path()) as f64 / 1_048_576.0,
-            most as f64 / 1_048_576.0,
-            history.tally().await.requests.values().sum::<u64>(),
-            clock::monotonic().duration_since(begun).as_secs_f64(),
+            mib(history.bytes()),
+            mib(bytes(folder.path())),
+            mib(most),
+            (written_by() - before) / CALLS_A_DAY as f64,
         );
+        reports(&history, NOON_MS + (day + 1) * DAY_MS).await;
     }
-    // The clock of these calls: the last one is a moment ago.
-    let now_ms = NOON_MS + days * DAY_MS;
-    for question in [
-        "by=connection&last=24h",
-        "by=connection&last=7d",
-        "by=consumer,day&last=7d",
-        "by=consumer,day&last=7d&tz=Asia/Kathmandu",
-        "by=connection,endpoint,status&last=7d",
-        "by=connection,consumer,method,endpoint,status,hour&last=7d&connection=connection-1",
-        "by=policy,consumer,day&last=7d",
-    ] {
-        let uri = format!("/-/usage?{question}").parse().unwrap();
-        let mut times = Vec::new();
-        for _ in 0..5 {
-            let begun = clock::monotonic();
-            let answer = report(&history, &uri, &HeaderMap::new(), now_ms).await;
-            assert!(answer.status().is_success() && answer.extensions().is_empty());
-            times.push(clock::monotonic().duration_since(begun).as_secs_f64() * 1e3);
-        }
-        println!("{question:<84} {:>7.1} ms  (wanted < 100)", median(times));
-    }
-    let dropped = history.dropped();
-    assert!(dropped == 0 && history.health().is_none());
+    blocks(folder.path(), days);
+    assert!(history.health().is_none());
+    let counted = history.read(|snapshot| {
+        let names: HashMap<_, _> = snapshot.series()?.into_iter().collect();
+        let mut calls = 0;
+        snapshot.totals(86_400, i64::MIN, i64::MAX, |_, series, sums| {
+            if names[&series].policy.is_empty() {
+                calls += sums.calls;
+            }
+        })?;
+        Ok(calls)
+    });
+    assert_eq!(counted.await.unwrap(), u64::try_from(last).unwrap());
     // Its threads have nothing left to do.
     tokio::time::sleep(Duration::ZERO).await;
+}
+
+const QUESTIONS: [&str; 16] = [
+    "by=connection&last=24h",
+    "by=connection&last=7d",
+    "by=consumer,day&last=7d",
+    "by=consumer,day&last=7d&tz=Europe/Oslo",
+    "by=consumer,day&last=7d&tz=Asia/Kolkata",
+    "by=consumer,day&last=7d&tz=Asia/Kathmandu",
+    "by=hour&last=7d",
+    "by=connection,hour&last=7d",
+    "by=connection,hour&last=7d&tz=Asia/Kolkata",
+    "by=connection,hour&last=7d&tz=Asia/Kathmandu",
+    "by=consumer,connection,hour&last=7d",
+    "by=connection,endpoint,status&last=7d",
+    "by=connection,consumer,method,endpoint,status,hour&last=7d&connection=connection-1",
+    "by=policy,consumer,day&last=7d",
+    "by=minute&last=24h",
+    "by=minute&last=7d",
+];
+
+/// How long reports take. The clock of these calls: the last one was a moment ago.
+async fn reports(history: &Arc<History>, now_ms: i64) {
+    for question in QUESTIONS {
+        let uri = format!("/-/usage?{question}").parse().unwrap();
+        let mut bytes = 0;
+        let times = timed(async || {
+            let answer = report(history, &uri, &HeaderMap::new(), now_ms).await;
+            assert!(answer.status().is_success());
+            let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+            bytes = body.unwrap().len();
+        });
+        told(question, times.await, bytes);
+    }
+    let now = now_ms / 1_000;
+    for days in [1, 7] {
+        let times = timed(async || {
+            let read =
+                move |snapshot: &Snapshot<'_>| Totals::read(snapshot, now - days * 86_400, now);
+            let totals = history.read(read).await.unwrap();
+            black_box(advise(&totals, &[]));
+        });
+        told(&format!("advice?last={days}d"), times.await, 0);
+    }
+}
+
+/// Medians of five: milliseconds that passed, and that processors worked.
+async fn timed(mut run: impl AsyncFnMut()) -> (f64, f64) {
+    let (mut passed, mut spent) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let (begun, before) = (clock::monotonic(), worked_by(|_| true));
+        run().await;
+        passed.push(clock::monotonic().duration_since(begun).as_secs_f64() * 1e3);
+        spent.push((worked_by(|_| true) - before) / 1e6);
+    }
+    (median(passed), median(spent))
+}
+
+fn told(question: &str, (ms, spent): (f64, f64), bytes: usize) {
+    let verdict = if ms < 100.0 { "PASS" } else { "over" };
+    let kib = bytes / 1_024;
+    println!(
+        "  {question:<84} {ms:>6.1} ms, {spent:>6.1} ms of processor, {kib:>6} KiB  (wanted < 100: {verdict})"
+    );
+}
+
+/// What blocks there are, how large they are, and what as many as are kept would be.
+fn blocks(folder: &Path, days: i64) {
+    let file = rusqlite::Connection::open(folder.join("headroom.db")).unwrap();
+    let row = |table: &str, condition: &str| -> (i64, i64) {
+        let query =
+            format!("SELECT COUNT(*), COALESCE(SUM(LENGTH(data)), 0) FROM {table} {condition}");
+        file.query_row(&query, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+    };
+    let settings = Settings::default();
+    let kept = [
+        settings.keep_minutes,
+        settings.keep_hours,
+        settings.keep_hours,
+        settings.keep_days,
+    ];
+    let mut projected = 0.0;
+    println!("measured after {days} days:");
+    for (level, kept) in LEVELS.into_iter().zip(kept) {
+        let (count, bytes) = row("blocks", &format!("WHERE level = {level}"));
+        // The first and the last day are half days, from noon.
+        let full = days as f64 * DAY_MS as f64 / 1e3 / level as f64;
+        let each = bytes as f64 / full.min(count as f64);
+        let number = kept.as_secs() as f64 / level as f64;
+        let whole = each * number * page_loss(each);
+        projected += whole;
+        println!(
+            "  {count:>6} blocks of {level:>5} s, {each:>8.0} bytes each; kept for {:>3} days: {number:>6} of them, {:>6.1} MiB",
+            kept.as_secs() as f64 / 86_400.0,
+            whole / 1_048_576.0
+        );
+    }
+    let (count, bytes) = row("events", "");
+    let (parts, fresh) = row("fresh", "");
+    projected += (bytes + fresh) as f64;
+    println!(
+        "  {count:>6} blocks of events, {:.1} MiB; {parts} parts of fresh minutes, {fresh} bytes",
+        bytes as f64 / 1_048_576.0
+    );
+    println!(
+        "projected from that for {} days: {:.0} MiB (wanted < 1024, and max_size {:.0})",
+        settings.keep_days.as_secs() / 86_400,
+        projected / 1_048_576.0,
+        mib(settings.max_bytes)
+    );
+}
+
+/// The last page of a block is half empty, and each has some bytes of its own.
+fn page_loss(bytes: f64) -> f64 {
+    (bytes + 2_048.0) / bytes * 4_096.0 / 4_092.0
 }

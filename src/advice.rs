@@ -3,7 +3,7 @@
 
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::ledger::report::{MeterReport, NAMELESS};
 use crate::state::ReadError;
-use crate::state::history::{Series, Snapshot, Sums};
+use crate::state::history::{Places, Row, Series, Snapshot, Sums, Values};
 use words::{interval, number, percent, time};
 
 /// The totals that advice is made of, in seconds: fine enough for a spike, coarse enough to be quick.
@@ -84,31 +84,40 @@ impl Totals {
     /// # Errors
     /// The history cannot be read.
     pub fn read(snapshot: &Snapshot<'_>, from: i64, to: i64) -> Result<Self, ReadError> {
-        let names: BTreeMap<i64, Series> = snapshot
-            .series()?
-            .into_iter()
+        let series = snapshot.series()?.into_iter();
+        let calls: Vec<_> = series
             .filter(|(_, series)| series.policy.is_empty())
             .collect();
-        let mut by_number: BTreeMap<i64, Sums> = BTreeMap::new();
+        let mut places = Places::default();
+        for (place, (number, _)) in calls.iter().enumerate() {
+            places.set(*number, place);
+        }
         let mut totals = Self {
             length: u64::try_from(to.saturating_sub(from)).unwrap_or(0),
             ..Self::default()
         };
-        snapshot.totals(LEVEL, from, to, |start, number, sums| {
-            let Some(series) = names.get(&number) else {
+        let mut sums = vec![Values::default(); calls.len()];
+        let mut quarter = Quarter::of(&calls);
+        let mut see = |start: i64, number, row: Row<'_>| {
+            let Some(place) = places.get(number) else {
                 return;
             };
-            by_number.entry(number).or_default().add(sums);
-            let quarters = totals
-                .quarters
-                .entry(Arc::clone(&series.connection))
-                .or_default();
-            let quarter = quarters.entry(start).or_default();
-            *quarter.entry(Arc::clone(&series.consumer)).or_default() += sums.calls;
-        })?;
-        for (number, sums) in by_number {
-            if let Some(series) = names.get(&number) {
-                totals.add(series.clone(), &sums);
+            let start = start - start.rem_euclid(LEVEL);
+            if start != quarter.start {
+                quarter.close(&mut totals);
+                quarter.start = start;
+            }
+            quarter.see(place, row.calls());
+            if let Some(sums) = sums.get_mut(place) {
+                row.add_to(sums);
+            }
+        };
+        snapshot.blocks(LEVEL, from, to, &mut see)?;
+        snapshot.fresh(from, to, &mut see)?;
+        quarter.close(&mut totals);
+        for ((_, series), values) in calls.into_iter().zip(sums) {
+            if values != Values::default() {
+                totals.add(series, &values.sums());
             }
         }
         Ok(totals)
@@ -116,6 +125,55 @@ impl Totals {
 
     fn add(&mut self, series: Series, sums: &Sums) {
         self.series.entry(series).or_default().add(sums);
+    }
+}
+
+/// The quarter hour that is added up: calls by who called which connection.
+struct Quarter {
+    start: i64,
+    /// The connection, the consumer, and the calls of this quarter hour.
+    pairs: Vec<(Arc<str>, Arc<str>, u64)>,
+    /// Which pair each series is of.
+    of: Vec<usize>,
+}
+
+impl Quarter {
+    fn of(calls: &[(i64, Series)]) -> Self {
+        let mut pairs = Vec::new();
+        let mut known = HashMap::new();
+        let of = calls.iter().map(|(_, series)| {
+            *known
+                .entry((&*series.connection, &*series.consumer))
+                .or_insert_with(|| {
+                    let connection = Arc::clone(&series.connection);
+                    pairs.push((connection, Arc::clone(&series.consumer), 0));
+                    pairs.len() - 1
+                })
+        });
+        let of = of.collect();
+        Self {
+            start: i64::MIN,
+            pairs,
+            of,
+        }
+    }
+
+    fn see(&mut self, place: usize, calls: u64) {
+        let pair = self.of.get(place).and_then(|of| self.pairs.get_mut(*of));
+        if let Some((.., sum)) = pair {
+            *sum += calls;
+        }
+    }
+
+    /// Moves its sums to the others.
+    fn close(&mut self, totals: &mut Totals) {
+        for (connection, consumer, calls) in &mut self.pairs {
+            if *calls > 0 {
+                let quarters = totals.quarters.entry(Arc::clone(connection)).or_default();
+                let callers = quarters.entry(self.start).or_default();
+                *callers.entry(Arc::clone(consumer)).or_default() += std::mem::take(calls);
+            }
+        }
     }
 }
 

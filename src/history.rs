@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits for a disk on behalf of a call. A call takes a lock that is held for the length of an addition
 //! (`shards`); once in a while [`History::flush`] takes all sums away and hands them to [`crate::state`], which adds them
-//! to totals by minute, quarter hour, hour and day in one transaction, so that they cannot disagree. What cannot be
+//! to totals by minute, quarter hour, hour and day, which cannot disagree. What cannot be
 //! written stays here and is written later. No clock: times are arguments.
 
 mod later;
@@ -74,6 +74,10 @@ impl Settings {
         }
     }
 }
+
+/// A minute is over so long after its end: what was called in it is written by then. What comes later costs one more look at
+/// its blocks.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Batches of events that a slow reader of the live stream may be behind: some seconds.
 const LIVE_BATCHES: usize = 16;
@@ -345,6 +349,7 @@ impl History {
         };
         let hours = before(settings.keep_hours);
         Retention {
+            over: before(GRACE),
             totals_before: [
                 before(settings.keep_minutes),
                 hours,

@@ -2,6 +2,7 @@
 
 mod damage;
 mod killed;
+mod rolled;
 
 use std::fs;
 use std::path::Path;

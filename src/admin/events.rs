@@ -132,7 +132,7 @@ fn stored(snapshot: &Snapshot<'_>, question: &Question) -> Result<Vec<Value>, Re
         |series| names.contains_key(&series),
         |event| {
             if let Some(series) = names.get(&event.series) {
-                events.push(line(series, &event));
+                events.push(line(series, event));
             }
             events.len() < question.limit
         },
@@ -151,14 +151,14 @@ pub(super) fn wanted(
 }
 
 /// An event of the store.
-pub(super) fn line(series: &Series, event: &EventLine) -> Value {
+pub(super) fn line(series: &Series, event: &EventLine<'_>) -> Value {
     let lengths = [event.waited_us, event.duration_us, event.upstream_us];
     let told = Told {
         id: event.id,
         at_ms: event.at_ms,
-        outcome: &event.outcome,
-        policy: &event.policy,
-        spent: &event.spent,
+        outcome: event.outcome,
+        policy: event.policy,
+        spent: event.spent,
         lengths,
         bytes: [event.bytes_in, event.bytes_out],
     };

@@ -245,7 +245,7 @@ fn missed(snapshot: &Snapshot<'_>, filter: &Filter, last: i64) -> Result<Missed,
         }
         (oldest, looked_at) = (event.id, looked_at + 1);
         if let Some(series) = names.get(&event.series) {
-            calls.push((event.id, call(event.id, &line(series, &event))));
+            calls.push((event.id, call(event.id, &line(series, event))));
         }
         looked_at < MOST_RESUMED
     })?;

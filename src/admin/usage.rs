@@ -60,8 +60,12 @@ pub async fn report(
                     notes: notes(answer.notes, history),
                     ..answer
                 };
-                let document = written::document(&question, &answer);
-                text("application/json", format!("{document}\n"))
+                match written::document(&question, &answer) {
+                    Ok(document) => text("application/json", document + "\n"),
+                    Err(error) => {
+                        Unavailable(format!("The report cannot be written: {error}.")).response()
+                    }
+                }
             }
             // There is no place in it for what is missing.
             Format::Csv if history.health().is_some() => {

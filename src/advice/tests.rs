@@ -266,3 +266,62 @@ fn who_uses_up_what_others_share() {
     };
     assert_eq!(advise(&Totals::default(), &[alone, plenty]), []);
 }
+
+/// Whether minutes became blocks or not, the totals are the same.
+#[test]
+fn totals_are_read_from_blocks_and_from_what_is_fresh() {
+    use crate::state::State;
+    use crate::state::history::{Chunk, LEVELS, Retention};
+
+    const NOON: i64 = 1_795_348_800;
+    let state = State::in_memory(0).unwrap();
+    let mut expected = Totals {
+        length: 7_200,
+        ..Totals::default()
+    };
+    let mut chunk = Chunk::default();
+    for minute in 0..90_u16 {
+        let series = series(
+            ["reports", "billing"][usize::from(minute % 2)],
+            "/a",
+            200 + minute % 3,
+        );
+        let sums = Sums {
+            calls: u64::from(minute) + 1,
+            polls: 1,
+            ..Sums::default()
+        };
+        let start = NOON + i64::from(minute) * 60;
+        let quarters = expected.quarters.entry("crm".into()).or_default();
+        let callers = quarters.entry(start - start.rem_euclid(LEVEL)).or_default();
+        *callers.entry(Arc::clone(&series.consumer)).or_default() += sums.calls;
+        expected.add(series.clone(), &sums);
+        let policy = Series {
+            policy: "daily".into(),
+            ..series.clone()
+        };
+        for series in [series, policy] {
+            chunk.totals.insert((start, Arc::new(series)), sums);
+        }
+    }
+    state.add_blocking(Arc::new(chunk)).unwrap();
+    // Nothing, something and all of it.
+    for over in [0, 7 * 60, 3_000, 7_200] {
+        for _ in 0..7 {
+            let retention = Retention {
+                over: NOON + over,
+                totals_before: [i64::MIN; LEVELS.len()],
+                events_before_ms: i64::MIN,
+                max_events: 1,
+                max_bytes: u64::MAX,
+                thorough: false,
+            };
+            state.wait(state.retain(retention)).unwrap();
+        }
+        let read = state.read(|snapshot| Totals::read(snapshot, NOON, NOON + 7_200));
+        let read = read.unwrap();
+        assert_eq!(read.series, expected.series, "{over}");
+        assert_eq!(read.quarters, expected.quarters, "{over}");
+        assert_eq!(read.length, expected.length);
+    }
+}

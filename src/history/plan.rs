@@ -3,6 +3,8 @@
 //! A long total holds what the short ones within it hold, so a range is covered with the longest that fit. Short ones are
 //! forgotten first; then only the edges of long ones can be told exactly.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -41,7 +43,7 @@ pub(super) struct Cell {
     pub(super) start: i64,
     pub(super) end: i64,
     /// The date, or the beginning of the whole hour or minute with its offset; empty without a step.
-    pub(super) label: String,
+    pub(super) label: Arc<str>,
 }
 
 /// Totals of one level to be read.
@@ -82,6 +84,11 @@ impl Kept {
         moment.rem_euclid(self.finest(moment)) == 0
     }
 
+    /// From when on there are days.
+    pub(super) fn begins(&self) -> i64 {
+        self.0.last().copied().unwrap_or(i64::MIN)
+    }
+
     /// The last edge that is not later.
     pub(super) fn edge_before(&self, moment: i64) -> i64 {
         moment - moment.rem_euclid(self.finest(moment))
@@ -102,13 +109,17 @@ fn ceil(moment: i64, level: i64) -> i64 {
     }
 }
 
-/// What is to be read for these cells, whose edges are edges of what is kept. In the order of time, as the cells are.
-pub(super) fn scans(cells: &[Cell]) -> Vec<Scan> {
+/// The blocks to be read for these cells, whose edges are edges of what is kept. In the order of time, as the cells are.
+///
+/// Blocks hold nothing of `rolled` and later. So one that reaches beyond its cell is as good where all that it holds is in it:
+/// today's, for a range until now.
+pub(super) fn scans(cells: &[Cell], rolled: i64) -> Vec<Scan> {
     let mut scans: Vec<Scan> = Vec::new();
     for cell in cells {
         let mut at = cell.start;
-        while at < cell.end {
-            let fits = |level: &i64| at.rem_euclid(*level) == 0 && at + level <= cell.end;
+        while at < cell.end.min(rolled) {
+            let ends = |level: &i64| at + level <= cell.end || rolled <= cell.end;
+            let fits = |level: &i64| at.rem_euclid(*level) == 0 && ends(level);
             let level = LEVELS.into_iter().rev().find(fits).unwrap_or(MINUTE);
             match scans.last_mut() {
                 Some(last) if last.level == level && last.to == at => last.to += level,
@@ -133,7 +144,7 @@ pub(super) fn cells(
     most: usize,
 ) -> Option<Vec<Cell>> {
     let Some(step) = step else {
-        let label = String::new();
+        let label = "".into();
         let whole = Cell {
             start: from,
             end: to,
@@ -152,7 +163,7 @@ pub(super) fn cells(
         cells.push(Cell {
             start: at,
             end,
-            label,
+            label: label.into(),
         });
         at = end;
     }
@@ -198,3 +209,6 @@ pub(super) fn midnight(date: jiff::civil::Date, zone: &TimeZone) -> Option<i64> 
     let start = date.to_zoned(zone.clone()).ok()?;
     Some(start.timestamp().as_second())
 }
+
+#[cfg(test)]
+mod tests;

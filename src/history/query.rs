@@ -1,20 +1,25 @@
 //! Reports: how many calls, by what, in which range. A question and a snapshot in, an answer out. Numbers are exact for the
 //! range that the answer names; where the range had to be another one than that of the question, its notes say why.
 
+mod book;
 mod count;
 pub mod filter;
+
+use std::cmp::Reverse;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use self::count::{Book, tally};
+use self::book::Book;
+use self::count::{Counted, tally};
 use self::filter::Filter;
 use super::plan::{self, Kept, Step};
 use crate::state::ReadError;
 use crate::state::history::{LEVELS, Snapshot};
 
-pub use self::count::{Key, Numbers};
+pub use self::book::Key;
+pub use self::count::Numbers;
 
 /// By what calls are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +186,8 @@ pub fn answer(
         *until = snapshot.forgotten(level)?;
     }
     let kept = Kept::new(forgotten);
-    let begins = snapshot.oldest(DAY)?;
+    let begins = snapshot.oldest()?;
+    let begins = begins.map(|begins| begins.max(kept.begins()));
     let mut notes = Vec::new();
     let range = match settle(question, now, &kept, begins, &mut notes) {
         Ok(range) => range,
@@ -196,24 +202,24 @@ pub fn answer(
         )));
     }
     let mut totals = Numbers::default();
-    let mut rows = Vec::with_capacity(counted.len());
-    for ((cell, group), numbers) in counted {
-        totals.add_all(&numbers);
-        if let Some(row) = book.row(question, &cells, cell, group, numbers) {
-            rows.push((cell, row));
-        }
+    for numbers in counted.values() {
+        totals.add_all(numbers);
     }
-    let first_unit = rows.first().map(|(_, row)| row.unit.clone());
+    let rows = sorted(counted, &book, question);
+    let rows = rows.into_iter();
+    let rows = rows
+        .filter_map(|((cell, group), numbers)| book.row(question, &cells, cell, group, numbers));
+    let rows: Vec<_> = rows.collect();
+    let first_unit = rows.first().map(|row| row.unit.clone());
     let one_unit = rows
         .iter()
-        .all(|(_, row)| Some(&row.unit) == first_unit.as_ref());
+        .all(|row| Some(&row.unit) == first_unit.as_ref());
     if question.by.contains(&By::Policy) && rows.len() > 1 {
         notes.push(
             "A call that several policies count is in the row of each, and in the totals as often."
                 .to_owned(),
         );
     }
-    let rows = sorted(rows, question);
     let wants_overlap =
         question.by.contains(&By::Step(Step::Day)) && !question.by.contains(&By::Policy);
     let last_24h = if wants_overlap && to >= now {
@@ -371,9 +377,9 @@ fn overlap(
         }
     }
     for (cell, calls) in cells.into_iter().zip(parts) {
-        if days.last().is_none_or(|last| last.day != cell.label) {
+        if days.last().is_none_or(|last| *last.day != *cell.label) {
             days.push(OverlapDay {
-                day: cell.label,
+                day: cell.label.to_string(),
                 calls: 0,
                 within: 0,
                 before: 0,
@@ -395,25 +401,17 @@ fn overlap(
     }))
 }
 
-fn sorted(mut rows: Vec<(usize, Row)>, question: &Question) -> Vec<Row> {
+/// With time in the order of the columns, else the most calls first. Groups are compared once, not with each row.
+fn sorted(counted: Counted, book: &Book, question: &Question) -> Vec<((usize, usize), Numbers)> {
+    let ranks = book.ranks(question);
     let timed = question.by.iter().any(|by| matches!(by, By::Step(_)));
-    rows.sort_by(|(a_cell, a), (b_cell, b)| {
-        if !timed {
-            let most = b.numbers.calls.cmp(&a.numbers.calls);
-            return most
-                .then_with(|| a.keys.cmp(&b.keys))
-                .then(a.unit.cmp(&b.unit));
-        }
-        let columns = question.by.iter().zip(a.keys.iter().zip(&b.keys));
-        let orders = columns.map(|(by, (a, b))| match by {
-            // Labels of one hour may differ in their offset, and do not sort.
-            By::Step(_) => a_cell.cmp(b_cell),
-            _ => a.cmp(b),
-        });
-        let first = orders.into_iter().find(|order| order.is_ne());
-        first.unwrap_or_else(|| a.unit.cmp(&b.unit))
+    let mut rows: Vec<_> = counted.into_iter().collect();
+    rows.sort_unstable_by_key(|((cell, group), numbers)| {
+        let (first, then) = ranks.get(*group).copied().unwrap_or_default();
+        let most = if timed { 0 } else { numbers.calls };
+        (Reverse(most), first, *cell, then)
     });
-    rows.into_iter().map(|(_, row)| row).collect()
+    rows
 }
 
 fn date(moment: i64, zone: &TimeZone) -> Option<Date> {

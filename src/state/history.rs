@@ -1,22 +1,32 @@
 //! What was called, as rows: a dictionary of who called what, totals of it by minute, quarter hour, hour and day, and the
 //! single calls of the last while. Plain values; what they mean is known elsewhere.
 
+mod block;
+mod bytes;
+mod calls;
+mod dictionary;
 mod retention;
+mod roll;
 mod snapshot;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Row, Transaction, params, params_from_iter};
+use rusqlite::{Transaction, params};
 
+pub use block::{Row, Values};
+pub use calls::EventLine;
+pub(super) use dictionary::Numbers;
+pub use dictionary::Places;
 pub use retention::Retention;
 pub(super) use retention::{retain, size};
-pub use snapshot::{EventLine, Snapshot};
+pub use snapshot::Snapshot;
 
+use block::Writer;
+use dictionary::number;
 use retention::forget;
 
-/// The tables. A number that does not apply is 0, a name that does not apply is empty. Starts of totals are seconds since
-/// 1970 in UTC, `level` is the length in seconds.
+/// The first tables, of which `series` is left. A number that does not apply is 0, a name that does not apply is empty.
 pub(super) const TABLES: &str = "
     CREATE TABLE series (
         id INTEGER PRIMARY KEY,
@@ -77,8 +87,47 @@ pub(super) const FORGOTTEN: &str = "
     ) STRICT;
 ";
 
+/// Totals and events as blocks. Starts are seconds since 1970 in UTC, `level` is the length in seconds.
+///
+/// `fresh` has the sums of a minute as they came, `blocks` all sums of a period once its minutes are over (`rolled` in `meta`
+/// says until when), `events` what was written together. `seen` is the day on which a series was used last. headroom was
+/// not released with the tables that this takes out.
+pub(super) const BLOCKS: &str = "
+    DROP TABLE totals;
+    DROP TABLE events;
+    DELETE FROM forgotten;
+    DELETE FROM series;
+    ALTER TABLE series ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE fresh (
+        start INTEGER NOT NULL,
+        part INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (start, part)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE blocks (
+        level INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (level, start)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE events (
+        first INTEGER PRIMARY KEY,
+        last INTEGER NOT NULL,
+        first_ms INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL,
+        data BLOB NOT NULL
+    ) STRICT;
+";
+
 /// The lengths of totals, in seconds. A quarter hour is there for zones that are not whole hours from UTC.
-pub const LEVELS: [i64; 4] = [60, 900, 3_600, 86_400];
+pub const LEVELS: [i64; 4] = [60, 900, 3_600, DAY];
+
+const DAY: i64 = 86_400;
+
+/// When the period of this length began that a moment is in.
+const fn floor(moment: i64, level: i64) -> i64 {
+    moment.saturating_sub(moment.rem_euclid(level))
+}
 
 /// Who called what, and what came of it; or whose quota was used by whom, when `policy` is there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,25 +163,20 @@ macro_rules! sums {
         }
 
         impl Sums {
-            /// The columns, in their order.
-            const COLUMNS: &[&str] = &[$(stringify!($name)),+];
+            /// How many there are.
+            const COUNT: usize = [$(stringify!($name)),+].len();
 
             /// Adds another sum.
             pub const fn add(&mut self, other: &Self) {
                 $(self.$name = self.$name.saturating_add(other.$name);)+
             }
 
-            fn values(&self) -> [u64; Self::COLUMNS.len()] {
+            const fn values(&self) -> [u64; Self::COUNT] {
                 [$(self.$name),+]
             }
 
-            fn read(row: &Row<'_>, mut column: usize) -> rusqlite::Result<Self> {
-                let mut next = || {
-                    let value: i64 = row.get(column)?;
-                    column += 1;
-                    Ok::<_, rusqlite::Error>(u64::try_from(value).unwrap_or(0))
-                };
-                Ok(Self { $($name: next()?),+ })
+            const fn from_values([$($name),+]: [u64; Self::COUNT]) -> Self {
+                Self { $($name),+ }
             }
         }
     };
@@ -286,113 +330,93 @@ impl Chunk {
     }
 }
 
-/// Numbers of series that are known to be in the file.
-pub(super) type Numbers = HashMap<Arc<Series>, i64>;
-
 /// Adds a chunk.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     numbers: &mut Numbers,
     chunk: &Chunk,
 ) -> rusqlite::Result<()> {
-    if !chunk.totals.is_empty() {
-        let mut add = transaction.prepare(&add_query())?;
-        for ((minute, series), sums) in &chunk.totals {
-            let number = number(transaction, numbers, series)?;
-            for level in LEVELS {
-                let start = minute - minute.rem_euclid(level);
-                let keys = [level, start, number];
-                let values = sums.values().map(signed);
-                add.execute(params_from_iter(keys.into_iter().chain(values)))?;
-            }
-        }
-    }
+    let given = put_totals(transaction, numbers, chunk)?;
     for (level, until) in LEVELS.into_iter().zip(chunk.coarse) {
         if let Some(until) = until {
             forget(transaction, level, until)?;
         }
     }
-    if !chunk.events.is_empty() {
-        let mut put = transaction.prepare(
-            "INSERT OR REPLACE INTO events
-                (id, at_ms, series, outcome, policy, spent, waited_us, duration_us, upstream_us, bytes_in, bytes_out)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        )?;
-        for event in &chunk.events {
-            put.execute(params![
-                event.id,
-                event.at_ms,
-                number(transaction, numbers, &event.series)?,
-                event.outcome,
-                event.policy,
-                event.spent,
-                signed(event.waited_us),
-                signed(event.duration_us),
-                signed(event.upstream_us),
-                signed(event.bytes_in),
-                signed(event.bytes_out),
-            ])?;
-        }
+    let mut lines = Vec::with_capacity(chunk.events.len());
+    for event in &chunk.events {
+        let series = match given.get(&Arc::as_ptr(&event.series)) {
+            Some(number) => *number,
+            None => {
+                let moment = event.at_ms.div_euclid(1_000);
+                number(transaction, numbers, &event.series, moment)?
+            }
+        };
+        lines.push(EventLine {
+            id: event.id,
+            at_ms: event.at_ms,
+            series,
+            outcome: event.outcome,
+            policy: &event.policy,
+            spent: &event.spent,
+            waited_us: event.waited_us,
+            duration_us: event.duration_us,
+            upstream_us: event.upstream_us,
+            bytes_in: event.bytes_in,
+            bytes_out: event.bytes_out,
+        });
     }
-    Ok(())
+    put_events(transaction, &lines)
 }
 
-fn add_query() -> String {
-    let columns = Sums::COLUMNS.join(", ");
-    let places: Vec<String> = (1..=3 + Sums::COLUMNS.len())
-        .map(|place| format!("?{place}"))
-        .collect();
-    let sums: Vec<String> = Sums::COLUMNS
-        .iter()
-        .map(|column| format!("{column} = MIN({column}, {MOST}) + excluded.{column}"))
-        .collect();
-    format!(
-        "INSERT INTO totals (level, start, series, {columns}) VALUES ({}) ON CONFLICT DO UPDATE SET {}",
-        places.join(", "),
-        sums.join(", ")
-    )
-}
-
-/// Two of these are a number still: a sum that is too large for one would not be taken, with all that is written with it.
-const MOST: i64 = i64::MAX / 2;
-
-/// SQLite has no unsigned numbers.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(MOST).min(MOST)
-}
-
-fn number(
+/// One row for each minute. Gives the numbers of the series, by where they are: events share most of them.
+fn put_totals(
     transaction: &Transaction<'_>,
     numbers: &mut Numbers,
-    series: &Arc<Series>,
-) -> rusqlite::Result<i64> {
-    if let Some(number) = numbers.get(series) {
-        return Ok(*number);
+    chunk: &Chunk,
+) -> rusqlite::Result<hashbrown::HashMap<*const Series, i64>> {
+    let mut given = hashbrown::HashMap::with_capacity(chunk.totals.len());
+    if chunk.totals.is_empty() {
+        return Ok(given);
     }
-    let keys = params![
-        series.connection,
-        series.provider,
-        series.consumer,
-        series.method,
-        series.endpoint,
-        series.status,
-        series.upstream_status,
-        series.refused_by,
-        series.policy,
-        series.unit,
-    ];
-    transaction.execute(
-        "INSERT INTO series
-            (connection, provider, consumer, method, endpoint, status, upstream_status, refused_by, policy, unit)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
-        keys,
+    let mut sums = Vec::with_capacity(chunk.totals.len());
+    for ((start, series), of_series) in &chunk.totals {
+        let number = number(transaction, numbers, series, *start)?;
+        given.insert(Arc::as_ptr(series), number);
+        sums.push((*start, number, of_series));
+    }
+    sums.sort_unstable_by_key(|(start, number, _)| (*start, *number));
+    let mut put = transaction.prepare(
+        "INSERT INTO fresh (start, part, data)
+         VALUES (?1, (SELECT COALESCE(MAX(part), 0) + 1 FROM fresh WHERE start = ?1), ?2)",
     )?;
-    let number = transaction.query_row(
-        "SELECT id FROM series WHERE connection = ?1 AND provider = ?2 AND consumer = ?3 AND method = ?4
-            AND endpoint = ?5 AND status = ?6 AND upstream_status = ?7 AND refused_by = ?8 AND policy = ?9 AND unit = ?10",
-        keys,
-        |row| row.get(0),
+    for of_minute in sums.chunk_by(|(a, ..), (b, ..)| a == b) {
+        let mut block = Writer::default();
+        for (_, number, sums) in of_minute {
+            block.push(*number, &Values::from(*sums));
+        }
+        let start = of_minute.first().map(|(start, ..)| *start);
+        put.execute(params![start, block.finish()])?;
+    }
+    Ok(given)
+}
+
+/// In the order of their numbers.
+fn put_events(transaction: &Transaction<'_>, lines: &[EventLine<'_>]) -> rusqlite::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut put = transaction.prepare(
+        "INSERT OR REPLACE INTO events (first, last, first_ms, last_ms, data) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
-    numbers.insert(Arc::clone(series), number);
-    Ok(number)
+    for lines in lines.chunks(calls::MOST) {
+        let times = || lines.iter().map(|line| line.at_ms);
+        put.execute(params![
+            lines.first().map(|line| line.id),
+            lines.last().map(|line| line.id),
+            times().min(),
+            times().max(),
+            calls::encode(lines),
+        ])?;
+    }
+    Ok(())
 }

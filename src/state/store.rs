@@ -47,6 +47,7 @@ const STEPS: &[&str] = &[
     history::TABLES,
     warnings::TABLES,
     history::FORGOTTEN,
+    history::BLOCKS,
 ];
 
 /// The tables that are read whole at opening, so they are also checked whole. The history will be too long for that.

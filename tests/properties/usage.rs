@@ -8,6 +8,7 @@ use headroom::history::query::filter::Filter;
 use headroom::history::query::{Answer, By, Key, Numbers, Question, Range, answer};
 use headroom::history::record::{Outcome, Record, Refuser, Who};
 use headroom::history::{History, Settings};
+use headroom::state::State;
 use headroom::time::Nanos;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -137,6 +138,10 @@ impl Call {
         }
     }
 
+    fn at(self, at_ms: i64) -> Self {
+        Self { at_ms, ..self }
+    }
+
     fn is_within(&self, from: i64, to: i64) -> bool {
         (from * 1_000..to * 1_000).contains(&self.at_ms)
     }
@@ -181,31 +186,70 @@ fn naive(call: &Call) -> [u64; 7] {
     numbers
 }
 
-fn report(calls: &[Call], question: &Question, now_ms: i64) -> Result<Answer, String> {
+/// What happens to the store while calls come in: how often minutes that are over are looked for, with the clock so long
+/// before the end, and whether headroom is started again.
+#[derive(Debug, Clone)]
+struct Spell {
+    looks: i64,
+    back_ms: i64,
+    restarts: bool,
+}
+
+fn spell() -> impl Strategy<Value = Spell> {
+    let back_ms = prop_oneof![
+        3 => Just(0),
+        2 => 0..DAY * 1_000,
+        1 => 0..60 * DAY * 1_000,
+    ];
+    (0..8_i64, back_ms, prop::bool::weighted(0.2)).prop_map(|(looks, back_ms, restarts)| Spell {
+        looks,
+        back_ms,
+        restarts,
+    })
+}
+
+fn report(
+    calls: &[Call],
+    spells: &[Spell],
+    question: &Question,
+    now_ms: i64,
+) -> Result<Answer, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async {
-        let history = Arc::new(History::new(None, Settings::default(), now_ms).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let kept = spells.iter().any(|spell| spell.restarts);
+        let state = kept.then(|| State::open(folder.path(), now_ms).unwrap().0);
+        let history = History::new(state.clone(), Settings::default(), now_ms);
+        (state, Arc::new(history.unwrap()))
+    };
+    let (mut state, mut history) = open();
+    let share = calls.len().div_ceil(spells.len());
+    for (calls, spell) in calls.chunks(share).zip(spells) {
         for call in calls {
             history.record(call.record());
         }
-        // What is too old goes.
-        for _ in 0..3 {
-            history.read(|_| Ok(())).await.unwrap();
-            history.record(
-                Call {
-                    at_ms: now_ms,
-                    ..OUTSIDER
-                }
-                .record(),
-            );
+        runtime.block_on(async {
+            for look in 0..spell.looks {
+                // Looks are a second apart at the least. What is too old goes, too.
+                history.flush(now_ms - spell.back_ms - look * 1_000).await;
+                // Until it is written.
+                history.record(OUTSIDER.at(now_ms).record());
+                history.read(|_| Ok(())).await.unwrap();
+            }
+        });
+        if spell.restarts {
+            history.close().unwrap();
+            drop(history);
+            state.take().unwrap().close().unwrap();
+            (state, history) = open();
         }
-        let asked = question.clone();
-        let answer = history.read(move |snapshot| answer(snapshot, &asked, now_ms));
-        answer.await.unwrap()
-    })
+    }
+    let asked = question.clone();
+    let answer = history.read(move |snapshot| answer(snapshot, &asked, now_ms));
+    runtime.block_on(answer).unwrap()
 }
 
 /// A call that makes the history write, and that no question is about.
@@ -224,6 +268,7 @@ proptest! {
     #[test]
     fn each_report_is_what_counting_one_by_one_gives(
         calls in prop::collection::vec(call(), 1..80),
+        spells in prop::collection::vec(spell(), 1..6),
         now in select(NOWS.to_vec()),
         zone in select(ZONES.to_vec()),
         columns in subsequence(vec![By::Consumer, By::Endpoint, By::Status, By::RefusedBy], 0..=3),
@@ -254,7 +299,7 @@ proptest! {
         };
         let question = Question { by: by.clone(), filter, range, zone: zone.clone() };
         // Of what is too old for its rows there is no answer at all, which the unit tests look at.
-        let Ok(told) = report(&calls, &question, now_ms) else {
+        let Ok(told) = report(&calls, &spells, &question, now_ms) else {
             let is_old = matches!(range, Range::Between(from, _) if from < now_secs - 2 * DAY);
             prop_assert!(is_old && step.is_some(), "no answer to {question:?}");
             return Ok(());

@@ -2,39 +2,18 @@
 
 use std::fmt;
 
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
+use smallvec::{SmallVec, smallvec};
 
 use crate::admin::millis;
 use crate::history::query::{Answer, By, Key, Numbers, Question, Row, told};
 
 /// As JSON.
-pub(super) fn document(question: &Question, answer: &Answer) -> Value {
+pub(super) fn document(question: &Question, answer: &Answer) -> serde_json::Result<String> {
     let of_policies = question.by.contains(&By::Policy);
-    let by: Vec<_> = question.by.iter().map(|by| by.as_str()).collect();
-    let rows = answer.rows.iter().map(|row| {
-        let mut fields = Map::new();
-        for (by, key) in question.by.iter().zip(&row.keys) {
-            fields.insert(by.as_str().to_owned(), value(key));
-        }
-        if let Some(unit) = &row.unit {
-            fields.insert("unit".to_owned(), Value::from(&**unit));
-        }
-        let columns = columns(&row.numbers, of_policies).into_iter();
-        fields.extend(columns.map(|(name, number)| (name.to_owned(), number.json())));
-        Value::Object(fields)
-    });
-    let mut document = json!({
-        "from": told(answer.from),
-        "to": told(answer.to),
-        "time_zone": question.zone.iana_name().unwrap_or("UTC"),
-        "by": by,
-        "rows": rows.collect::<Vec<_>>(),
-        "totals": totals(answer, of_policies),
-    });
-    let Some(fields) = document.as_object_mut() else {
-        return document;
-    };
-    if let Some(overlap) = &answer.last_24h {
+    let last_24h = answer.last_24h.as_ref().map(|overlap| {
         let days = overlap.days.iter().map(|day| {
             json!({
                 "day": day.day,
@@ -43,16 +22,72 @@ pub(super) fn document(question: &Question, answer: &Answer) -> Value {
                 "before": day.before,
             })
         });
-        let overlap = json!({
+        json!({
             "from": told(overlap.from),
             "to": told(overlap.to),
             "calls": overlap.calls,
             "days": days.collect::<Vec<_>>(),
-        });
-        fields.insert("last_24h".to_owned(), overlap);
+        })
+    });
+    let rows = answer.rows.iter();
+    let document = Document {
+        from: told(answer.from),
+        to: told(answer.to),
+        time_zone: question.zone.iana_name().unwrap_or("UTC"),
+        by: question.by.iter().map(|by| by.as_str()).collect(),
+        rows: rows.map(|row| Line { question, row }).collect(),
+        totals: totals(answer, of_policies),
+        last_24h,
+        notes: &answer.notes,
+    };
+    serde_json::to_string(&document)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    from: String,
+    to: String,
+    time_zone: &'a str,
+    by: Vec<&'static str>,
+    rows: Vec<Line<'a>>,
+    totals: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_24h: Option<Value>,
+    notes: &'a [String],
+}
+
+/// A row: there may be a hundred thousand, so each is written as it is, without a tree in between.
+struct Line<'a> {
+    question: &'a Question,
+    row: &'a Row,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Row {
+            keys,
+            unit,
+            numbers,
+        } = self.row;
+        let mut fields = serializer.serialize_map(None)?;
+        for (by, key) in self.question.by.iter().zip(keys) {
+            match key {
+                Key::None => fields.serialize_entry(by.as_str(), &())?,
+                Key::Number(number) => fields.serialize_entry(by.as_str(), number)?,
+                Key::Text(text) => fields.serialize_entry(by.as_str(), &**text)?,
+            }
+        }
+        if let Some(unit) = unit {
+            fields.serialize_entry("unit", &**unit)?;
+        }
+        for (name, number) in columns(numbers, self.question.by.contains(&By::Policy)) {
+            match number {
+                Number::Count(count) => fields.serialize_entry(name, &count)?,
+                Number::Micros(micros) => fields.serialize_entry(name, &millis(micros))?,
+            }
+        }
+        fields.end()
     }
-    fields.insert("notes".to_owned(), answer.notes.clone().into());
-    document
 }
 
 fn totals(answer: &Answer, of_policies: bool) -> Map<String, Value> {
@@ -60,8 +95,7 @@ fn totals(answer: &Answer, of_policies: bool) -> Map<String, Value> {
     let fields = columns.map(|(name, number)| {
         // Points and requests have no sum.
         let has_sum = name != "cost" || answer.one_unit;
-        let sum = has_sum.then(|| number.json());
-        (name.to_owned(), sum.unwrap_or_default())
+        (name.to_owned(), has_sum.then(|| number.json()).into())
     });
     fields.collect()
 }
@@ -72,12 +106,6 @@ enum Number {
     Count(u64),
     /// A length of time in microseconds, told in milliseconds with all its decimals: so rows add up to their total.
     Micros(u64),
-}
-
-impl From<u64> for Number {
-    fn from(count: u64) -> Self {
-        Self::Count(count)
-    }
 }
 
 impl Number {
@@ -99,50 +127,31 @@ impl fmt::Display for Number {
 }
 
 /// The numbers, in the order in which they are told.
-fn columns(numbers: &Numbers, of_policies: bool) -> Vec<(&'static str, Number)> {
-    let counts = counts(numbers, of_policies);
-    let counts = counts.into_iter().map(|(name, count)| (name, count.into()));
-    if of_policies {
-        return counts.collect();
-    }
-    let lengths = [
-        ("waited_ms", Number::Micros(numbers.waited_us)),
-        ("duration_ms", Number::Micros(numbers.duration_us)),
-        ("upstream_ms", Number::Micros(numbers.upstream_us)),
-    ];
-    let bytes = [
-        ("bytes_in", numbers.bytes_in.into()),
-        ("bytes_out", numbers.bytes_out.into()),
-    ];
-    counts.chain(lengths).chain(bytes).collect()
-}
+fn columns(numbers: &Numbers, of_policies: bool) -> SmallVec<[(&'static str, Number); 12]> {
+    use Number::{Count, Micros};
 
-fn counts(numbers: &Numbers, of_policies: bool) -> Vec<(&'static str, u64)> {
     if of_policies {
-        return vec![
-            ("calls", numbers.calls),
-            ("cost", numbers.cost),
-            ("refused", numbers.refused),
-            ("exhausted", numbers.exhausted),
+        return smallvec![
+            ("calls", Count(numbers.calls)),
+            ("cost", Count(numbers.cost)),
+            ("refused", Count(numbers.refused)),
+            ("exhausted", Count(numbers.exhausted)),
         ];
     }
-    vec![
-        ("calls", numbers.calls),
-        ("ok", numbers.ok),
-        ("failed", numbers.failed),
-        ("refused", numbers.refused),
-        ("exhausted", numbers.exhausted),
-        ("unanswered", numbers.unanswered),
-        ("waited", numbers.waited),
+    smallvec![
+        ("calls", Count(numbers.calls)),
+        ("ok", Count(numbers.ok)),
+        ("failed", Count(numbers.failed)),
+        ("refused", Count(numbers.refused)),
+        ("exhausted", Count(numbers.exhausted)),
+        ("unanswered", Count(numbers.unanswered)),
+        ("waited", Count(numbers.waited)),
+        ("waited_ms", Micros(numbers.waited_us)),
+        ("duration_ms", Micros(numbers.duration_us)),
+        ("upstream_ms", Micros(numbers.upstream_us)),
+        ("bytes_in", Count(numbers.bytes_in)),
+        ("bytes_out", Count(numbers.bytes_out)),
     ]
-}
-
-fn value(key: &Key) -> Value {
-    match key {
-        Key::None => Value::Null,
-        Key::Number(number) => Value::from(*number),
-        Key::Text(text) => Value::from(&**text),
-    }
 }
 
 /// As CSV (RFC 4180), with a line of names.
@@ -227,7 +236,8 @@ mod tests {
             range: Range::Minutes(1),
             zone: TimeZone::UTC,
         };
-        let document = document(&question, &answer);
+        let document = document(&question, &answer).unwrap();
+        let document: Value = serde_json::from_str(&document).unwrap();
         let lengths = |of: &Value| {
             ["waited_ms", "duration_ms", "upstream_ms"].map(|name| of[name].to_string())
         };

@@ -1,8 +1,13 @@
 //! Reading the history, while others write it.
 
-use rusqlite::{Connection, Row};
+use std::sync::Arc;
 
-use super::{Series, Sums, size};
+use hashbrown::HashSet;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Statement, ToSql};
+
+use super::block::{Block, Row};
+use super::calls::{self, EventLine};
+use super::{DAY, Series, Sums, floor, size};
 use crate::state::ReadError;
 
 /// What one reading sees: everything that was written before it began, and nothing later.
@@ -22,27 +27,75 @@ impl<'a> Snapshot<'a> {
     pub fn series(&self) -> Result<Vec<(i64, Series)>, ReadError> {
         let query = format!("SELECT {COLUMNS}, id FROM series");
         let mut statement = self.connection.prepare(&query)?;
-        let rows = statement.query_map([], |row| Ok((row.get(10)?, read_series(row)?)))?;
+        let mut texts = Texts::default();
+        let rows =
+            statement.query_map([], |row| Ok((row.get(10)?, read_series(row, &mut texts)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// What has a total by day that starts at this moment (seconds since 1970) or later.
+    /// What was called on the day of this moment (seconds since 1970) or later.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn series_since(&self, start: i64) -> Result<Vec<Series>, ReadError> {
-        let query = format!(
-            "SELECT {COLUMNS} FROM series WHERE id IN (SELECT series FROM totals WHERE level = 86400 AND start >= ?1)"
-        );
+    pub fn series_since(&self, moment: i64) -> Result<Vec<Series>, ReadError> {
+        let query = format!("SELECT {COLUMNS} FROM series WHERE seen >= ?1");
         let mut statement = self.connection.prepare(&query)?;
-        let rows = statement.query_map([start], read_series)?;
+        let mut texts = Texts::default();
+        let read = |row: &SqlRow<'_>| read_series(row, &mut texts);
+        let rows = statement.query_map([floor(moment, DAY)], read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Each total of a level that starts from `from` until before `to` (seconds since 1970), in the order of time: start, series, sums.
+    /// Until when blocks may hold something (seconds since 1970): what is later is fresh, all of it.
     ///
     /// # Errors
     /// The file cannot be read.
+    pub fn rolled(&self) -> Result<i64, ReadError> {
+        let query = "SELECT value FROM meta WHERE name = 'rolled'";
+        let rolled = self.connection.query_row(query, [], |row| row.get(0));
+        Ok(rolled.optional()?.unwrap_or(i64::MIN))
+    }
+
+    /// The blocks of a level that start from `from` until before `to` (seconds since 1970), in the order of time: start,
+    /// series, sums. Blocks of all levels hold the same; what is fresh is in none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn blocks(
+        &self,
+        level: i64,
+        from: i64,
+        to: i64,
+        each: impl FnMut(i64, i64, Row<'_>),
+    ) -> Result<(), ReadError> {
+        let mut statement = self.connection.prepare(
+            "SELECT start, data FROM blocks WHERE level = ?1 AND start >= ?2 AND start < ?3 ORDER BY start",
+        )?;
+        read(&mut statement, [level, from, to], each)
+    }
+
+    /// What is not in blocks yet, by minute, from `from` until before `to` (seconds since 1970), in the order of time: start,
+    /// series, sums. A minute comes in several parts.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn fresh(
+        &self,
+        from: i64,
+        to: i64,
+        each: impl FnMut(i64, i64, Row<'_>),
+    ) -> Result<(), ReadError> {
+        let mut statement = self.connection.prepare(
+            "SELECT start, data FROM fresh WHERE start >= ?1 AND start < ?2 ORDER BY start",
+        )?;
+        read(&mut statement, [from, to], each)
+    }
+
+    /// Each total of a level that starts from `from` until before `to` (seconds since 1970): start, series, sums. One may
+    /// come in several parts, of which those that are fresh come last.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
     pub fn totals(
         &self,
         level: i64,
@@ -50,27 +103,24 @@ impl<'a> Snapshot<'a> {
         to: i64,
         mut each: impl FnMut(i64, i64, &Sums),
     ) -> Result<(), ReadError> {
-        let query = format!(
-            "SELECT start, series, {} FROM totals WHERE level = ?1 AND start >= ?2 AND start < ?3 ORDER BY start",
-            Sums::COLUMNS.join(", ")
-        );
-        let mut statement = self.connection.prepare(&query)?;
-        let mut rows = statement.query([level, from, to])?;
-        while let Some(row) = rows.next()? {
-            each(row.get(0)?, row.get(1)?, &Sums::read(row, 2)?);
-        }
-        Ok(())
+        self.blocks(level, from, to, |start, series, row| {
+            each(start, series, &row.values().sums());
+        })?;
+        let ceil = |moment: i64| floor(moment.saturating_add(level - 1), level);
+        self.fresh(ceil(from), ceil(to), |start, series, row| {
+            each(floor(start, level), series, &row.values().sums());
+        })
     }
 
-    /// The start of the oldest total of a level.
+    /// The start of the oldest day of which there is something.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn oldest(&self, level: i64) -> Result<Option<i64>, ReadError> {
-        let query = "SELECT MIN(start) FROM totals WHERE level = ?1";
-        Ok(self
-            .connection
-            .query_row(query, [level], |row| row.get(0))?)
+    pub fn oldest(&self) -> Result<Option<i64>, ReadError> {
+        let query = "SELECT MIN(start) FROM (
+            SELECT MIN(start) AS start FROM blocks WHERE level = ?1 UNION ALL SELECT MIN(start) FROM fresh)";
+        let oldest: Option<i64> = self.connection.query_row(query, [DAY], |row| row.get(0))?;
+        Ok(oldest.map(|start| floor(start, DAY)))
     }
 
     /// Totals of a level that start before this moment were taken out; later ones are all there. `None`: none ever was.
@@ -87,11 +137,11 @@ impl<'a> Snapshot<'a> {
     /// Events with numbers below `before`, the latest first, until `each` has enough: it says whether to go on.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or is damaged.
     pub fn events(
         &self,
         before: i64,
-        each: impl FnMut(EventLine) -> bool,
+        each: impl FnMut(&EventLine<'_>) -> bool,
     ) -> Result<(), ReadError> {
         self.events_of(before, |_| true, each)
     }
@@ -99,42 +149,24 @@ impl<'a> Snapshot<'a> {
     /// The same, and only events of the series of which `wants` is true.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or is damaged.
     pub fn events_of(
         &self,
         before: i64,
         wants: impl Fn(i64) -> bool,
-        mut each: impl FnMut(EventLine) -> bool,
+        mut each: impl FnMut(&EventLine<'_>) -> bool,
     ) -> Result<(), ReadError> {
-        let mut statement = self.connection.prepare(
-            "SELECT id, at_ms, series, outcome, policy, spent, waited_us, duration_us, upstream_us, bytes_in, bytes_out
-             FROM events WHERE id < ?1 ORDER BY id DESC",
-        )?;
-        let mut rows = statement.query([before])?;
-        while let Some(row) = rows.next()? {
-            let unsigned = |column: usize| {
-                row.get::<_, i64>(column)
-                    .map(|value| u64::try_from(value).unwrap_or(0))
-            };
-            let series = row.get(2)?;
-            if !wants(series) {
-                continue;
-            }
-            let event = EventLine {
-                id: row.get(0)?,
-                at_ms: row.get(1)?,
-                series,
-                outcome: row.get(3)?,
-                policy: row.get(4)?,
-                spent: row.get(5)?,
-                waited_us: unsigned(6)?,
-                duration_us: unsigned(7)?,
-                upstream_us: unsigned(8)?,
-                bytes_in: unsigned(9)?,
-                bytes_out: unsigned(10)?,
-            };
-            if !each(event) {
-                break;
+        let mut statement = self
+            .connection
+            .prepare("SELECT data FROM events WHERE first < ?1 ORDER BY first DESC")?;
+        let mut blocks = statement.query([before])?;
+        while let Some(row) = blocks.next()? {
+            let calls = calls::decode(blob(row, 0)?)?;
+            let wanted = |call: &&EventLine<'_>| call.id < before && wants(call.series);
+            for call in calls.iter().rev().filter(wanted) {
+                if !each(call) {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -145,8 +177,9 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// The file cannot be read.
     pub fn last_event(&self) -> Result<i64, ReadError> {
-        let query = "SELECT COALESCE(MAX(id), 0) FROM events";
-        Ok(self.connection.query_row(query, [], |row| row.get(0))?)
+        let query = "SELECT last FROM events ORDER BY first DESC LIMIT 1";
+        let last = self.connection.query_row(query, [], |row| row.get(0));
+        Ok(last.optional()?.unwrap_or(0))
     }
 
     /// The bytes of the file that are in use.
@@ -158,36 +191,50 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-const COLUMNS: &str = "connection, provider, consumer, method, endpoint, status, upstream_status, refused_by, policy, unit";
-
-fn read_series(row: &Row<'_>) -> rusqlite::Result<Series> {
-    Ok(Series {
-        connection: row.get(0)?,
-        provider: row.get(1)?,
-        consumer: row.get(2)?,
-        method: row.get(3)?,
-        endpoint: row.get(4)?,
-        status: row.get(5)?,
-        upstream_status: row.get(6)?,
-        refused_by: row.get(7)?,
-        policy: row.get(8)?,
-        unit: row.get(9)?,
-    })
+/// Each row of the blocks that a question finds.
+fn read<const N: usize>(
+    statement: &mut Statement<'_>,
+    parameters: [impl ToSql; N],
+    mut each: impl FnMut(i64, i64, Row<'_>),
+) -> Result<(), ReadError> {
+    let mut found = statement.query(rusqlite::params_from_iter(parameters))?;
+    while let Some(row) = found.next()? {
+        let start = row.get(0)?;
+        let block = Block::open(blob(row, 1)?)?;
+        for row in block.rows() {
+            let (series, row) = row?;
+            each(start, series, row);
+        }
+    }
+    Ok(())
 }
 
-/// An event as it is stored: what it was is a number of the dictionary. For its fields see [`super::EventRow`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "those of EventRow")]
-pub struct EventLine {
-    pub id: i64,
-    pub at_ms: i64,
-    pub series: i64,
-    pub outcome: String,
-    pub policy: String,
-    pub spent: String,
-    pub waited_us: u64,
-    pub duration_us: u64,
-    pub upstream_us: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
+fn blob<'row>(row: &'row SqlRow<'_>, column: usize) -> Result<&'row [u8], ReadError> {
+    let bytes = row.get_ref(column)?.as_blob();
+    bytes.map_err(|error| ReadError::new(error.to_string()))
+}
+
+const COLUMNS: &str = "connection, provider, consumer, method, endpoint, status, upstream_status, refused_by, policy, unit";
+
+/// Texts that were read: most series share theirs with others.
+type Texts = HashSet<Arc<str>>;
+
+fn read_series(row: &SqlRow<'_>, texts: &mut Texts) -> rusqlite::Result<Series> {
+    let mut text = |column| {
+        let text = row.get_ref(column)?.as_str()?;
+        let found = texts.get_or_insert_with(text, |text| Arc::from(text));
+        Ok::<_, rusqlite::Error>(Arc::clone(found))
+    };
+    Ok(Series {
+        connection: text(0)?,
+        provider: text(1)?,
+        consumer: text(2)?,
+        method: text(3)?,
+        endpoint: text(4)?,
+        refused_by: text(7)?,
+        policy: text(8)?,
+        unit: text(9)?,
+        status: row.get(5)?,
+        upstream_status: row.get(6)?,
+    })
 }

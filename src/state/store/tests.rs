@@ -82,3 +82,37 @@ async fn a_full_disk_is_told_and_tried_again() {
     assert_eq!(loaded.meters.len(), written + 1 - 10);
     assert!(loaded.warnings.is_empty());
 }
+
+/// The version before totals and events were blocks.
+#[test]
+fn a_file_of_rows_opens_and_goes_on_with_blocks() {
+    const ROWS: usize = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let old = Connection::open(folder.path().join("headroom.db")).unwrap();
+    for step in &STEPS[..ROWS] {
+        old.execute_batch(step).unwrap();
+    }
+    old.pragma_update(None, "user_version", 4).unwrap();
+    old.execute_batch(
+        "INSERT INTO series VALUES (1, 'crm', 'hubspot', 'reports', 'GET', '/a', 200, 0, '', '', '');
+         INSERT INTO totals VALUES (60, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+         INSERT INTO events VALUES (7, 0, 1, 'complete', '', '[]', 0, 0, 0, 0, 0);
+         INSERT INTO forgotten VALUES (60, 60);
+         INSERT INTO learned VALUES ('account', 'scope', 'from', 'to', 1);",
+    )
+    .unwrap();
+    drop(old);
+
+    let (state, loaded) = State::open(folder.path(), 0).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.learned.len(), 1);
+    let looked = state.read(|snapshot| {
+        let mut found = 0;
+        for level in history::LEVELS {
+            snapshot.totals(level, i64::MIN, i64::MAX, |_, _, _| found += 1)?;
+        }
+        Ok((found, snapshot.last_event()?, snapshot.forgotten(60)?))
+    });
+    assert_eq!(looked, Ok((0, 0, None)));
+    assert_eq!(state.read(|snapshot| snapshot.series()), Ok(Vec::new()));
+}
