@@ -8,6 +8,7 @@ mod hostile;
 mod hostile_h2;
 mod limits;
 mod lingering;
+mod load;
 mod serving;
 mod targets;
 mod tls;

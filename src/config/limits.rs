@@ -90,7 +90,7 @@ impl Reader<'_> {
             return Duration::from_secs(seconds);
         }
         self.mistakes.push(
-            "duration-out-of-range",
+            "bad-duration",
             node.span(),
             format!("`{key}` is out of range"),
             "write a time from \"1s\" to \"24h\"",

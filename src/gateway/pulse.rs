@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
@@ -16,6 +17,9 @@ use crate::limits::Limits;
 
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Who is told to go has so long for going, unless a call is under way.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a caller is too slow for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,8 @@ struct State {
     free_since: Instant,
     head_since: Option<Instant>,
     blocked_since: Option<Instant>,
+    /// When the caller was told to go.
+    dismissed: Option<Instant>,
 }
 
 /// What is spoken, as far as was heard.
@@ -77,6 +83,7 @@ impl Pulse {
                 free_since: clock::monotonic(),
                 head_since: None,
                 blocked_since: None,
+                dismissed: None,
             }),
         })
     }
@@ -120,17 +127,25 @@ impl Pulse {
         self.state().head_since.is_some()
     }
 
+    /// The caller is told to go: neither a head nor silence is waited for any longer than that takes.
+    pub(super) fn dismiss(&self) {
+        self.state().dismissed.get_or_insert_with(clock::monotonic);
+    }
+
     /// What is overdue next, and when.
     fn due(&self) -> Option<(Instant, Overdue)> {
         let state = self.state();
+        let limits = &self.limits;
+        let end = |since: Instant, patience: Duration| match state.dismissed {
+            Some(dismissed) => since.max(dismissed) + patience.min(FAREWELL),
+            None => since + patience,
+        };
         let head = state
             .head_since
-            .map(|since| since + self.limits.head_timeout);
-        let reading = state
-            .blocked_since
-            .map(|since| since + self.limits.send_timeout);
+            .map(|since| end(since, limits.head_timeout));
+        let reading = state.blocked_since.map(|since| since + limits.send_timeout);
         let is_free = state.calls == 0 && state.head_since.is_none();
-        let call = is_free.then(|| state.free_since + self.limits.idle_timeout);
+        let call = is_free.then(|| end(state.free_since, limits.idle_timeout));
         let all = [
             head.map(|at| (at, Overdue::Head)),
             reading.map(|at| (at, Overdue::Reading)),
@@ -279,6 +294,25 @@ mod tests {
         pulse.wrote(false);
         pulse.wrote(true);
         assert_eq!(overdue(&pulse).await, (Overdue::Reading, 60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_to_go_has_a_second_and_its_call_has_its_time() {
+        let idle = pulse();
+        tokio::time::advance(Duration::from_secs(20)).await;
+        idle.dismiss();
+        assert_eq!(overdue(&idle).await, (Overdue::Call, 1));
+        let slow = pulse();
+        slow.heard(b"GET");
+        slow.dismiss();
+        assert_eq!(overdue(&slow).await, (Overdue::Head, 1));
+        let busy = pulse();
+        let call = busy.begin();
+        busy.dismiss();
+        let waiting = tokio::time::timeout(Duration::from_secs(3_600), overdue(&busy));
+        waiting.await.unwrap_err();
+        drop(call);
+        assert_eq!(overdue(&busy).await, (Overdue::Call, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,8 +36,6 @@ pub struct Listener {
 const STREAMS: u32 = 256;
 /// What is kept of an answer for a call of HTTP/2 whose caller takes nothing, in bytes.
 const STREAM_BUFFER: usize = 64 * 1024;
-/// An idle connection of HTTP/2 is told to go, and has so long for going.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Gateway {
     /// Serves until `shutdown` is ready, then stops accepting and lets the calls in flight finish, for as long as the
@@ -107,9 +105,10 @@ impl Gateway {
         let pulse = Pulse::new(self.settings.limits);
         let stream = TokioIo::new(Greeting::new(stream, Arc::clone(&pulse)));
         let mut alarm = Alarm::new(&pulse);
+        let beats = Arc::clone(&pulse);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
-            let presence = pulse.begin();
+            let presence = beats.begin();
             request.extensions_mut().insert(Arc::clone(&presence));
             async move {
                 let response = gateway.answer(&entrance, request).await;
@@ -117,7 +116,7 @@ impl Gateway {
             }
         });
         let mut conversation = pin!(server.serve_connection(stream, service));
-        let mut goes = false;
+        let mut dismissed = false;
         loop {
             tokio::select! {
                 biased;
@@ -127,17 +126,16 @@ impl Gateway {
                     }
                     return;
                 }
-                () = told(&mut stopped), if !goes => goes = true,
+                () = told(&mut stopped), if !dismissed => {}
                 overdue = alarm.overdue() => {
-                    tracing::debug!(overdue = ?overdue, "A caller's connection is ended.");
-                    if overdue == Overdue::Call {
-                        conversation.as_mut().graceful_shutdown();
-                        // However it ended, it is over.
-                        let _ = tokio::time::timeout(FAREWELL, conversation).await;
+                    if dismissed || overdue != Overdue::Call {
+                        tracing::debug!(overdue = ?overdue, "A caller's connection is cut.");
+                        return;
                     }
-                    return;
                 }
             }
+            dismissed = true;
+            pulse.dismiss();
             conversation.as_mut().graceful_shutdown();
         }
     }

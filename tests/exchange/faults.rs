@@ -6,9 +6,11 @@ use std::time::Duration;
 use headroom::clock;
 use headroom::gateway::Settings;
 use headroom::limits::Limits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::exchange::{OK, body, fields, http2, status};
-use crate::support::faulty::{Act, Seen, faults, playing};
+use crate::support::faulty::{Act, Seen, faults, playing, say};
 use crate::support::harness::{Caller, Harness};
 use crate::support::upstream::Upstream;
 
@@ -137,6 +139,67 @@ async fn time_outs_are_as_long_as_they_say() {
         // The upper end has room for a machine that builds other things meanwhile.
         assert!((990..=1_400).contains(&took), "{took} ms: {acts:?}");
     }
+}
+
+/// Neither the connection itself nor TLS on it may take longer.
+#[tokio::test]
+async fn connecting_takes_as_long_as_it_may() {
+    let full = TcpSocket::new_v4().unwrap();
+    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = full.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    // Nobody accepts, and the queue is full: who comes now is not even refused.
+    let mut waiting = Vec::new();
+    let connect = || tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address));
+    while let Ok(stream) = connect().await {
+        waiting.push(stream.unwrap());
+    }
+    let silent = playing(vec![Act::Stall]).await;
+    for base_url in [
+        format!("http://{address}"),
+        format!("https://{}", silent.address),
+    ] {
+        let settings = Settings {
+            limits: Limits {
+                connect_timeout: Duration::from_secs(1),
+                ..Limits::default()
+            },
+            ..Settings::default()
+        };
+        let gateway = Harness::with(&base_url, settings).await;
+        let before = clock::monotonic();
+        let answer = gateway.get("/crm/").await;
+        let took = before.elapsed().as_millis();
+        assert_eq!(status(&answer), 504, "{answer}");
+        assert_eq!(
+            fields(&answer, "proxy-status"),
+            ["headroom; error=connection_timeout"]
+        );
+        assert!((990..=1_400).contains(&took), "{took} ms: {base_url}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_an_upload_passes() {
+    const LENGTH: usize = 8 << 20;
+    let refusal = "HTTP/1.1 413 Too Long\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno";
+    let upstream = playing(vec![Act::ReadHead, say(refusal), Act::Settle]).await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    let head = format!("POST /crm/ HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n");
+    let mut caller = Caller::connect(gateway.address).await;
+    caller.write(head).await;
+    let (mut reading, mut writing) = caller.stream.split();
+    let upload = async {
+        // It may be cut short.
+        let _ = writing.write_all(&vec![b'x'; LENGTH]).await;
+    };
+    let answer = async {
+        let mut answer = vec![0; 1_024];
+        let length = reading.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    let ((), answer) = tokio::join!(upload, answer);
+    assert_eq!((status(&answer), body(&answer)), (413, "no"), "{answer}");
 }
 
 /// A provider that closes each connection behind its answer without saying so, just as the next call comes.
