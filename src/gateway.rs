@@ -4,7 +4,8 @@
 //! In reading order: [`connection`] is what a call can be for, `pipeline` the request path on one screen, and its
 //! phases `route`, `forward`, `upstream`, `links` and `body`; [`preferences`] is what a caller asks of headroom itself,
 //! [`refusal`] what it gets where a quota has no room, `error` maps every other problem to its answer; `pages` is
-//! headroom's own `/-/`, [`server`] accepts and drains. No files, no environment; time only through [`crate::clock`].
+//! headroom's own `/-/`, [`server`] accepts and drains, `pulse` is how long a caller may take, `load` how much may be under
+//! way. No files, no environment; time only through [`crate::clock`].
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};

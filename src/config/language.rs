@@ -213,7 +213,7 @@ static LIMITS: Shape = Shape {
         key(
             "connections_per_origin",
             Kind::Integer,
-            "Connections in use at a time at one origin of a provider, at the most; 1000 if left out. Streams count until their end. More calls wait for one.",
+            "Connections in use at a time at one origin of a provider, at the most; 1000 if left out. Streams count until their end, and a call over HTTP/2 like a connection. More calls wait for one.",
         ),
         key(
             "drain_timeout",
