@@ -3,6 +3,7 @@
 mod assets;
 mod check;
 mod demo;
+mod descriptors;
 mod files;
 mod healthcheck;
 mod ink;

@@ -5,6 +5,7 @@ mod connections;
 mod consumers;
 mod history;
 mod language;
+mod limits;
 mod reader;
 mod references;
 mod warnings;
@@ -24,6 +25,7 @@ use crate::diagnostic::Mistakes;
 use crate::document::{self, Fields};
 use crate::emit::Style;
 use crate::history::Settings as HistorySettings;
+use crate::limits::Limits;
 use crate::quota::{Mode, Share};
 use crate::warn::Endpoint;
 use reader::Reader;
@@ -51,6 +53,8 @@ pub struct Config {
     pub style: Style,
     /// What is kept of the calls, and for how long.
     pub history: HistorySettings,
+    /// What is taken of callers and providers.
+    pub limits: Limits,
     /// What is worth a warning.
     pub warnings: WarningsConfig,
     /// Who is told, in the order of the file.
@@ -74,6 +78,7 @@ impl Default for Config {
             waiting: Waiting::default(),
             style: Style::default(),
             history: HistorySettings::default(),
+            limits: Limits::default(),
             warnings: WarningsConfig::default(),
             webhooks: Vec::new(),
             connections: Vec::new(),

@@ -4,7 +4,8 @@
 //! In reading order: [`connection`] is what a call can be for, `pipeline` the request path on one screen, and its
 //! phases `route`, `forward`, `upstream`, `links` and `body`; [`preferences`] is what a caller asks of headroom itself,
 //! [`refusal`] what it gets where a quota has no room, `error` maps every other problem to its answer; `pages` is
-//! headroom's own `/-/`, [`server`] accepts and drains. No files, no environment; time only through [`crate::clock`].
+//! headroom's own `/-/`, [`server`] accepts and drains, `pulse` is how long a caller may take, `load` how much may be under
+//! way. No files, no environment; time only through [`crate::clock`].
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use rustls::pki_types::CertificateDer;
 use crate::admin::Books;
 use crate::history::History;
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::trace::{Counters, Exporter, Tracer};
 
 mod accept;
@@ -25,16 +27,18 @@ mod coding;
 pub mod connection;
 mod error;
 mod failure;
-mod farewell;
 mod fields;
 mod forward;
+mod frames;
 mod greeting;
 mod linger;
 mod links;
+mod load;
 mod memo;
 mod pages;
 mod pipeline;
 pub mod preferences;
+mod pulse;
 pub mod refusal;
 mod rewritten;
 mod route;
@@ -48,21 +52,13 @@ pub use connection::{Catalogue, Connection, Connections, Lookup};
 pub use server::Listener;
 pub(crate) use tls::client_config;
 
-/// What an operator can choose. Every duration is a limit on waiting, never on a whole exchange: streams live.
+/// What an operator can choose.
 #[derive(Clone)]
 pub struct Settings {
-    /// TCP and TLS handshake with a provider.
-    pub connect_timeout: Duration,
-    /// From the last byte of a request to the whole head of its answer.
-    pub head_timeout: Duration,
-    /// Between two pieces of an answer's body.
-    pub idle_timeout: Duration,
+    /// What is taken of callers and providers, and for how long they are waited for.
+    pub limits: Limits,
     /// How long an answer's head may wait for a body that translation wants to read; then it goes without.
     pub read_ahead_timeout: Duration,
-    /// For the head of a caller's request; it also ends kept connections that say nothing.
-    pub header_read_timeout: Duration,
-    /// How long calls in flight may go on after the order to stop.
-    pub drain_timeout: Duration,
     /// Headroom's name in `Via`. A call that already went through it is a loop, so two gateways in a row need two.
     pub pseudonym: String,
     /// Certificate authorities to trust beside the system's.
@@ -76,12 +72,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            connect_timeout: Duration::from_secs(10),
-            head_timeout: Duration::from_secs(120),
-            idle_timeout: Duration::from_secs(300),
+            limits: Limits::default(),
             read_ahead_timeout: Duration::from_secs(10),
-            header_read_timeout: Duration::from_secs(30),
-            drain_timeout: Duration::from_secs(30),
             pseudonym: "headroom".to_owned(),
             extra_roots: Vec::new(),
             secret: (0, 0),
@@ -93,12 +85,8 @@ impl Default for Settings {
 impl std::fmt::Debug for Settings {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
-            connect_timeout,
-            head_timeout,
-            idle_timeout,
+            limits,
             read_ahead_timeout,
-            header_read_timeout,
-            drain_timeout,
             pseudonym,
             extra_roots,
             // Who knows it can look for credentials in what is stored and shown.
@@ -106,12 +94,8 @@ impl std::fmt::Debug for Settings {
             tracer: _,
         } = self;
         out.debug_struct("Settings")
-            .field("connect_timeout", connect_timeout)
-            .field("head_timeout", head_timeout)
-            .field("idle_timeout", idle_timeout)
+            .field("limits", limits)
             .field("read_ahead_timeout", read_ahead_timeout)
-            .field("header_read_timeout", header_read_timeout)
-            .field("drain_timeout", drain_timeout)
             .field("pseudonym", pseudonym)
             .field("extra_roots", &extra_roots.len())
             .finish_non_exhaustive()
@@ -146,6 +130,7 @@ pub struct Gateway {
     ledger: Arc<Ledger>,
     history: Arc<History>,
     upstream: upstream::Upstream,
+    load: load::Load,
     pages: pages::Pages,
 }
 
@@ -185,6 +170,7 @@ impl Gateway {
             ledger,
             history,
             upstream: upstream::Upstream::new(&settings).map_err(SetupError)?,
+            load: load::Load::new(settings.limits.concurrent_calls),
             pages: pages::Pages::new(Arc::clone(&house)),
             settings,
             house,

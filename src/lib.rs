@@ -8,7 +8,7 @@
 //! 2. [`translate`] makes limits of an answer, [`charge`] says what a call uses and of whose budget, [`emit`] makes
 //!    standard headers of limits, [`dress`] makes a refusal look like
 //!    the provider's, [`rewrite`] replaces an origin in a streaming JSON body, [`recording`] reads one response as text,
-//!    [`consumer`] knows a program by its key, [`time`] is moments on two clocks. All pure: no clock, no I/O.
+//!    [`consumer`] knows a program by its key, [`time`] is moments on two clocks, [`limits`] how much and how long. All pure: no clock, no I/O.
 //! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`history`] what was
 //!    called, [`advice`] what follows from it, [`clock`] the only reader of the time, [`warn`] tells of quotas that run out,
 //!    [`trace`] takes calls to OpenTelemetry,
@@ -60,6 +60,7 @@ pub mod form;
 pub mod gateway;
 pub mod history;
 pub mod ledger;
+pub mod limits;
 pub mod origin;
 pub mod quota;
 pub mod recording;

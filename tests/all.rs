@@ -15,6 +15,7 @@ mod concurrency;
 mod configuration;
 mod dashboard;
 mod demo;
+mod edges;
 mod exchange;
 mod history;
 mod layers;

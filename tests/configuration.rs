@@ -6,6 +6,7 @@ use headroom::adapter::catalog::Catalog;
 use headroom::config::{self, Config, Outside, Reserve, Waiting};
 use headroom::consumer::{hash_key, to_hex};
 use headroom::history::Settings;
+use headroom::limits::Limits;
 use headroom::quota::{Mode, Share};
 
 /// An environment with one variable and one file.
@@ -202,5 +203,60 @@ fn the_history_keeps_what_it_is_told_to() {
         let (_, mistakes) = config::parse(&format!("[history]\n{wrong}\n"), &Environment);
         let found: Vec<&str> = mistakes.sorted().iter().map(|one| one.code).collect();
         assert_eq!(found, codes, "{wrong}");
+    }
+}
+
+#[test]
+fn limits_are_read_and_nonsense_is_refused() {
+    let seconds = Duration::from_secs;
+    let config = read(
+        "[limits]\nheader_bytes = 8192\nheader_fields = 32\nbody_bytes = 1\nhead_timeout = \"1s\"\nbody_timeout = \"2s\"\n\
+         send_timeout = \"3s\"\nidle_timeout = \"4s\"\nconnect_timeout = \"5s\"\nanswer_timeout = \"6s\"\n\
+         silence_timeout = \"24h\"\nconcurrent_calls = 1000000\nconnections_per_origin = 1\ndrain_timeout = \"1m\"\n",
+    );
+    let told = Limits {
+        header_bytes: 8_192,
+        header_fields: 32,
+        body_bytes: Some(1),
+        head_timeout: seconds(1),
+        body_timeout: seconds(2),
+        send_timeout: seconds(3),
+        idle_timeout: seconds(4),
+        connect_timeout: seconds(5),
+        answer_timeout: seconds(6),
+        silence_timeout: seconds(86_400),
+        concurrent_calls: 1_000_000,
+        connections_per_origin: 1,
+        drain_timeout: seconds(60),
+    };
+    assert_eq!(config.limits, told);
+    assert_eq!(read("").limits, Limits::default());
+    // What the documentation says is the default may be written.
+    let written = "[limits]\nheader_bytes = 65536\nheader_fields = 512\nhead_timeout = \"10s\"\nbody_timeout = \"30s\"\n\
+                   send_timeout = \"60s\"\nidle_timeout = \"75s\"\nconnect_timeout = \"10s\"\nanswer_timeout = \"120s\"\n\
+                   silence_timeout = \"300s\"\nconcurrent_calls = 10000\nconnections_per_origin = 1000\n\
+                   drain_timeout = \"30s\"\n";
+    assert_eq!(read(written).limits, Limits::default());
+    let range = "number-out-of-range";
+    for (wrong, code) in [
+        ("header_bytes = 0", range),
+        ("header_bytes = 8191", range),
+        ("header_bytes = 1048577", range),
+        ("header_fields = 0", range),
+        ("header_fields = 8193", range),
+        ("body_bytes = 0", range),
+        ("concurrent_calls = 0", range),
+        ("concurrent_calls = 1000001", range),
+        ("connections_per_origin = 0", range),
+        ("connections_per_origin = 60001", range),
+        ("head_timeout = \"0s\"", "bad-duration"),
+        ("idle_timeout = \"25h\"", "bad-duration"),
+        ("answer_timeout = \"soon\"", "bad-duration"),
+        ("drain_timeout = 5", "wrong-type"),
+        ("patience = \"5s\"", "unknown-key"),
+    ] {
+        let (_, mistakes) = config::parse(&format!("[limits]\n{wrong}\n"), &Environment);
+        let found: Vec<&str> = mistakes.sorted().iter().map(|one| one.code).collect();
+        assert_eq!(found, [code], "{wrong}");
     }
 }

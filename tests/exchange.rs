@@ -2,8 +2,13 @@
 
 mod bodies;
 mod failures;
+mod faults;
 mod heads;
+mod hostile;
+mod hostile_h2;
+mod limits;
 mod lingering;
+mod load;
 mod serving;
 mod targets;
 mod tls;
@@ -35,3 +40,23 @@ pub(crate) fn body(message: &str) -> &str {
 }
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// A client that speaks HTTP/2 from its first byte.
+pub(crate) fn http2() -> reqwest::Client {
+    reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .no_proxy()
+        .tls_backend_preconfigured(no_tls())
+        .build()
+        .unwrap()
+}
+
+/// reqwest wants TLS set up even where none is used.
+fn no_tls() -> rustls::ClientConfig {
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth()
+}

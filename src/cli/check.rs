@@ -105,6 +105,7 @@ fn check(path: &Path, source: &str) -> Result<Result<(), Mistakes>, Failure> {
                 "max_wait",
                 "count_block",
                 "[headers",
+                "[limits",
                 "listen",
                 "providers",
             ]

@@ -55,6 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Everything that can be wrong is found before a port opens.
     let loaded = Loaded::read(arguments.config.as_deref(), &arguments.adapters.folders)?;
     let mut settings = Settings {
+        limits: loaded.config.limits,
         extra_roots: loaded.extra_roots(arguments.ca_file.as_deref())?,
         pseudonym: loaded
             .config
@@ -73,6 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => None,
     };
     log::start();
+    super::descriptors::raise();
     let state = arguments
         .state
         .place(loaded.state_dir(), |name| std::env::var_os(name));
@@ -335,7 +337,7 @@ async fn next_of(signal: &mut Option<Signal>) {
     }
 }
 
-/// What cannot change while the gateway runs: its sockets, its name, whom it trusts, where it keeps its state and for how long.
+/// What cannot change while the gateway runs: its sockets, its name, whom it trusts, its limits, where it keeps its state and for how long.
 fn fixed_at_start(loaded: &Loaded) -> String {
     let config = &loaded.config;
     let own: Vec<_> = config
@@ -344,13 +346,14 @@ fn fixed_at_start(loaded: &Loaded) -> String {
         .filter_map(|one| Some((&one.name, one.listen?)))
         .collect();
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {own:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {own:?}",
         config.listen,
         config.via,
         config.ca_file,
         config.state_dir,
         config.otlp_endpoint,
-        config.history
+        config.history,
+        config.limits
     )
 }
 
@@ -412,7 +415,7 @@ async fn watch(
                     if fixed != fixed_before {
                         fixed_before = fixed;
                         tracing::warn!(
-                            "A change of `listen`, `via`, `ca_file`, `state_dir`, `telemetry` or `history` takes effect after a restart."
+                            "A change of `listen`, `via`, `ca_file`, `state_dir`, `limits`, `telemetry` or `history` takes effect after a restart."
                         );
                     }
                 }

@@ -70,6 +70,10 @@ impl<'a> Reader<'a> {
                 .get("history")
                 .and_then(Node::table)
                 .map_or(defaults.history, |table| self.history(&table)),
+            limits: root
+                .get("limits")
+                .and_then(Node::table)
+                .map_or(defaults.limits, |table| self.limits(&table)),
             warnings: root
                 .get("warnings")
                 .and_then(Node::table)

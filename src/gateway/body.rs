@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::load::Place;
 use super::memo::Memo;
+use super::pulse::Presence;
 use super::rewritten::RewrittenBody;
 use super::upstream::UpstreamBody;
 use crate::clock;
@@ -33,10 +36,12 @@ pub(super) struct AnswerBody {
     /// What the call took of its quotas, given back when the answer has ended or nobody wants it any more.
     ticket: Option<Box<Ticket>>,
     memo: Option<Memo>,
+    /// The call's place among those that are under way.
+    _place: Place,
 }
 
 impl AnswerBody {
-    pub(super) fn new(inner: UpstreamBody, idle_timeout: Duration) -> Self {
+    pub(super) fn new(inner: UpstreamBody, idle_timeout: Duration, place: Place) -> Self {
         Self {
             inner,
             read: VecDeque::new(),
@@ -46,6 +51,7 @@ impl AnswerBody {
             ended: false,
             ticket: None,
             memo: None,
+            _place: place,
         }
     }
 
@@ -249,5 +255,54 @@ impl HttpBody for Body {
             Self::Answer(answer) => answer.size_hint(),
             Self::Rewritten(answer) => answer.size_hint(),
         }
+    }
+}
+
+/// An answer's body, with the call that it ends.
+pub(super) struct Attended {
+    body: Body,
+    /// Waits until what came before it is sent. hyper would throw a head away that it holds, and a caller that got nothing
+    /// at all may take its connection for a dead one and call again.
+    error: Option<BoxError>,
+    _presence: Arc<Presence>,
+}
+
+impl Attended {
+    pub(super) const fn new(body: Body, presence: Arc<Presence>) -> Self {
+        Self {
+            body,
+            error: None,
+            _presence: presence,
+        }
+    }
+}
+
+impl HttpBody for Attended {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Err(error)) => {
+                self.error = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.error.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -48,6 +48,16 @@ pub(super) enum Problem {
     RequestBody,
     /// The caller stopped sending in the middle of its body.
     SlowRequest,
+    /// The caller's body is longer than `body_bytes`.
+    BodyTooLong,
+    /// The request's head is larger than `header_bytes`, or has more fields than `header_fields`.
+    HeadTooLarge,
+    /// It is the target that makes the head too large.
+    TargetTooLong,
+    /// The caller expects what headroom does not know.
+    Expectation,
+    /// As many calls are under way as there may be.
+    Overloaded,
     /// There are consumers, and the caller does not say which it is.
     NoKey,
     /// No consumer has this key.
@@ -79,7 +89,7 @@ impl Problem {
     pub(super) const fn is_before_provider(&self) -> bool {
         match self {
             Self::Upstream(failure) => failure.is_before_provider(),
-            Self::RequestBody | Self::SlowRequest => false,
+            Self::RequestBody | Self::SlowRequest | Self::BodyTooLong => false,
             _ => true,
         }
     }
@@ -93,12 +103,18 @@ impl Problem {
             | Self::Parameter(_)
             | Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::SlowRequest => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::Method | Self::PageMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
             Self::ForbiddenConnection { .. } => StatusCode::FORBIDDEN,
-            Self::HouseFull | Self::PageUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::HouseFull | Self::PageUnavailable(_) | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UnknownConnection { .. } | Self::NoPage => StatusCode::NOT_FOUND,
             Self::BrokenConnection { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(failure) => failure.status(),
@@ -127,6 +143,11 @@ impl Problem {
             Self::PageUnavailable(_) => "unavailable",
             Self::RequestBody => "incomplete-request",
             Self::SlowRequest => "slow-request",
+            Self::BodyTooLong => "body-too-long",
+            Self::HeadTooLarge => "head-too-large",
+            Self::TargetTooLong => "target-too-long",
+            Self::Expectation => "expectation-failed",
+            Self::Overloaded => "overloaded",
             Self::Upstream(_) => "upstream-failed",
         }
     }
@@ -165,6 +186,15 @@ impl Problem {
             Self::Parameter(detail) | Self::PageUnavailable(detail) => detail.clone(),
             Self::RequestBody => "The request's body ended too early or was badly framed.".to_owned(),
             Self::SlowRequest => "The rest of the request's body did not come in time.".to_owned(),
+            Self::BodyTooLong => "The request's body is longer than it may be (`body_bytes`).".to_owned(),
+            Self::HeadTooLarge => {
+                "The request's head is larger than it may be (`header_bytes`, `header_fields`).".to_owned()
+            }
+            Self::TargetTooLong => "The request target is longer than it may be (`header_bytes`).".to_owned(),
+            Self::Expectation => "The only expectation known here is `100-continue`.".to_owned(),
+            Self::Overloaded => {
+                "As many calls are under way as there may be (`concurrent_calls`). Try again later.".to_owned()
+            }
             Self::Upstream(failure) => failure.detail().to_owned(),
         }
     }
@@ -176,6 +206,8 @@ impl Problem {
             // Budgets are forgotten when their windows are over; most are minutes long.
             Self::HouseFull => Some((RETRY_AFTER, "60")),
             Self::PageUnavailable(_) => Some((RETRY_AFTER, "5")),
+            // Calls end all the time.
+            Self::Overloaded | Self::Upstream(Failure::ConnectionLimit) => Some((RETRY_AFTER, "1")),
             Self::NoKey | Self::UnknownKey => Some((WWW_AUTHENTICATE, "Bearer realm=\"headroom\"")),
             _ => None,
         }
@@ -185,7 +217,9 @@ impl Problem {
         match self {
             Self::Upstream(failure) => Some(failure.token()),
             Self::Loop => Some("proxy_loop_detected"),
-            Self::RequestBody | Self::SlowRequest | Self::Target => Some("http_request_error"),
+            Self::RequestBody | Self::SlowRequest | Self::BodyTooLong | Self::Target => {
+                Some("http_request_error")
+            }
             _ => None,
         }
     }

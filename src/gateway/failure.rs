@@ -10,6 +10,8 @@ use http::StatusCode;
 pub(super) enum Failure {
     Dns,
     ConnectionTimeout,
+    /// As many connections to the provider are in use as there may be, and none became free in time.
+    ConnectionLimit,
     ConnectionRefused,
     Unroutable,
     TlsCertificate,
@@ -128,6 +130,7 @@ impl Failure {
             self,
             Self::Dns
                 | Self::ConnectionTimeout
+                | Self::ConnectionLimit
                 | Self::ConnectionRefused
                 | Self::Unroutable
                 | Self::TlsCertificate
@@ -141,6 +144,7 @@ impl Failure {
         match self {
             Self::Dns => "dns_error",
             Self::ConnectionTimeout => "connection_timeout",
+            Self::ConnectionLimit => "connection_limit_reached",
             Self::ConnectionRefused => "connection_refused",
             Self::Unroutable => "destination_ip_unroutable",
             Self::TlsCertificate => "tls_certificate_error",
@@ -158,6 +162,9 @@ impl Failure {
         match self {
             Self::Dns => "The provider's host name could not be resolved.",
             Self::ConnectionTimeout => "The provider did not accept the connection in time.",
+            Self::ConnectionLimit => {
+                "As many connections to the provider are in use as there may be (`connections_per_origin`), and none became free in time."
+            }
             Self::ConnectionRefused => "The provider refused the connection.",
             Self::Unroutable => "There is no route to the provider's address.",
             Self::TlsCertificate => "The provider's certificate is not trusted.",
@@ -179,6 +186,7 @@ impl Failure {
     pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::ConnectionTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ConnectionLimit => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_GATEWAY,
         }
     }

@@ -20,10 +20,33 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
+/// What is for whoever answers, or for all on the way, whatever `Connection` says (RFC 9110, section 7.6.1: nobody must name
+/// such a field there). Who could have it taken off would make headroom and the provider see two different calls.
+static END_TO_END: [HeaderName; 17] = [
+    http::header::ACCEPT,
+    http::header::AUTHORIZATION,
+    http::header::CACHE_CONTROL,
+    http::header::CONTENT_ENCODING,
+    http::header::CONTENT_LENGTH,
+    http::header::CONTENT_RANGE,
+    http::header::CONTENT_TYPE,
+    COOKIE,
+    http::header::HOST,
+    http::header::IF_MATCH,
+    http::header::IF_NONE_MATCH,
+    http::header::RANGE,
+    http::header::SET_COOKIE,
+    VIA,
+    http::header::WWW_AUTHENTICATE,
+    HeaderName::from_static("headroom-key"),
+    HeaderName::from_static("idempotency-key"),
+];
+
 /// Removes the fields of one hop. Framing is not read from what is left: bodies know their own length.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: SmallVec<[HeaderName; 4]> = tokens(headers, &CONNECTION)
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .filter(|name| !END_TO_END.contains(name))
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
@@ -168,6 +191,32 @@ mod tests {
             headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
             ["x-three"]
         );
+    }
+
+    #[test]
+    fn connection_does_not_name_what_is_for_the_provider() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            (
+                "connection",
+                "close, Authorization, HOST, via, content-length, cookie",
+            ),
+            ("authorization", "a"),
+            ("content-length", "1"),
+            ("cookie", "b"),
+            ("host", "c"),
+            ("via", "1.1 d"),
+        ] {
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        strip_hop_by_hop(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        let expected = ["authorization", "content-length", "cookie", "host", "via"];
+        assert_eq!(left, expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The first bytes of a connection: they say whether it is HTTP/1.1 or HTTP/2, and they must come in time.
+//! A caller's connection as the server reads and writes it: what passes is told to its [`Pulse`].
 //!
-//! hyper times the heads of HTTP/1.1 requests, but not the moment before it knows which protocol it speaks: without
-//! this, a connection that says nothing, or half of HTTP/2's preface, would stay open for ever.
+//! Where a caller is told that its head is not taken, it may still be writing it. Closing at once would reset the
+//! connection, and the caller would not see why; so what is left of such a head is thrown away for a while.
 
 use std::io;
 use std::pin::Pin;
@@ -9,94 +9,104 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::runtime::Handle;
 
-use super::farewell::Line;
+use super::pulse::Pulse;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// So much of a head that was refused is thrown away, in bytes,
+const MOST: usize = 1 << 20;
+/// for so long.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// A caller's connection.
-pub(super) struct Greeting {
-    stream: TcpStream,
-    line: Arc<Line>,
-    /// Bytes of the preface that have come; nothing to wait for once it is whole or another word was said.
-    heard: usize,
-    patience: Option<Pin<Box<Sleep>>>,
+pub(super) struct Greeting<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    /// Only gone while this is dropped.
+    stream: Option<S>,
+    pulse: Arc<Pulse>,
+    /// The last word was said.
+    is_shut: bool,
 }
 
-impl Greeting {
-    pub(super) fn new(stream: TcpStream, line: Arc<Line>, patience: Duration) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Greeting<S> {
+    pub(super) const fn new(stream: S, pulse: Arc<Pulse>) -> Self {
         Self {
-            stream,
-            line,
-            heard: 0,
-            patience: Some(Box::pin(tokio::time::sleep(patience))),
+            stream: Some(stream),
+            pulse,
+            is_shut: false,
         }
     }
 
-    fn listen(&mut self, words: &[u8]) {
-        let expected = &PREFACE[self.heard..];
-        let length = words.len().min(expected.len());
-        self.heard += length;
-        let is_other = words[..length] != expected[..length];
-        if is_other || self.heard == PREFACE.len() {
-            self.patience = None;
-            if !is_other {
-                self.line.is_http2();
+    fn stream(&mut self) -> io::Result<Pin<&mut S>> {
+        let stream = self.stream.as_mut().map(Pin::new);
+        stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn told(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.pulse.wrote(wrote.is_pending());
+        wrote
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Greeting<S> {
+    fn drop(&mut self) {
+        let refused = self.is_shut && self.pulse.is_in_head();
+        let stream = self.stream.take().filter(|_| refused);
+        if let (Some(stream), Ok(runtime)) = (stream, Handle::try_current()) {
+            runtime.spawn(throw_away(stream));
+        }
+    }
+}
+
+/// Reads on until the end, or until it is enough.
+async fn throw_away(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let reading = async {
+        stream.shutdown().await?;
+        let mut left = MOST;
+        let mut buffer = [0; 4096];
+        loop {
+            let length = stream.read(&mut buffer).await?;
+            match left.checked_sub(length) {
+                Some(rest) if length > 0 => left = rest,
+                _ => return io::Result::Ok(()),
             }
         }
-    }
+    };
+    // However it ended, the connection is closed now.
+    let _ = tokio::time::timeout(LONGEST, reading).await;
 }
 
-impl AsyncRead for Greeting {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Greeting<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if read.is_ready() {
-            self.line.heard();
-        }
-        if self.patience.is_none() {
-            return read;
-        }
-        if read.is_ready() {
-            self.listen(&buf.filled()[before..]);
-            return read;
-        }
-        let out_of_patience = self
-            .patience
-            .as_mut()
-            .is_some_and(|patience| patience.as_mut().poll(cx).is_ready());
-        if out_of_patience {
-            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-        } else {
-            Poll::Pending
-        }
+        let read = self.stream()?.poll_read(cx, buf);
+        self.pulse
+            .heard(buf.filled().get(before..).unwrap_or_default());
+        read
     }
 }
 
-impl AsyncWrite for Greeting {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Greeting<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.line.wrote(&written);
-        written
+        let wrote = self.stream()?.poll_write(cx, buf);
+        self.told(wrote)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.is_shut = true;
+        self.stream()?.poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -104,12 +114,13 @@ impl AsyncWrite for Greeting {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.line.wrote(&written);
-        written
+        let wrote = self.stream()?.poll_write_vectored(cx, buffers);
+        self.told(wrote)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream
+            .as_ref()
+            .is_some_and(AsyncWrite::is_write_vectored)
     }
 }

@@ -1,4 +1,4 @@
-//! A caller's body as it comes in, and what becomes of it when nobody reads it to its end.
+//! A caller's body as it comes in, held to its limits, and what becomes of it when nobody reads it to its end.
 //!
 //! Who is answered before its body was read may still be writing, and some clients look for an answer only afterwards.
 //! hyper closes a connection with an unread body, and what arrives on a closed one makes the kernel reset it: such a client
@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +18,12 @@ use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
+use tokio::time::Sleep;
+
+use super::error::Problem;
+use super::pulse::Presence;
+use crate::clock;
+use crate::limits::Limits;
 
 /// So many bytes are thrown away; more would cost the caller more than a new connection.
 const MOST: usize = 8 << 20;
@@ -25,22 +32,98 @@ const QUIET: Duration = Duration::from_secs(2);
 /// and so long it may take altogether.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// What is wrong with a caller's body.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It ended before its end, or was badly framed.
+    Broken(hyper::Error),
+    /// It is longer than it may be.
+    TooLong,
+    /// Nothing of it came for too long.
+    Slow,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Broken(error) => write!(f, "the request's body broke off: {error}"),
+            Self::TooLong => f.write_str("the request's body is too long"),
+            Self::Slow => f.write_str("the request's body did not come in time"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    /// What the caller is told.
+    pub(super) fn problem(&self) -> Problem {
+        self.maker()()
+    }
+
+    /// The same, for whoever cannot keep the fault.
+    pub(super) fn maker(&self) -> fn() -> Problem {
+        match self {
+            Self::Broken(_) => || Problem::RequestBody,
+            Self::TooLong => || Problem::BodyTooLong,
+            Self::Slow => || Problem::SlowRequest,
+        }
+    }
+}
+
 /// A caller's body.
 pub(super) struct Inbound {
     /// Only gone while this is dropped.
     incoming: Option<Incoming>,
     /// Closing would break off what the caller writes.
     lingers: bool,
+    /// As many bytes as may still come.
+    left: u64,
+    /// So long nothing may come while somebody waits for it.
+    patience: Duration,
+    /// Made at the first wait, so that a body that is there at once costs no timer.
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+    /// What comes on the connection is this body, as long as somebody reads it.
+    presence: Option<Arc<Presence>>,
 }
 
 impl Inbound {
-    pub(super) fn new(incoming: Incoming, head: &Parts) -> Self {
+    pub(super) fn new(incoming: Incoming, head: &Parts, limits: &Limits) -> Self {
         Self {
             incoming: Some(incoming),
             // HTTP/2 ends one call without the others. Who waits for `100 Continue` has not begun to write, and reading
             // would ask it to.
             lingers: head.version <= Version::HTTP_11 && !head.headers.contains_key(EXPECT),
+            left: limits.body_bytes.unwrap_or(u64::MAX),
+            patience: limits.body_timeout,
+            timer: None,
+            waiting: false,
+            presence: head.extensions.get().cloned(),
         }
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.incoming {
+            Some(incoming) => Pin::new(incoming).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Ready once nothing has come for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = clock::monotonic() + self.patience;
+        let starts_waiting = !std::mem::replace(&mut self.waiting, true);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if starts_waiting {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
     }
 }
 
@@ -51,13 +134,13 @@ impl Drop for Inbound {
             return;
         };
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(throw_away(unread));
+            runtime.spawn(throw_away(unread, self.presence.take()));
         }
     }
 }
 
 /// Reads on until the end, or until it is enough. When the connection ends, so does the body.
-async fn throw_away(mut body: Incoming) {
+async fn throw_away(mut body: Incoming, _presence: Option<Arc<Presence>>) {
     let reading = async {
         let mut left = MOST;
         loop {
@@ -78,19 +161,28 @@ async fn throw_away(mut body: Incoming) {
 
 impl HttpBody for Inbound {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Fault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(None);
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Poll::Ready(frame) = self.poll_incoming(cx) else {
+            ready!(self.poll_patience(cx));
+            return Poll::Ready(Some(Err(Fault::Slow)));
         };
-        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        self.waiting = false;
         // A chunked body does not know its end before it is asked.
         self.lingers &= matches!(frame, Some(Ok(_)));
-        Poll::Ready(frame)
+        let data = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref());
+        let length = u64::try_from(data.map_or(0, Bytes::len)).unwrap_or(u64::MAX);
+        match self.left.checked_sub(length) {
+            Some(left) => self.left = left,
+            None => return Poll::Ready(Some(Err(Fault::TooLong))),
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Fault::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {

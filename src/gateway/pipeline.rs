@@ -39,7 +39,10 @@ impl Gateway {
         request: Request<Incoming>,
     ) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let body = Upload::new(body, &head);
+        let body = Upload::new(body, &head, &self.settings.limits);
+        if let Err(problem) = route::measure(&head, &self.settings.limits) {
+            return self.refuse(&head, None, &problem, None);
+        }
         let catalogue = self.house.catalogue();
         let route = match route::route(&head, entrance, &*catalogue) {
             Ok(Destination::Own) => return self.pages.answer(head, &self.settings.pseudonym).await,
@@ -68,7 +71,12 @@ impl Gateway {
         memo: &mut Memo,
     ) -> Result<Response<Body>, Problem> {
         let connection = &*route.connection;
+        let limits = &self.settings.limits;
+        let place = self.load.enter().ok_or(Problem::Overloaded)?;
         route::check(head, route, &self.settings.pseudonym)?;
+        if body.exact() > Some(limits.body_bytes.unwrap_or(u64::MAX)) {
+            return Err(Problem::BodyTooLong);
+        }
         let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
         memo.by(visitor.who(), head, route);
         visitor.check(connection)?;
@@ -83,9 +91,12 @@ impl Gateway {
         }
         let admission = self.admit(head, route, &call, &visitor, memo);
         let admitted = body.read_during(admission, WAITING_BODY).await;
-        let Some(admitted) = admitted else {
-            memo.unclear();
-            return Err(Problem::RequestBody);
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(problem) => {
+                memo.unclear();
+                return Err(problem);
+            }
         };
         let Admitted {
             mut ticket,
@@ -113,7 +124,7 @@ impl Gateway {
         let mut body = received
             .body
             .take()
-            .map(|body| AnswerBody::new(body, self.settings.idle_timeout));
+            .map(|body| AnswerBody::new(body, limits.silence_timeout, place));
         memo.received(received.status, moment.steady);
         let read = match self
             .read_ahead(route, &call, &received, body.as_mut())

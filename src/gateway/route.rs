@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
 use http::{Method, Version, request::Parts};
 
@@ -11,6 +11,7 @@ use super::connection::{Catalogue, Connection, Lookup};
 use super::error::Problem;
 use super::{fields, target};
 use crate::diagnostic;
+use crate::limits::Limits;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Default)]
@@ -139,6 +140,27 @@ pub(super) fn route<'a>(
     }))
 }
 
+/// The head is not larger than heads may be. What is much larger never came so far.
+pub(super) fn measure(head: &Parts, limits: &Limits) -> Result<(), Problem> {
+    const SEPARATORS: usize = ": \r\n".len();
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or(0, |whole| whole.as_str().len());
+    let fields = head.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS);
+    let whole = fields.fold(target, usize::saturating_add);
+    if head.headers.len() > limits.header_fields {
+        Err(Problem::HeadTooLarge)
+    } else if whole <= limits.header_bytes {
+        Ok(())
+    } else if target > whole / 2 {
+        Err(Problem::TargetTooLong)
+    } else {
+        Err(Problem::HeadTooLarge)
+    }
+}
+
 /// The checks that only a call to a provider has to pass.
 pub(super) fn check(head: &Parts, route: &Route<'_>, pseudonym: &str) -> Result<(), Problem> {
     if target::has_dot_segment(route.path()) {
@@ -156,6 +178,17 @@ pub(super) fn check(head: &Parts, route: &Route<'_>, pseudonym: &str) -> Result<
         .any(|coding| !coding.eq_ignore_ascii_case("chunked"))
     {
         return Err(Problem::TransferCoding);
+    }
+    // Nothing is coded twice in chunks (RFC 9112, section 7.1).
+    if fields::tokens(&head.headers, &TRANSFER_ENCODING).count() > 1 {
+        return Err(Problem::TransferCoding);
+    }
+    // HTTP/1.0 knows no expectations.
+    if head.version > Version::HTTP_10
+        && fields::tokens(&head.headers, &EXPECT)
+            .any(|expected| !expected.eq_ignore_ascii_case("100-continue"))
+    {
+        return Err(Problem::Expectation);
     }
     if fields::has_passed(&head.headers, pseudonym) {
         return Err(Problem::Loop);
@@ -187,7 +220,8 @@ fn host(head: &Parts) -> Result<Option<&str>, Problem> {
         {
             Err(Problem::Host("The Host field contradicts :authority."))
         }
-        (None, None) if head.version == Version::HTTP_11 => {
+        // In HTTP/2 it may be either (RFC 9113, section 8.3.1).
+        (None, None) if head.version >= Version::HTTP_11 => {
             Err(Problem::Host("The request has no Host field."))
         }
         // Even with an absolute-form target a request without Host is malformed.

@@ -2,23 +2,26 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Gateway;
-use super::farewell::{Held, Line};
+use super::body::Attended;
 use super::greeting::Greeting;
+use super::pulse::{Alarm, Overdue, Pulse};
 use super::route::Entrance;
-use super::upstream::HEAD_FIELDS;
 use crate::clock;
 
 /// A socket to accept on.
@@ -29,10 +32,10 @@ pub struct Listener {
     pub connection: Option<String>,
 }
 
-/// The longest head of a request, which also bounds what is read ahead of a body.
-const HEAD_BYTES: usize = 64 * 1024;
 /// Calls at a time on one HTTP/2 connection.
 const STREAMS: u32 = 256;
+/// What is kept of an answer for a call of HTTP/2 whose caller takes nothing, in bytes.
+const STREAM_BUFFER: usize = 64 * 1024;
 
 impl Gateway {
     /// Serves until `shutdown` is ready, then stops accepting and lets the calls in flight finish, for as long as the
@@ -63,51 +66,26 @@ impl Gateway {
         let _aborted = recorder.await;
     }
 
-    async fn accept(self: Arc<Self>, listener: Listener, mut stopped: watch::Receiver<bool>) {
+    async fn accept(self: Arc<Self>, listener: Listener, stopped: watch::Receiver<bool>) {
         let Listener { socket, connection } = listener;
         let entrance = Arc::new(Entrance { connection });
-        let server = self.server();
-        let graceful = GracefulShutdown::new();
+        let server = Arc::new(self.server());
         let mut callers = JoinSet::new();
-        let ends = stopped.clone();
+        let mut order = stopped.clone();
         loop {
             tokio::select! {
-                _ = stopped.wait_for(|stopped| *stopped) => break,
+                () = told(&mut order) => break,
                 Some(_) = callers.join_next() => {}
                 stream = next_caller(&socket) => {
                     let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
-                    let line = Arc::<Line>::default();
-                    let calls = Arc::clone(&line);
-                    let service = service_fn(move |request| {
-                        let (gateway, entrance) = (Arc::clone(&gateway), Arc::clone(&entrance));
-                        let call = calls.call();
-                        async move {
-                            let answer = gateway.answer(&entrance, request).await;
-                            Ok::<_, Infallible>(answer.map(|body| Held::new(body, call)))
-                        }
-                    });
-                    let patience = self.settings.header_read_timeout;
-                    let stream = TokioIo::new(Greeting::new(stream, Arc::clone(&line), patience));
-                    let conversation = graceful.watch(server.serve_connection(stream, service).into_owned());
-                    let ends = ends.clone();
-                    callers.spawn(async move {
-                        tokio::select! {
-                            result = conversation => if let Err(error) = result {
-                                tracing::debug!(error = %error, "A caller's connection ended badly.");
-                            },
-                            () = line.is_dead(ends) => {
-                                tracing::debug!("A caller's connection was closed: nobody was there at the end.");
-                            }
-                        }
-                    });
+                    callers.spawn(gateway.converse(stream, entrance, Arc::clone(&server), stopped.clone()));
                 }
             }
         }
         drop(socket);
-        if tokio::time::timeout(self.settings.drain_timeout, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        let ending = async { while callers.join_next().await.is_some() {} };
+        let drain_timeout = self.settings.limits.drain_timeout;
+        if tokio::time::timeout(drain_timeout, ending).await.is_err() {
             tracing::warn!(
                 calls.left = callers.len(),
                 "The time to finish is over; what is left is cut."
@@ -116,22 +94,78 @@ impl Gateway {
         callers.shutdown().await;
     }
 
+    /// Serves one connection until it ends, is overdue, or was let go at the order to stop.
+    async fn converse(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        entrance: Arc<Entrance>,
+        server: Arc<auto::Builder<TokioExecutor>>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let pulse = Pulse::new(self.settings.limits);
+        let stream = TokioIo::new(Greeting::new(stream, Arc::clone(&pulse)));
+        let mut alarm = Alarm::new(&pulse);
+        let beats = Arc::clone(&pulse);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
+            let presence = beats.begin();
+            request.extensions_mut().insert(Arc::clone(&presence));
+            async move {
+                let response = gateway.answer(&entrance, request).await;
+                Ok::<_, Infallible>(response.map(|body| Attended::new(body, presence)))
+            }
+        });
+        let mut conversation = pin!(server.serve_connection(stream, service));
+        let mut dismissed = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = conversation.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(error = %error, "A caller's connection ended badly.");
+                    }
+                    return;
+                }
+                () = told(&mut stopped), if !dismissed => {}
+                overdue = alarm.overdue() => {
+                    if dismissed || overdue != Overdue::Call {
+                        tracing::debug!(overdue = ?overdue, "A caller's connection is cut.");
+                        return;
+                    }
+                }
+            }
+            dismissed = true;
+            pulse.dismiss();
+            conversation.as_mut().graceful_shutdown();
+        }
+    }
+
     fn server(&self) -> auto::Builder<TokioExecutor> {
+        let limits = &self.settings.limits;
         let mut server = auto::Builder::new(TokioExecutor::new());
         server
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.settings.header_read_timeout)
-            .max_buf_size(HEAD_BYTES)
-            .max_headers(HEAD_FIELDS);
+            // The pulse of a connection knows heads from idleness.
+            .header_read_timeout(None)
+            // Above the limit, so that a head that is a little too long is told so in headroom's words.
+            .max_buf_size(limits.header_bytes.saturating_mul(2))
+            .max_headers(limits.header_fields);
         server
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
-            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(STREAM_BUFFER)
             .keep_alive_interval(Duration::from_secs(30));
         server
     }
+}
+
+/// Waits for the order to stop.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    // Who could give it is gone only after it was given.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Accepts one connection. While that fails for want of something, as when file descriptors have run out, it waits,

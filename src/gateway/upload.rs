@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,16 +14,18 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::linger::Inbound;
+use super::error::Problem;
+use super::linger::{Fault, Inbound};
 use crate::clock;
+use crate::limits::Limits;
 
 /// What a sent request body tells those who wait for its answer.
 pub(super) struct Progress {
     start: Instant,
     /// When a piece was last taken, in milliseconds since the start.
     last_ms: AtomicU64,
-    /// The caller's side broke it.
-    broken: AtomicBool,
+    /// What the caller's side did to it.
+    fault: OnceLock<fn() -> Problem>,
     /// The provider would take more, and the caller has sent no more.
     waiting: AtomicBool,
 }
@@ -34,9 +36,9 @@ impl Progress {
         self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
     }
 
-    /// The request did not fail at the provider, but in front of headroom.
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+    /// Why the request did not fail at the provider, but in front of headroom.
+    pub(super) fn fault(&self) -> Option<Problem> {
+        self.fault.get().map(|problem| problem())
     }
 
     /// It is the caller for whom everybody waits.
@@ -54,14 +56,14 @@ pub(super) struct Upload {
     hint: SizeHint,
     is_empty: bool,
     /// The caller's side broke it while it was read.
-    error: Option<hyper::Error>,
+    error: Option<Fault>,
     /// What was sent on, in bytes; nothing is counted of what is empty.
     sent: Option<Arc<AtomicU64>>,
 }
 
 impl Upload {
-    pub(super) fn new(inner: Incoming, head: &Parts) -> Self {
-        let inner = Inbound::new(inner, head);
+    pub(super) fn new(inner: Incoming, head: &Parts, limits: &Limits) -> Self {
+        let inner = Inbound::new(inner, head, limits);
         Self {
             hint: inner.size_hint(),
             is_empty: inner.is_end_stream(),
@@ -96,19 +98,22 @@ impl Upload {
     }
 
     /// Waits for something, and reads on meanwhile, up to so many bytes: a caller that goes away shows only behind what it
-    /// has sent. `None`: it did, or broke its body in another way.
+    /// has sent.
+    ///
+    /// # Errors
+    /// It did, or broke its body in another way.
     pub(super) async fn read_during<T>(
         &mut self,
         work: impl Future<Output = T>,
         limit: usize,
-    ) -> Option<T> {
+    ) -> Result<T, Problem> {
         let mut work = pin!(work);
         let read = self.read.iter().filter_map(Frame::data_ref);
         let mut length: usize = read.map(Bytes::len).sum();
         let mut ended = false;
         poll_fn(|cx| {
             if let Poll::Ready(result) = work.as_mut().poll(cx) {
-                return Poll::Ready(Some(result));
+                return Poll::Ready(Ok(result));
             }
             while !ended && length < limit && !self.inner.is_end_stream() {
                 match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
@@ -116,10 +121,7 @@ impl Upload {
                         length += frame.data_ref().map_or(0, Bytes::len);
                         self.read.push_back(frame);
                     }
-                    Some(Err(error)) => {
-                        self.error = Some(error);
-                        return Poll::Ready(None);
-                    }
+                    Some(Err(fault)) => return Poll::Ready(Err(fault.problem())),
                     None => ended = true,
                 }
             }
@@ -160,7 +162,7 @@ impl RequestBody {
         let progress = Arc::new(Progress {
             start: clock::monotonic(),
             last_ms: AtomicU64::new(0),
-            broken: AtomicBool::new(false),
+            fault: OnceLock::new(),
             waiting: AtomicBool::new(false),
         });
         (
@@ -175,12 +177,12 @@ impl RequestBody {
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Fault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         if let Some(frame) = self.upload.read.pop_front() {
             self.upload.count(&frame);
             return Poll::Ready(Some(Ok(frame)));
@@ -202,7 +204,10 @@ impl HttpBody for RequestBody {
         );
         match &frame {
             Some(Ok(frame)) => self.upload.count(frame),
-            Some(Err(_)) => self.progress.broken.store(true, Ordering::Relaxed),
+            Some(Err(fault)) => {
+                // Only the first counts.
+                let _ = self.progress.fault.set(fault.maker());
+            }
             None => {}
         }
         Poll::Ready(frame)

@@ -4,10 +4,14 @@
 //! (RFC 9110, section 12.5.1).
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, redirect, retry};
 use url::Url;
@@ -15,12 +19,36 @@ use url::Url;
 use super::Settings;
 use super::error::Problem;
 use super::failure::{DnsError, Failure};
+use super::load::{Origins, Place};
 use super::tls;
 use super::upload::{Progress, RequestBody};
 use crate::clock;
 
-/// The body of a provider's answer.
-pub(super) type UpstreamBody = reqwest::Body;
+/// The body of a provider's answer. Its connection is in use until this is dropped.
+pub(super) struct UpstreamBody {
+    inner: reqwest::Body,
+    _place: Place,
+}
+
+impl HttpBody for UpstreamBody {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
 
 /// A request, ready to go.
 pub(super) struct Outgoing {
@@ -88,8 +116,6 @@ pub(super) enum Freshness {
 const FRESH: Duration = Duration::from_secs(2);
 /// Below the 60 s after which common servers close, so that headroom mostly closes first.
 const KEPT: Duration = Duration::from_secs(50);
-/// The most fields in the head of an HTTP/1.1 message, on either side. More would be a 431 or a 502.
-pub(super) const HEAD_FIELDS: usize = 512;
 /// The longest head of a provider's answer in HTTP/2. The client's own 16 KiB are less than what passes in HTTP/1.1.
 const HTTP2_HEAD_BYTES: u32 = 256 * 1024;
 
@@ -98,20 +124,22 @@ pub(super) struct Upstream {
     kept: Client,
     fresh: Client,
     new: Client,
-    head_timeout: Duration,
+    origins: Origins,
+    answer_timeout: Duration,
 }
 
 impl Upstream {
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
         let tls = tls::client_config(&settings.extra_roots)?;
+        let limits = &settings.limits;
         let client = |pool_idle_timeout, kept_connections| {
             Client::builder()
                 .tls_backend_preconfigured(alpn(tls.clone()))
                 .dns_resolver(Arc::new(SystemResolver))
-                .connect_timeout(settings.connect_timeout)
+                .connect_timeout(limits.connect_timeout)
                 .pool_idle_timeout(pool_idle_timeout)
                 .pool_max_idle_per_host(kept_connections)
-                .http1_max_headers(HEAD_FIELDS)
+                .http1_max_headers(limits.header_fields)
                 .http2_max_header_list_size(HTTP2_HEAD_BYTES)
                 // One HTTP/2 connection carries all callers, so a dead one must be noticed.
                 .http2_keep_alive_interval(Duration::from_secs(20))
@@ -125,10 +153,11 @@ impl Upstream {
                 .map_err(|error| format!("the client side cannot be set up: {error}"))
         };
         Ok(Self {
-            kept: client(KEPT, usize::MAX)?,
-            fresh: client(FRESH, usize::MAX)?,
+            kept: client(KEPT, limits.connections_per_origin)?,
+            fresh: client(FRESH, limits.connections_per_origin)?,
             new: client(FRESH, 0)?,
-            head_timeout: settings.head_timeout,
+            origins: Origins::new(limits.connections_per_origin, limits.connect_timeout),
+            answer_timeout: limits.answer_timeout,
         })
     }
 
@@ -142,6 +171,9 @@ impl Upstream {
             progress,
             connection,
         } = outgoing;
+        let Some(place) = self.origins.enter(&url).await else {
+            return Err(Problem::Upstream(Failure::ConnectionLimit));
+        };
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(reqwest::Body::wrap);
@@ -154,11 +186,14 @@ impl Upstream {
             .head_in_time(client.execute(request), progress.as_deref())
             .await
         {
-            Ok(answer) => Ok(answer.into()),
-            Err(_) if progress.is_some_and(|progress| progress.is_broken()) => {
-                Err(Problem::RequestBody)
+            Ok(answer) => Ok(Response::from(answer).map(|inner| UpstreamBody {
+                inner,
+                _place: place,
+            })),
+            Err(problem) => {
+                let fault = progress.and_then(|progress| progress.fault());
+                Err(fault.unwrap_or(problem))
             }
-            Err(problem) => Err(problem),
         }
     }
 
@@ -168,7 +203,7 @@ impl Upstream {
         sending: impl Future<Output = reqwest::Result<reqwest::Response>>,
         progress: Option<&Progress>,
     ) -> Result<reqwest::Response, Problem> {
-        let mut deadline = clock::monotonic() + self.head_timeout;
+        let mut deadline = clock::monotonic() + self.answer_timeout;
         tokio::pin!(sending);
         loop {
             match tokio::time::timeout_at(deadline, &mut sending).await {
@@ -178,7 +213,7 @@ impl Upstream {
                     tracing::debug!(error = ?error.without_url(), "The provider could not be called.");
                     return Err(Problem::Upstream(failure));
                 }
-                Err(_) => match progress.map(|progress| progress.last() + self.head_timeout) {
+                Err(_) => match progress.map(|progress| progress.last() + self.answer_timeout) {
                     Some(later) if later > deadline => deadline = later,
                     _ if progress.is_some_and(Progress::is_waiting) => {
                         return Err(Problem::SlowRequest);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headroom::gateway::Settings;
+use headroom::limits::Limits;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 
@@ -220,7 +221,10 @@ async fn a_provider_that_falls_silent_in_a_body_breaks_the_transfer() {
     })
     .await;
     let settings = Settings {
-        idle_timeout: Duration::from_millis(100),
+        limits: Limits {
+            silence_timeout: Duration::from_millis(100),
+            ..Limits::default()
+        },
         ..Settings::default()
     };
     let gateway = Harness::with(&upstream.base_url(), settings).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headroom::gateway::Settings;
+use headroom::limits::Limits;
 use tokio::net::TcpListener;
 
 use crate::exchange::{OK, body, fields, status};
@@ -61,7 +62,10 @@ async fn silence_is_504() {
     })
     .await;
     let settings = Settings {
-        head_timeout: Duration::from_millis(100),
+        limits: Limits {
+            answer_timeout: Duration::from_millis(100),
+            ..Limits::default()
+        },
         ..Settings::default()
     };
     let gateway = Harness::with(&upstream.base_url(), settings).await;
@@ -74,7 +78,10 @@ async fn silence_is_504() {
 async fn a_long_upload_is_not_silence() {
     let upstream = Upstream::answering(OK).await;
     let settings = Settings {
-        head_timeout: Duration::from_millis(300),
+        limits: Limits {
+            answer_timeout: Duration::from_millis(300),
+            ..Limits::default()
+        },
         ..Settings::default()
     };
     let gateway = Harness::with(&upstream.base_url(), settings).await;
@@ -185,7 +192,10 @@ async fn after_a_provider_started_anew_no_kept_connection_is_tried_twice() {
 async fn a_caller_that_stops_in_the_middle_of_its_body_is_408() {
     let upstream = Upstream::answering(OK).await;
     let settings = Settings {
-        head_timeout: Duration::from_millis(100),
+        limits: Limits {
+            answer_timeout: Duration::from_millis(100),
+            ..Limits::default()
+        },
         ..Settings::default()
     };
     let gateway = Harness::with(&upstream.base_url(), settings).await;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headroom::gateway::{Connections, Settings};
+use headroom::limits::Limits;
 use tokio::sync::Notify;
 
-use crate::exchange::{OK, body, fields, status};
+use crate::exchange::{OK, body, fields, http2, status};
 use crate::support::harness::{Caller, Harness, PATIENCE, connections};
 use crate::support::upstream::Upstream;
 
@@ -59,12 +60,7 @@ async fn http_2_without_tls() {
     )
     .await;
     let gateway = Harness::new(&upstream.base_url()).await;
-    let client = reqwest::Client::builder()
-        .http2_prior_knowledge()
-        .no_proxy()
-        .tls_backend_preconfigured(no_tls())
-        .build()
-        .unwrap();
+    let client = http2();
     let answer = client
         .post(format!("http://{}/crm/a?b", gateway.address))
         .header("cookie", "a=1")
@@ -88,21 +84,16 @@ async fn http_2_without_tls() {
     assert_eq!(body(&request), "hello");
 }
 
-/// reqwest wants TLS set up even where none is used.
-fn no_tls() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
-}
-
 #[tokio::test]
 async fn heads_that_do_not_come_are_not_waited_for() {
     let gateway = Harness::with(
         "http://127.0.0.1:1",
         Settings {
-            header_read_timeout: Duration::from_millis(100),
+            limits: Limits {
+                head_timeout: Duration::from_millis(100),
+                idle_timeout: Duration::from_millis(100),
+                ..Limits::default()
+            },
             ..Settings::default()
         },
     )
@@ -187,7 +178,7 @@ async fn an_http_2_connection_of_which_nobody_is_there_does_not_hold_up_the_end(
         tokio::task::yield_now().await;
     }
     // The time to drain is longer than this test waits for anything.
-    assert!(Settings::default().drain_timeout > PATIENCE);
+    assert!(Settings::default().limits.drain_timeout > PATIENCE);
     gateway.stop.take().unwrap().send(()).unwrap();
     idle.rest().await;
     assert!(!gateway.task.is_finished());
@@ -210,7 +201,10 @@ async fn draining_has_an_end() {
     })
     .await;
     let settings = Settings {
-        drain_timeout: Duration::from_millis(100),
+        limits: Limits {
+            drain_timeout: Duration::from_millis(100),
+            ..Limits::default()
+        },
         ..Settings::default()
     };
     let mut gateway = Harness::with(&upstream.base_url(), settings).await;

@@ -64,13 +64,32 @@ impl Program {
 
     /// The same, with more arguments.
     pub(crate) fn with(folder: &Path, config: &str, arguments: &[&str]) -> Self {
-        fs::write(folder.join("headroom.toml"), config).unwrap();
-        let mut child = headroom(folder)
+        let mut command = headroom(folder);
+        command
             .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .args(arguments);
+        Self::launch(command, folder, config)
+    }
+
+    /// The same with at most so many file descriptors.
+    pub(crate) fn with_descriptors(folder: &Path, config: &str, most: usize) -> Self {
+        let program = headroom(folder);
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {most}; exec \"$0\" serve --listen 127.0.0.1:0");
+        command.args(["-c", &script]).arg(program.get_program());
+        command.current_dir(folder);
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self::launch(command, folder, config)
+    }
+
+    fn launch(mut command: Command, folder: &Path, config: &str) -> Self {
+        fs::write(folder.join("headroom.toml"), config).unwrap();
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let writer = Arc::clone(&log);
@@ -111,6 +130,11 @@ impl Program {
     /// Waits until it has told a line with these words.
     pub(crate) fn wait_for_line(&self, words: &str) -> String {
         self.wait_for(|lines| lines.iter().find(|line| line.contains(words)).cloned())
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its own address.

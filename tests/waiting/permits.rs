@@ -80,3 +80,27 @@ async fn a_thousand_aborted_calls_leak_no_permit() {
     let answer = site.get("").await;
     assert_eq!(fields(&answer, "ratelimit-limit"), ["2"], "{answer}");
 }
+
+/// What it waits for goes to the next, and not to somebody who does not want it any more.
+#[tokio::test]
+async fn who_goes_away_while_it_waits_is_never_sent() {
+    let (upstream, ends) = slow().await;
+    let policy = TWO_AT_ONCE.replace('2', "1");
+    let site = Site::before(upstream, &policy, "mode = \"wait\"\nmax_wait = \"30s\"");
+    let mut first = site.begin("first", "").await;
+    first.until("ha").await;
+    for body in [0, 1_000] {
+        let address = site.program.address();
+        let mut caller = Caller::connect(address).await;
+        let head = format!("POST /stub/left HTTP/1.1\r\nHost: a\r\nContent-Length: {body}\r\n\r\n");
+        caller.write(head + &"x".repeat(body)).await;
+        settle().await;
+        drop(caller);
+    }
+    // Within a second it is known that they are gone.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    ends.add_permits(2);
+    assert!(first.rest().await.ends_with("lf"));
+    assert_eq!(status(&site.get("").await), 200);
+    assert_eq!(site.paths(), ["first", ""]);
+}

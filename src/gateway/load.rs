@@ -1,0 +1,107 @@
+//! How much is under way: calls altogether, and connections to each origin. Who finds no place waits in a bounded way, or
+//! goes away at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
+
+/// A place among what is under way; free again when this is dropped.
+pub(super) type Place = OwnedSemaphorePermit;
+
+/// The calls under way.
+pub(super) struct Load {
+    calls: Arc<Semaphore>,
+}
+
+fn places(most: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
+}
+
+impl Load {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            calls: places(most),
+        }
+    }
+
+    /// A place for one more call, unless all are taken.
+    pub(super) fn enter(&self) -> Option<Place> {
+        Arc::clone(&self.calls).try_acquire_owned().ok()
+    }
+}
+
+/// The connections in use at each origin. As many origins as connections are configured, so the map is short.
+pub(super) struct Origins {
+    most: usize,
+    patience: Duration,
+    origins: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+impl Origins {
+    /// So many for each, and so long one is waited for.
+    pub(super) fn new(most: usize, patience: Duration) -> Self {
+        Self {
+            most,
+            patience,
+            origins: Mutex::default(),
+        }
+    }
+
+    /// A place at the origin of this URL, in the order of arrival. `None`: none became free in time.
+    pub(super) async fn enter(&self, url: &Url) -> Option<Place> {
+        let places = self.places(url);
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            return Some(place);
+        }
+        let free = tokio::time::timeout(self.patience, places.acquire_owned());
+        free.await.ok()?.ok()
+    }
+
+    fn places(&self, url: &Url) -> Arc<Semaphore> {
+        let origin = url.origin().ascii_serialization();
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = origins.get(&origin) {
+            return Arc::clone(found);
+        }
+        // Of what earlier configurations named, only what is in use is kept.
+        origins.retain(|_, places| Arc::strong_count(places) > 1);
+        let made = places(self.most);
+        origins.insert(origin, Arc::clone(&made));
+        made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_origin_has_its_own_places_and_waiting_for_one_has_an_end() {
+        let origins = Origins::new(1, Duration::from_secs(3));
+        let url = |text: &str| Url::parse(text).unwrap();
+        let first = origins.enter(&url("http://a/x?y")).await;
+        assert!(first.is_some());
+        assert!(origins.enter(&url("http://b/")).await.is_some());
+        assert!(origins.enter(&url("https://a/")).await.is_some());
+        let before = crate::clock::monotonic();
+        assert!(origins.enter(&url("http://a:80/z")).await.is_none());
+        assert_eq!(before.elapsed().as_secs(), 3);
+        drop(first);
+        assert!(origins.enter(&url("http://a/")).await.is_some());
+        // Nobody is there any more.
+        origins.places(&url("http://c/"));
+        assert_eq!(origins.origins.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_call_too_many_has_no_place() {
+        let load = Load::new(1);
+        let first = load.enter();
+        assert!(first.is_some() && load.enter().is_none());
+        drop(first);
+        assert!(load.enter().is_some());
+    }
+}
