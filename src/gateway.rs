@@ -27,10 +27,13 @@ mod error;
 mod failure;
 mod fields;
 mod forward;
+mod grant;
 mod greeting;
+mod keys;
 mod linger;
 mod links;
 mod memo;
+mod overrides;
 mod pages;
 mod pipeline;
 pub mod preferences;
@@ -43,7 +46,7 @@ mod tls;
 mod upload;
 mod upstream;
 
-pub use connection::{Catalogue, Connection, Connections, Lookup};
+pub use connection::{Access, Catalogue, Connection, Connections, Lookup};
 pub use server::Listener;
 pub(crate) use tls::client_config;
 

@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("recording", &[]),
     ("origin", &[]),
     ("time", &[]),
+    ("secret", &[]),
     ("state", &[]),
     (
         "ledger",
@@ -27,7 +28,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("history", &["quota", "time", "state"]),
     ("clock", &["time"]),
     ("warn", &["state", "ledger", "time", "clock"]),
-    ("consumer", &[]),
+    ("consumer", &["adapter"]),
+    ("credential", &["adapter", "consumer", "secret"]),
+    (
+        "oauth",
+        &["adapter", "credential", "secret", "state", "time", "clock"],
+    ),
     (
         "config",
         &[
@@ -41,6 +47,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "history",
             "warn",
             "consumer",
+            "credential",
+            "oauth",
+            "secret",
         ],
     ),
     ("advice", &["ledger", "state"]),
@@ -70,6 +79,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock",
             "trace",
             "consumer",
+            "credential",
+            "oauth",
         ],
     ),
     (
@@ -114,6 +125,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gateway",
             "simulate",
             "warn",
+            "credential",
+            "oauth",
+            "secret",
         ],
     ),
 ];

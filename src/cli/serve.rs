@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::gateway::{self, Catalogue as _, Gateway, Listener, Lookup, Settings, client_config};
 use crate::history::History;
 use crate::ledger::{self, Ledger};
+use crate::oauth::{self, Keeper, Registry};
 use crate::state::{self, State};
 use crate::trace::Exporter;
 use crate::warn::{self, Endpoint, Warnings};
@@ -85,6 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let told = kept
         .as_mut()
         .map(|(state, loaded)| (state.clone(), std::mem::take(&mut loaded.told)));
+    let (told, registry) = registry(told, &settings)?;
     let state = kept.as_ref().map(|(state, _)| state.clone());
     let ledger = Arc::new(Ledger::new(ledger::Settings::default(), kept));
     let now_ms = clock::now().as_millisecond();
@@ -99,7 +101,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
-    let serving = serve(arguments, loaded, &ledger, &history, settings, told);
+    let serving = serve(
+        arguments, loaded, &ledger, &history, settings, told, registry,
+    );
     let outcome = runtime.block_on(traced(exporter, serving));
     if let Err(error) = history.close() {
         tracing::error!("What was called last is not in the history: {error}");
@@ -108,6 +112,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // The lookup of a name cannot be cut, and nobody waits for it any more.
     runtime.shutdown_background();
     outcome
+}
+
+/// The store, and what warnings remember.
+type Told = Option<(State, Vec<state::WarningRow>)>;
+
+/// Where tokens come from. Rotated refresh tokens lie beside what warnings remember.
+fn registry(told: Told, settings: &Settings) -> Result<(Told, Arc<Registry>), Failure> {
+    let unreadable = |error| Failure::unreadable(format!("headroom: {error}"));
+    let tls = client_config(&settings.extra_roots).map_err(unreadable)?;
+    let client = oauth::Client::new(tls).map_err(unreadable)?;
+    let Some((state, rows)) = told else {
+        let registry = Registry::new(client, Keeper::default());
+        return Ok((None, Arc::new(registry)));
+    };
+    let (tokens, told): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| row.kind == oauth::ROWS);
+    let keeper = Keeper::new(Some(state.clone()), &tokens);
+    let registry = Arc::new(Registry::new(client, keeper));
+    Ok((Some((state, told)), registry))
 }
 
 /// Who is told of warnings.
@@ -180,7 +203,8 @@ async fn serve(
     ledger: &Arc<Ledger>,
     history: &Arc<History>,
     settings: Settings,
-    told: Option<(State, Vec<state::WarningRow>)>,
+    told: Told,
+    registry: Arc<Registry>,
 ) -> Result<(), Failure> {
     let address = arguments
         .listen
@@ -211,7 +235,7 @@ async fn serve(
     }
     let seen = loaded.fingerprint();
     let warnings = Warnings::new(endpoints(&loaded.config));
-    let mounts = Arc::new(Mounts::new(&loaded, 0, warnings.bell()));
+    let mounts = Arc::new(Mounts::new(&loaded, 0, warnings.bell(), &registry));
     for name in ledger.kept_connections() {
         if let Lookup::Found(connection) = mounts.connection(&name) {
             let (account, is_resident) = (&connection.account, connection.configured);
@@ -232,7 +256,7 @@ async fn serve(
     let gateway = Arc::new(gateway);
     let watcher = tokio::spawn(watch(
         Arc::clone(&gateway),
-        warnings,
+        (warnings, registry),
         arguments.config.clone(),
         arguments.adapters.folders.clone(),
         loaded.folders(),
@@ -329,7 +353,7 @@ fn fixed_at_start(loaded: &Loaded) -> String {
 /// Reads the files again on SIGHUP and when they change. A file with mistakes is reported, and what runs stays.
 async fn watch(
     gateway: Arc<Gateway>,
-    warnings: Arc<Warnings>,
+    (warnings, registry): (Arc<Warnings>, Arc<Registry>),
     config: Option<PathBuf>,
     folders: Vec<PathBuf>,
     mut known_folders: Vec<PathBuf>,
@@ -361,7 +385,8 @@ async fn watch(
                 if forced || found != seen {
                     seen = found;
                     generation += 1;
-                    let mounts = Arc::new(Mounts::new(&loaded, generation, warnings.bell()));
+                    let mounts = Mounts::new(&loaded, generation, warnings.bell(), &registry);
+                    let mounts = Arc::new(mounts);
                     let gateway = Arc::clone(&gateway);
                     let replaced = tokio::task::spawn_blocking(move || gateway.replace(mounts));
                     if let Err(error) = replaced.await {
