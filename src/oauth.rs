@@ -41,8 +41,8 @@ pub struct Settings {
     pub refresh_token: Option<Secret>,
     /// What is asked for.
     pub scopes: Vec<String>,
-    /// More parameters, such as `audience`.
-    pub parameters: Vec<(String, String)>,
+    /// More parameters, such as `audience`. Some endpoints want secrets in them.
+    pub parameters: Vec<(String, Secret)>,
     /// Where client and secret stand.
     pub client_auth: ClientAuth,
 }
@@ -75,6 +75,10 @@ impl Settings {
             let text = secret.as_ref().map(Secret::expose);
             format!("{text:?}")
         };
+        let parameters = self.parameters.iter();
+        let parameters: Vec<_> = parameters
+            .map(|(name, value)| (name, value.expose()))
+            .collect();
         format!(
             "{} {:?} {} {} {:?} {:?} {:?}",
             self.token_url,
@@ -82,7 +86,7 @@ impl Settings {
             expose(&self.client_secret),
             expose(&self.refresh_token),
             self.scopes,
-            self.parameters,
+            parameters,
             self.client_auth
         )
     }

@@ -6,7 +6,7 @@ mod heads;
 mod lingering;
 mod serving;
 mod targets;
-mod tls;
+pub(crate) mod tls;
 mod transcripts;
 
 /// The status of a raw answer.

@@ -48,7 +48,7 @@ impl Reader<'_> {
         });
         let mut parameters = Vec::new();
         if let Some(node) = table.get("audience") {
-            parameters.extend(self.text(node).map(|text| ("audience".to_owned(), text)));
+            parameters.extend(self.secret(node).map(|text| ("audience".to_owned(), text)));
         }
         let more = table.get("parameters").and_then(Node::table);
         for (name, span, node) in more.iter().flat_map(Fields::entries) {
@@ -61,7 +61,7 @@ impl Reader<'_> {
                 );
                 continue;
             }
-            parameters.extend(self.text(node).map(|text| (name.to_owned(), text)));
+            parameters.extend(self.secret(node).map(|text| (name.to_owned(), text)));
         }
         if client_secret.is_none()
             && refresh_token.is_none()
@@ -141,15 +141,16 @@ const OWN_PARAMETERS: [&str; 6] = [
 
 /// Why secrets cannot be sent there.
 fn unfit(url: &Url) -> Option<&'static str> {
-    let is_here = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+    // A name without a dot is one of this machine or of its own network: `http://keycloak:8080` beside it in a container.
+    let is_near = match url.host() {
+        Some(url::Host::Domain(name)) => !name.contains('.') || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_private(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback() || address.is_unique_local(),
         None => false,
     };
     match url.scheme() {
         "https" => {}
-        "http" if is_here => {}
+        "http" if is_near => {}
         "http" => return Some("over http anybody on the way could read the client's secret"),
         _ => return Some("a token endpoint is reached by https"),
     }

@@ -271,7 +271,7 @@ static OAUTH2: Shape = Shape {
         required(
             "token_url",
             Kind::Text,
-            "The token endpoint: https, or http on this machine.",
+            "The token endpoint: https, or http on this machine or its own network.",
         ),
         required("client_id", Kind::Text, "Who asks for tokens."),
         key(

@@ -66,7 +66,8 @@ impl Client {
             None => client,
         };
         let scopes = settings.scopes.iter().cloned().map(Scope::new);
-        let parameters = settings.parameters.iter().cloned();
+        let parameters = settings.parameters.iter();
+        let parameters = parameters.map(|(name, value)| (name.clone(), value.expose().to_owned()));
         let answer = match refresh_token {
             Some(token) => {
                 let token = RefreshToken::new(token.expose().to_owned());

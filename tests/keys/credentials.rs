@@ -205,6 +205,45 @@ async fn connections_of_one_provider_never_mix_however_many_call_at_once() {
     }
 }
 
+/// One HTTP/2 connection carries them all.
+#[tokio::test]
+async fn they_do_not_mix_in_http_2() {
+    let port = crate::exchange::tls::provider(&["h2"]).await;
+    let config: String = ["first", "second", "third"]
+        .iter()
+        .map(|credential| {
+            format!(
+                "[connections.{credential}]\nprovider = \"bearer\"\nbase_url = \"https://127.0.0.1:{port}\"\ncredential = \"{credential}\"\n"
+            )
+        })
+        .collect();
+    let authority = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/support/tls/authority.pem"
+    );
+    let upstream = Upstream::answering(OK).await;
+    let (folder, beginning) = places(&upstream);
+    let config = beginning + &config;
+    let program = Program::with(folder.path(), &config, &["--ca-file", authority]);
+    let program = Arc::new(program);
+    let mut calls = JoinSet::new();
+    for number in 0..60 {
+        let program = Arc::clone(&program);
+        calls.spawn(async move {
+            let credential = ["first", "second", "third"][number % 3];
+            let answer = program.get(&format!("/{credential}/"), CALLERS).await;
+            assert_eq!(status(&answer), 200, "{answer}");
+            // The provider says what it saw.
+            assert!(body(&answer).contains("HTTP/2"), "{answer}");
+            assert_eq!(shown(body(&answer)), [credential], "{answer}");
+            assert!(!body(&answer).contains("callers"), "{answer}");
+        });
+    }
+    while let Some(call) = calls.join_next().await {
+        call.unwrap();
+    }
+}
+
 /// The first connection dies as the second call comes: that one goes again.
 #[tokio::test]
 async fn what_is_repeated_has_the_same_credential() {
