@@ -153,8 +153,13 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 pub enum CredentialPlace {
     /// `Authorization: Bearer …`.
     Bearer,
-    /// `Authorization: Basic …`; the credential is `user:password`.
-    Basic,
+    /// `Authorization: Basic …`; the credential is `user:password`, or a key alone.
+    Basic {
+        /// What stands before a key alone.
+        before: String,
+        /// What stands behind it: `:` and the password.
+        after: String,
+    },
     /// A header, with what stands before and after the credential.
     Header {
         /// The header.

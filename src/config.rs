@@ -3,11 +3,13 @@
 
 mod connections;
 mod consumers;
+mod credentials;
 mod history;
 mod language;
 mod limits;
 mod reader;
 mod references;
+mod secrets;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -19,16 +21,23 @@ use jiff::tz::TimeZone;
 
 pub use language::CONFIG;
 pub use references::Outside;
+pub use secrets::without_secrets;
 
+use http::Method;
+
+use crate::adapter::CredentialPlace;
 use crate::adapter::catalog::Catalog;
+use crate::consumer::PathPattern;
 use crate::diagnostic::Mistakes;
 use crate::document::{self, Fields};
 use crate::emit::Style;
 use crate::history::Settings as HistorySettings;
 use crate::limits::Limits;
+use crate::oauth;
 use crate::quota::{Mode, Share};
+use crate::secret::Secret;
 use crate::warn::Endpoint;
-use reader::Reader;
+use reader::{Reader, Resolved};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -63,6 +72,8 @@ pub struct Config {
     pub connections: Vec<ConnectionConfig>,
     /// The programs that may call, in the order of the file.
     pub consumers: Vec<ConsumerConfig>,
+    /// Values that came from elsewhere: no mistake repeats them.
+    resolved: Vec<Resolved>,
 }
 
 impl Default for Config {
@@ -83,6 +94,7 @@ impl Default for Config {
             webhooks: Vec::new(),
             connections: Vec::new(),
             consumers: Vec::new(),
+            resolved: Vec::new(),
         }
     }
 }
@@ -143,6 +155,8 @@ pub struct ConnectionConfig {
     pub provider: String,
     /// Instead of the adapter's.
     pub base_url: Option<String>,
+    /// What its calls show the provider.
+    pub access: Access,
     /// The account's plan.
     pub plan: Option<String>,
     /// The account's zone.
@@ -160,6 +174,39 @@ pub struct ConnectionConfig {
     /// A part of every quota that only some may touch.
     pub reserve: Option<Reserve>,
     spans: Spans,
+}
+
+/// Whose credential the provider gets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Access {
+    /// That of each caller.
+    #[default]
+    Callers,
+    /// This one.
+    Credential(Secret),
+    /// A token.
+    OAuth2(Box<OAuth2>),
+}
+
+/// `[connections.NAME.oauth2]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuth2 {
+    /// How tokens are got.
+    pub settings: oauth::Settings,
+    /// They stand where the adapter says, instead of where RFC 6750 does.
+    pub in_providers_place: bool,
+}
+
+impl OAuth2 {
+    /// Where tokens stand, given the provider's own place.
+    #[must_use]
+    pub fn place(&self, provider: &CredentialPlace) -> CredentialPlace {
+        if self.in_providers_place {
+            provider.clone()
+        } else {
+            CredentialPlace::Bearer
+        }
+    }
 }
 
 /// What was configured with `mode`.
@@ -197,6 +244,10 @@ pub struct ConsumerConfig {
     pub key_hash: [u8; 32],
     /// The connections that it may use; `None`: all.
     pub connections: Option<Vec<String>>,
+    /// The methods that it may call with; `None`: all.
+    pub methods: Option<Vec<Method>>,
+    /// The paths at providers that it may call; `None`: all.
+    pub paths: Option<Vec<PathPattern>>,
     /// Its part of every quota of these connections.
     pub share: Option<Share>,
     /// The most that it may use of a policy's quota, by policy.
@@ -221,6 +272,7 @@ struct Spans {
     name: Range<usize>,
     provider: Range<usize>,
     plan: Range<usize>,
+    credential: Range<usize>,
     /// Of `quotas` and `mode`.
     policies: Named,
     reserved_for: Named,
@@ -241,6 +293,7 @@ pub fn parse(source: &str, outside: &dyn Outside) -> (Config, Mistakes) {
     let table = document::parse(source, &CONFIG, &mut mistakes);
     let root = Fields::root(&table);
     let config = Reader::new(outside, &mut mistakes).config(&root);
+    reader::hide(&config.resolved, &mut mistakes);
     mistakes.drop_echoes(source);
     (config, mistakes)
 }
@@ -256,6 +309,7 @@ impl Config {
         }
         consumers::check(self, catalog, &mut mistakes);
         warnings::check(self, catalog, &mut mistakes);
+        reader::hide(&self.resolved, &mut mistakes);
         mistakes
     }
 }

@@ -1,13 +1,18 @@
 //! Consumers: a program that calls headroom is known by its key, and headroom knows only the key's hash. Pure: whoever makes
 //! a key brings the randomness.
 
+pub mod paths;
+
 use std::collections::HashMap;
 use std::hash::Hasher;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Method;
 use siphasher::sip::SipHasher13;
+
+pub use paths::PathPattern;
 
 /// A program that may call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +21,10 @@ pub struct Consumer {
     pub name: Arc<str>,
     /// The connections that it may use; `None`: all.
     pub connections: Option<Vec<String>>,
+    /// The methods that it may call with; `None`: all.
+    pub methods: Option<Vec<Method>>,
+    /// The paths at providers that it may call; `None`: all.
+    pub paths: Option<Vec<PathPattern>>,
 }
 
 impl Consumer {
@@ -24,6 +33,20 @@ impl Consumer {
     pub fn may_use(&self, connection: &str) -> bool {
         let listed = |names: &Vec<String>| names.iter().any(|name| name == connection);
         self.connections.as_ref().is_none_or(listed)
+    }
+
+    /// Whether it may call with a method.
+    #[must_use]
+    pub fn may_call_with(&self, method: &Method) -> bool {
+        let listed = |methods: &Vec<Method>| methods.contains(method);
+        self.methods.as_ref().is_none_or(listed)
+    }
+
+    /// Whether it may call a raw path at a provider.
+    #[must_use]
+    pub fn may_call(&self, path: &str) -> bool {
+        let listed = |patterns: &Vec<PathPattern>| paths::allow(patterns, path);
+        self.paths.as_ref().is_none_or(listed)
     }
 }
 
@@ -67,6 +90,9 @@ impl FromIterator<([u8; 32], Consumer)> for Consumers {
 
 /// What every key begins with, so that people and scanners for secrets know one when they see it.
 pub const KEY_PREFIX: &str = "hr_";
+
+/// The length of every key, in bytes.
+pub const KEY_LENGTH: usize = KEY_PREFIX.len() + 43;
 
 /// The longest name of a consumer.
 const LONGEST_NAME: usize = 63;

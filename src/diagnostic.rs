@@ -82,6 +82,14 @@ impl Mistakes {
         });
     }
 
+    /// Writes the texts of those at one place anew.
+    pub(crate) fn rewrite(&mut self, span: &Range<usize>, rewrite: impl Fn(&str) -> String) {
+        for mistake in self.0.iter_mut().filter(|one| one.span == *span) {
+            mistake.message = rewrite(&mistake.message);
+            mistake.help = rewrite(&mistake.help);
+        }
+    }
+
     /// No mistake.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -30,11 +30,14 @@ mod failure;
 mod fields;
 mod forward;
 mod frames;
+mod grant;
 mod greeting;
+mod keys;
 mod linger;
 mod links;
 mod load;
 mod memo;
+mod overrides;
 mod pages;
 mod pipeline;
 pub mod preferences;
@@ -48,7 +51,7 @@ mod tls;
 mod upload;
 mod upstream;
 
-pub use connection::{Catalogue, Connection, Connections, Lookup};
+pub use connection::{Access, Catalogue, Connection, Connections, Lookup};
 pub use server::Listener;
 pub(crate) use tls::client_config;
 

@@ -8,10 +8,11 @@
 //! 2. [`translate`] makes limits of an answer, [`charge`] says what a call uses and of whose budget, [`emit`] makes
 //!    standard headers of limits, [`dress`] makes a refusal look like
 //!    the provider's, [`rewrite`] replaces an origin in a streaming JSON body, [`recording`] reads one response as text,
-//!    [`consumer`] knows a program by its key, [`time`] is moments on two clocks, [`limits`] how much and how long. All pure: no clock, no I/O.
+//!    [`consumer`] knows a program by its key, [`secret`] is text that is never shown, [`credential`] puts one where a provider
+//!    wants it, [`time`] is moments on two clocks, [`limits`] how much and how long. All pure: no clock, no I/O.
 //! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`history`] what was
 //!    called, [`advice`] what follows from it, [`clock`] the only reader of the time, [`warn`] tells of quotas that run out,
-//!    [`trace`] takes calls to OpenTelemetry,
+//!    [`trace`] takes calls to OpenTelemetry, [`oauth`] gets tokens for connections,
 //!    [`config`] is what the user says, [`admin`] the pages about it all, [`gateway`] the request path.
 //! 4. [`simulate`] stands in for providers, [`cli`] wires everything; only it reads files and the environment
 //!    ([`state`] has a folder of its own).
@@ -52,6 +53,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod consumer;
+pub mod credential;
 pub mod diagnostic;
 pub mod document;
 pub mod dress;
@@ -61,10 +63,12 @@ pub mod gateway;
 pub mod history;
 pub mod ledger;
 pub mod limits;
+pub mod oauth;
 pub mod origin;
 pub mod quota;
 pub mod recording;
 pub mod rewrite;
+pub mod secret;
 pub mod simulate;
 pub mod state;
 pub mod time;

@@ -11,7 +11,7 @@ mod lingering;
 mod load;
 mod serving;
 mod targets;
-mod tls;
+pub(crate) mod tls;
 mod transcripts;
 
 /// The status of a raw answer.

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("origin", &[]),
     ("time", &[]),
     ("limits", &[]),
+    ("secret", &[]),
     ("state", &[]),
     (
         "ledger",
@@ -28,7 +29,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("history", &["quota", "time", "state"]),
     ("clock", &["time"]),
     ("warn", &["state", "ledger", "time", "clock"]),
-    ("consumer", &[]),
+    ("consumer", &["adapter"]),
+    ("credential", &["adapter", "consumer", "secret"]),
+    (
+        "oauth",
+        &["adapter", "credential", "secret", "state", "time", "clock"],
+    ),
     (
         "config",
         &[
@@ -43,6 +49,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "history",
             "warn",
             "consumer",
+            "credential",
+            "oauth",
+            "secret",
         ],
     ),
     ("advice", &["ledger", "state"]),
@@ -73,6 +82,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock",
             "trace",
             "consumer",
+            "credential",
+            "oauth",
         ],
     ),
     (
@@ -118,6 +129,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gateway",
             "simulate",
             "warn",
+            "credential",
+            "oauth",
+            "secret",
         ],
     ),
 ];

@@ -214,24 +214,34 @@ fn usage(history: &Arc<History>, target: &Uri) -> String {
     String::from_utf8(runtime.block_on(page).to_vec()).unwrap()
 }
 
-/// The configuration that the README shows is one that headroom takes.
+/// The configurations that the README shows are such as headroom takes.
 #[test]
-fn the_configuration_of_the_readme_has_no_mistakes() {
+fn the_configurations_of_the_readme_have_no_mistakes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("my-providers")).unwrap();
-    let file = folder.path().join("headroom.toml");
-    let block = readme.split("```toml\n").nth(1).unwrap();
-    fs::write(&file, block.split("```").next().unwrap()).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_headroom"))
-        .arg("check")
-        .arg(&file)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let blocks = readme.split("```toml\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().unwrap());
+    let whole: Vec<&str> = blocks
+        .filter(|block| block.contains("[connections."))
+        .collect();
+    assert!(whole.len() >= 2, "the README has lost its configurations");
+    for block in whole {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("my-providers")).unwrap();
+        let file = folder.path().join("headroom.toml");
+        fs::write(&file, block).unwrap();
+        let references = block.split("${").skip(1);
+        let names = references.map(|rest| rest.split(['}', ':']).next().unwrap());
+        let output = Command::new(env!("CARGO_BIN_EXE_headroom"))
+            .arg("check")
+            .arg(&file)
+            .envs(names.map(|name| (name, "example")))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
 }

@@ -84,6 +84,11 @@ pub static CREDENTIAL: Shape = Shape {
             "The header's value, with {credential} in it.",
         ),
         key("query", Kind::Text, "The query parameter it stands in."),
+        key(
+            "basic",
+            Kind::Text,
+            "User and password where the credential is a key alone: \"{credential}:x\".",
+        ),
     ],
 };
 

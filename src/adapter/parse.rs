@@ -217,25 +217,24 @@ fn credential(root: &Fields<'_>, mistakes: &mut Mistakes) -> CredentialPlace {
         return CredentialPlace::Bearer;
     };
     if node.text() == Some("basic") {
-        return CredentialPlace::Basic;
+        return CredentialPlace::Basic {
+            before: String::new(),
+            after: ":".to_owned(),
+        };
     }
     let Some(fields) = node.table() else {
         return CredentialPlace::Bearer;
     };
     let format = fields.get("format");
-    match (fields.get("header"), fields.text("query")) {
-        (Some(header), None) => {
+    let one = (
+        fields.get("header"),
+        fields.text("query"),
+        fields.get("basic"),
+    );
+    match one {
+        (Some(header), None, None) => {
             let text = format.and_then(Node::text).unwrap_or("{credential}");
-            let split = text.split_once("{credential}");
-            if split.is_none() {
-                mistakes.push(
-                    "bad-template",
-                    format.unwrap_or(header).span(),
-                    "the format has no place for the credential",
-                    "write {credential} where it belongs, as in \"SSWS {credential}\"",
-                );
-            }
-            let (prefix, suffix) = split.unwrap_or_default();
+            let (prefix, suffix) = around(text, format.unwrap_or(header), mistakes);
             header_name(header, mistakes).map_or(CredentialPlace::Bearer, |name| {
                 CredentialPlace::Header {
                     name,
@@ -244,17 +243,48 @@ fn credential(root: &Fields<'_>, mistakes: &mut Mistakes) -> CredentialPlace {
                 }
             })
         }
-        (None, Some(query)) if format.is_none() => CredentialPlace::Query(query.to_owned()),
+        (None, Some(query), None) if format.is_none() => CredentialPlace::Query(query.to_owned()),
+        (None, None, Some(basic)) if format.is_none() => {
+            let text = basic.text().unwrap_or("{credential}:");
+            let (before, after) = around(text, basic, mistakes);
+            if !before.contains(':') && !after.contains(':') {
+                mistakes.push(
+                    "bad-template",
+                    basic.span(),
+                    "user and password have no `:` between them",
+                    "write both, as in \"{credential}:x\"; for a password that is empty \"basic\" is enough",
+                );
+            }
+            CredentialPlace::Basic {
+                before: before.to_owned(),
+                after: after.to_owned(),
+            }
+        }
         _ => {
             mistakes.push(
                 "two-sources",
                 node.span(),
-                "a credential stands either in a header or in a query parameter",
-                "write { header = \"X-Auth-Token\" } or { query = \"api_key\" }",
+                "a credential stands in a header, in a query parameter, or as `basic`",
+                "write { header = \"X-Auth-Token\" }, { query = \"api_key\" } or { basic = \"{credential}:x\" }",
             );
             CredentialPlace::Bearer
         }
     }
+}
+
+/// What stands before and behind the credential in a format.
+fn around<'t>(text: &'t str, node: Node<'_>, mistakes: &mut Mistakes) -> (&'t str, &'t str) {
+    let split = text.split_once("{credential}");
+    if split.is_none() {
+        mistakes.push(
+            "bad-template",
+            node.span(),
+            "the format has no place for the credential",
+            "write {credential} where it belongs, as in \"SSWS {credential}\"",
+        );
+    }
+    // Whoever has no place for it has one mistake, not two.
+    split.unwrap_or(("", ":"))
 }
 
 fn exhaustions(root: &Fields<'_>, policies: &[Policy], mistakes: &mut Mistakes) -> Vec<Exhaustion> {

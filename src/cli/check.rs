@@ -63,7 +63,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         if let Err(mistakes) = check(path, &source)? {
             wrong += mistakes.sorted().len();
             let colour = colour_on(&std::io::stdout());
-            text.push_str(&mistakes.render(&path.display().to_string(), &source, colour));
+            let shown = if is_config(path, &source) {
+                config::without_secrets(&source)
+            } else {
+                source
+            };
+            text.push_str(&mistakes.render(&path.display().to_string(), &shown, colour));
         }
     }
     print(&text)?;
@@ -87,13 +92,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     ))
 }
 
+fn stem(path: &Path) -> &str {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    stem.unwrap_or("adapter")
+}
+
 /// A file is a configuration by its name or by its keys; else it is an adapter.
-fn check(path: &Path, source: &str) -> Result<Result<(), Mistakes>, Failure> {
-    let stem = path
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or("adapter");
-    let is_config = stem == "headroom"
+fn is_config(path: &Path, source: &str) -> bool {
+    stem(path) == "headroom"
         || source.lines().any(|line| {
             let line = line.trim_start();
             [
@@ -111,9 +117,12 @@ fn check(path: &Path, source: &str) -> Result<Result<(), Mistakes>, Failure> {
             ]
             .iter()
             .any(|key| line.starts_with(key))
-        });
-    if !is_config {
-        return Ok(parse(stem, source).map(|_| ()));
+        })
+}
+
+fn check(path: &Path, source: &str) -> Result<Result<(), Mistakes>, Failure> {
+    if !is_config(path, source) {
+        return Ok(parse(stem(path), source).map(|_| ()));
     }
     let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let (config, mut mistakes) = config::parse(source, &Process { base: &base });

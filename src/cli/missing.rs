@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::ledger::Ledger;
+use crate::oauth::{self, Registry};
 use crate::state::{OpenError, State};
 use crate::warn::Warnings;
 
@@ -31,7 +32,7 @@ impl Missing {
     pub(super) async fn find(
         self,
         ledger: Arc<Ledger>,
-        warnings: Arc<Warnings>,
+        (warnings, registry): (Arc<Warnings>, Arc<Registry>),
         adopt: impl Fn(&Ledger) + Send + Sync + 'static,
     ) {
         let missing = Arc::new(self);
@@ -41,7 +42,8 @@ impl Missing {
             tokio::time::sleep(EVERY).await;
             let (missing, ledger) = (Arc::clone(&missing), Arc::clone(&ledger));
             let (adopt, warnings) = (Arc::clone(&adopt), Arc::clone(&warnings));
-            let take = move || missing.take_over(&ledger, &warnings, &*adopt);
+            let registry = Arc::clone(&registry);
+            let take = move || missing.take_over(&ledger, &warnings, &registry, &*adopt);
             match tokio::task::spawn_blocking(take).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
@@ -64,6 +66,7 @@ impl Missing {
         &self,
         ledger: &Ledger,
         warnings: &Warnings,
+        registry: &Registry,
         adopt: &impl Fn(&Ledger),
     ) -> Result<(), OpenError> {
         let now_ms = clock::now().as_millisecond();
@@ -78,8 +81,15 @@ impl Missing {
         }
         ledger.take_over(loaded.meters, loaded.learned);
         adopt(ledger);
-        warnings.take_over(loaded.told);
+        let (tokens, told): (Vec<_>, Vec<_>) = loaded
+            .told
+            .into_iter()
+            .partition(|row| row.kind == oauth::ROWS);
+        warnings.take_over(told);
+        let tokens = registry.take_over(&tokens);
         self.state.go_on_in(opened);
+        // In order with everything else; what is not written now is with the next rotation.
+        drop(self.state.write_warnings(tokens));
         tracing::info!("The state is open now; what is known is written into it.");
         Ok(())
     }

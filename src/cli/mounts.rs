@@ -12,13 +12,17 @@ use super::{Failure, colour, files};
 use crate::adapter::Adapter;
 use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
-use crate::config::{self, Config, ConnectionConfig, ConsumerConfig, Outside, Reserve, Waiting};
+use crate::config::{
+    self, Access as Shown, Config, ConnectionConfig, ConsumerConfig, Outside, Reserve, Waiting,
+};
 use crate::consumer::{Consumer, Consumers, number};
+use crate::credential::Credential;
 use crate::emit::Style;
-use crate::gateway::{Catalogue, Connection, Lookup};
+use crate::gateway::{Access, Catalogue, Connection, Lookup};
 use crate::ledger::account::Account;
 use crate::ledger::lookout::{Bell, Watch};
 use crate::ledger::rule::{Shares, Wishes};
+use crate::oauth::Registry;
 use crate::origin::Origin;
 
 /// Everything that was read.
@@ -73,7 +77,7 @@ impl Loaded {
         if !mistakes.is_empty() {
             return Err(Failure::mistakes(mistakes.render(
                 &shown,
-                &source,
+                &config::without_secrets(&source),
                 colour(),
             )));
         }
@@ -184,7 +188,12 @@ pub(super) struct Mounts {
 }
 
 impl Mounts {
-    pub(super) fn new(loaded: &Loaded, generation: u64, bell: &Arc<Bell>) -> Self {
+    pub(super) fn new(
+        loaded: &Loaded,
+        generation: u64,
+        bell: &Arc<Bell>,
+        registry: &Registry,
+    ) -> Self {
         let config = &loaded.config;
         let warnings = &config.warnings;
         let least = warnings.min_window.into();
@@ -197,7 +206,9 @@ impl Mounts {
                 // `Config::check` has refused what could fail here.
                 let adapter = loaded.catalog.get(&connection.provider)?;
                 let watch = watch.as_ref();
-                let made = configured(connection, adapter, config, generation, watch).ok()?;
+                let access = access(connection, &adapter, registry).ok()?;
+                let made =
+                    configured(connection, adapter, access, config, generation, watch).ok()?;
                 Some((connection.name.clone(), Arc::new(made)))
             })
             .collect();
@@ -264,6 +275,8 @@ fn consumer(config: &ConsumerConfig) -> ([u8; 32], Consumer) {
     let consumer = Consumer {
         name: Arc::from(config.name.as_str()),
         connections: config.connections.clone(),
+        methods: config.methods.clone(),
+        paths: config.paths.clone(),
     };
     (config.key_hash, consumer)
 }
@@ -290,9 +303,29 @@ fn shares(
     }
 }
 
+/// What the provider gets.
+fn access(
+    connection: &ConnectionConfig,
+    adapter: &Adapter,
+    registry: &Registry,
+) -> Result<Access, String> {
+    Ok(match &connection.access {
+        Shown::Callers => Access::Callers,
+        Shown::Credential(secret) => {
+            let credential = Credential::new(&adapter.credential, secret);
+            Access::Own(credential.map_err(|unfit| unfit.problem.to_owned())?)
+        }
+        Shown::OAuth2(oauth2) => {
+            let place = oauth2.place(&adapter.credential);
+            Access::Tokens(registry.tokens(&oauth2.settings, &place))
+        }
+    })
+}
+
 fn configured(
     connection: &ConnectionConfig,
     adapter: Arc<Adapter>,
+    access: Access,
     config: &Config,
     generation: u64,
     watch: Option<&Arc<Watch>>,
@@ -333,6 +366,7 @@ fn configured(
     Ok(Connection {
         name: connection.name.clone(),
         origin,
+        access,
         adapter,
         terms,
         style: config.style,
@@ -374,6 +408,7 @@ impl Mounts {
         Ok(Connection {
             name: adapter.id.clone(),
             origin,
+            access: Access::Callers,
             terms,
             account: Arc::new(account),
             adapter,

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::gateway::{self, Catalogue, Gateway, Listener, Lookup, Settings, client_config};
 use crate::history::History;
 use crate::ledger::{self, Ledger};
+use crate::oauth::{self, Keeper, Registry};
 use crate::state::{self, OpenError, State};
 use crate::trace::Exporter;
 use crate::warn::{self, Endpoint, Warnings};
@@ -90,6 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let told = kept
         .as_mut()
         .map(|(state, loaded)| (state.clone(), std::mem::take(&mut loaded.told)));
+    let (told, registry) = registry(told, &settings)?;
     let state = kept.as_ref().map(|(state, _)| state.clone());
     let ledger = Arc::new(Ledger::new(ledger::Settings::default(), kept));
     let now_ms = clock::now().as_millisecond();
@@ -100,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
     let serving = serve(
-        arguments, loaded, &ledger, &history, settings, told, missing,
+        arguments, loaded, &ledger, &history, settings, told, missing, registry,
     );
     let outcome = runtime.block_on(traced(exporter, serving));
     if let Err(error) = history.close() {
@@ -110,6 +112,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // The lookup of a name cannot be cut, and nobody waits for it any more.
     runtime.shutdown_background();
     outcome
+}
+
+/// The store, and what warnings remember.
+type Told = Option<(State, Vec<state::WarningRow>)>;
+
+/// Where tokens come from. Rotated refresh tokens lie beside what warnings remember.
+fn registry(told: Told, settings: &Settings) -> Result<(Told, Arc<Registry>), Failure> {
+    let unreadable = |error| Failure::unreadable(format!("headroom: {error}"));
+    let tls = client_config(&settings.extra_roots).map_err(unreadable)?;
+    let client = oauth::Client::new(tls).map_err(unreadable)?;
+    let Some((state, rows)) = told else {
+        let registry = Registry::new(client, Keeper::default());
+        return Ok((None, Arc::new(registry)));
+    };
+    let (tokens, told): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| row.kind == oauth::ROWS);
+    let keeper = Keeper::new(Some(state.clone()), &tokens);
+    let registry = Arc::new(Registry::new(client, keeper));
+    Ok((Some((state, told)), registry))
 }
 
 /// Who is told of warnings.
@@ -193,8 +214,9 @@ async fn serve(
     ledger: &Arc<Ledger>,
     history: &Arc<History>,
     settings: Settings,
-    told: Option<(State, Vec<state::WarningRow>)>,
+    told: Told,
     missing: Option<Missing>,
+    registry: Arc<Registry>,
 ) -> Result<(), Failure> {
     let address = arguments
         .listen
@@ -225,7 +247,7 @@ async fn serve(
     }
     let seen = loaded.fingerprint();
     let warnings = Warnings::new(endpoints(&loaded.config));
-    let mounts = Arc::new(Mounts::new(&loaded, 0, warnings.bell()));
+    let mounts = Arc::new(Mounts::new(&loaded, 0, warnings.bell(), &registry));
     adopt(ledger, &*mounts, settings.secret);
     let unreadable = |error| Failure::unreadable(format!("headroom: {error}"));
     let tls = client_config(&settings.extra_roots).map_err(unreadable)?;
@@ -242,14 +264,15 @@ async fn serve(
     let gateway = Arc::new(gateway);
     let finder = missing.map(|missing| {
         let (gateway, ledger) = (Arc::clone(&gateway), Arc::clone(ledger));
-        let find = missing.find(ledger, Arc::clone(&warnings), move |ledger| {
+        let late = (Arc::clone(&warnings), Arc::clone(&registry));
+        let find = missing.find(ledger, late, move |ledger| {
             adopt(ledger, &*gateway.catalogue(), secret);
         });
         tokio::spawn(find)
     });
     let watcher = tokio::spawn(watch(
         Arc::clone(&gateway),
-        warnings,
+        (warnings, registry),
         arguments.config.clone(),
         arguments.adapters.folders.clone(),
         loaded.folders(),
@@ -372,7 +395,7 @@ impl Stamps {
 /// Reads the files again on SIGHUP and when they change. A file with mistakes is reported, and what runs stays.
 async fn watch(
     gateway: Arc<Gateway>,
-    warnings: Arc<Warnings>,
+    (warnings, registry): (Arc<Warnings>, Arc<Registry>),
     config: Option<PathBuf>,
     folders: Vec<PathBuf>,
     mut known_folders: Vec<PathBuf>,
@@ -403,7 +426,8 @@ async fn watch(
                 if forced || found != seen {
                     seen = found;
                     generation += 1;
-                    let mounts = Arc::new(Mounts::new(&loaded, generation, warnings.bell()));
+                    let mounts = Mounts::new(&loaded, generation, warnings.bell(), &registry);
+                    let mounts = Arc::new(mounts);
                     let gateway = Arc::clone(&gateway);
                     let replaced = tokio::task::spawn_blocking(move || gateway.replace(mounts));
                     if let Err(error) = replaced.await {

@@ -46,6 +46,7 @@ impl ConnectionConfig {
                 "write one of the adapter's plans, or the quota itself: quotas = { … }",
             );
         }
+        self.check_credential(&adapter, mistakes);
         for (policy, span) in &self.spans.policies {
             let one = BTreeMap::from([(policy.clone(), 1)]);
             if let Err(message) = Terms::new(&adapter, None, None, &one) {
@@ -89,6 +90,7 @@ impl Reader<'_> {
             name: span.clone(),
             provider: fields.get("provider").map_or(span, Node::span),
             plan: fields.get("plan").map_or(0..0, Node::span),
+            credential: fields.get("credential").map_or(0..0, Node::span),
             ..Spans::default()
         };
         if let Some(table) = fields.get("quotas").and_then(Node::table) {
@@ -104,6 +106,7 @@ impl Reader<'_> {
                 .and_then(|node| self.text(node))
                 .unwrap_or_else(|| name.to_owned()),
             base_url: fields.get("base_url").and_then(|node| self.base_url(node)),
+            access: self.access(fields),
             plan: fields.get("plan").and_then(|node| self.text(node)),
             time_zone: fields.get("time_zone").and_then(|node| self.zone(node)),
             quotas,

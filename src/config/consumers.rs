@@ -2,13 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::Method;
+
 use super::reader::Reader;
 use super::{Config, ConnectionConfig, ConsumerConfig, ConsumerSpans, Named};
 use crate::adapter::catalog::Catalog;
-use crate::consumer;
+use crate::consumer::{self, PathPattern};
 use crate::diagnostic::{Mistakes, closest};
-use crate::document::{Fields, Node};
+use crate::document::{Fields, Node, quoted};
 use crate::quota::{Share, percent};
+
+/// The methods of RFC 9110 and 5789 that are passed on, and QUERY.
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY",
+];
 
 impl Reader<'_> {
     /// All consumers, in the order of the file.
@@ -55,6 +62,8 @@ impl Reader<'_> {
             let names = spans.connections.iter();
             names.map(|(name, _)| name.clone()).collect()
         });
+        let methods = fields.get("methods").map(|node| self.methods(node));
+        let paths = fields.get("paths").map(|node| self.paths(node));
         let mut cap = BTreeMap::new();
         let table = fields.get("cap").and_then(Node::table);
         for (policy, span, value) in table.iter().flat_map(Fields::entries) {
@@ -65,10 +74,49 @@ impl Reader<'_> {
             name: name.to_owned(),
             key_hash,
             connections,
+            methods,
+            paths,
             share: fields.get("share").and_then(|node| self.share(node)),
             cap,
             spans,
         }
+    }
+
+    fn methods(&mut self, node: Node<'_>) -> Vec<Method> {
+        let mut methods = Vec::new();
+        for (name, span) in self.names(node) {
+            if METHODS.contains(&&*name) {
+                methods.extend(Method::from_bytes(name.as_bytes()));
+                continue;
+            }
+            let near = closest(&name.to_ascii_uppercase(), METHODS);
+            self.mistakes.push(
+                "unknown-method",
+                span,
+                format!("\"{name}\" is not a method that headroom passes on"),
+                near.map_or_else(
+                    || format!("write some of {}", quoted(&METHODS)),
+                    |near| format!("did you mean \"{near}\"? Methods have letter case"),
+                ),
+            );
+        }
+        methods
+    }
+
+    fn paths(&mut self, node: Node<'_>) -> Vec<PathPattern> {
+        let mut paths = Vec::new();
+        for (text, span) in self.names(node) {
+            match PathPattern::new(&text) {
+                Ok(pattern) => paths.push(pattern),
+                Err(help) => self.mistakes.push(
+                    "bad-path",
+                    span,
+                    format!("\"{text}\" is not a pattern of paths"),
+                    help,
+                ),
+            }
+        }
+        paths
     }
 
     fn key_hash(&mut self, node: Node<'_>) -> Option<[u8; 32]> {

@@ -284,6 +284,16 @@ static CONNECTION: Shape = Shape {
             "Scheme and host of the provider; the adapter's if left out.",
         ),
         key(
+            "credential",
+            Kind::Text,
+            "What the provider gets instead of what callers send, put where it wants it: \"${HUBSPOT_TOKEN}\", \"file:/run/secrets/hubspot\"; for Basic \"user:password\". If left out, the callers' own passes through.",
+        ),
+        key(
+            "oauth2",
+            Kind::Table(&OAUTH2),
+            "[connections.NAME.oauth2]: tokens of OAuth 2 instead of a credential.",
+        ),
+        key(
             "plan",
             Kind::Text,
             "The account's plan, by the adapter's word for it.",
@@ -331,6 +341,53 @@ static CONNECTION: Shape = Shape {
     ],
 };
 
+static OAUTH2: Shape = Shape {
+    title: "tokens of OAuth 2",
+    keys: &[
+        required(
+            "token_url",
+            Kind::Text,
+            "The token endpoint: https, or http on this machine or its own network.",
+        ),
+        required("client_id", Kind::Text, "Who asks for tokens."),
+        key(
+            "client_secret",
+            Kind::Text,
+            "The client's secret, where it has one: \"${CRM_CLIENT_SECRET}\".",
+        ),
+        key(
+            "refresh_token",
+            Kind::Text,
+            "With it the grant is refresh_token, else client_credentials. Where the provider rotates it, the newest is kept in `state_dir`.",
+        ),
+        key(
+            "scopes",
+            Kind::List(&Kind::Text),
+            "What is asked for; the client's own scopes if left out.",
+        ),
+        key(
+            "audience",
+            Kind::Text,
+            "For whom the token is, where the endpoint wants to know.",
+        ),
+        key(
+            "parameters",
+            Kind::Map(&Kind::Text),
+            "More that the endpoint wants: { resource = \"…\" }.",
+        ),
+        key(
+            "client_auth",
+            Kind::Word(&["basic", "body"]),
+            "Where client and secret stand: in `Authorization` (\"basic\", if left out) or in the body.",
+        ),
+        key(
+            "place",
+            Kind::Word(&["bearer", "provider"]),
+            "Where the token stands: `Authorization: Bearer` (\"bearer\", if left out), or where the adapter says that a credential does (\"provider\").",
+        ),
+    ],
+};
+
 const MODE: Kind = Kind::Word(Mode::WORDS);
 
 static RESERVE: Shape = Shape {
@@ -357,6 +414,16 @@ static CONSUMER: Shape = Shape {
             "connections",
             Kind::List(&Kind::Text),
             "The connections that it may use; all if left out.",
+        ),
+        key(
+            "methods",
+            Kind::List(&Kind::Text),
+            "The methods that it may call with: [\"GET\", \"HEAD\"]; all if left out.",
+        ),
+        key(
+            "paths",
+            Kind::List(&Kind::Text),
+            "The paths at providers that it may call: [\"/crm/v3/objects/**\"]. `*` stands for one segment, `**` at the end for any rest; all if left out.",
         ),
         key(
             "share",

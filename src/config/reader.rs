@@ -1,6 +1,8 @@
 //! The root of the configuration, and the values that stand in several of its tables.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -12,16 +14,57 @@ use crate::diagnostic::Mistakes;
 use crate::document::{Fields, Node};
 use crate::emit::{LimitStyle, Style};
 use crate::quota::Share;
+use crate::secret::Secret;
 
 /// Reads the tree; what is wrong goes to the mistakes.
 pub(super) struct Reader<'a> {
     outside: &'a dyn Outside,
     pub(super) mistakes: &'a mut Mistakes,
+    resolved: Vec<Resolved>,
+}
+
+/// A value that stands elsewhere: in the environment or in a file of its own. It may be a secret, whatever its key is.
+#[derive(Clone)]
+pub(super) struct Resolved {
+    span: Range<usize>,
+    value: Secret,
+    /// As it stands in the configuration.
+    written: String,
+}
+
+impl fmt::Debug for Resolved {
+    /// As it was written.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.written)
+    }
+}
+
+/// Mistakes show such a value as it was written.
+pub(super) fn hide(resolved: &[Resolved], mistakes: &mut Mistakes) {
+    for one in resolved {
+        let value = one.value.expose();
+        let quoted = |text: &str| [format!("\"{text}\""), format!("`{text}`")];
+        mistakes.rewrite(&one.span, |text| {
+            let mut text = text.to_owned();
+            for (from, to) in quoted(value).iter().zip(quoted(&one.written)) {
+                text = text.replace(from, &to);
+            }
+            // Short ones are words of every sentence.
+            if value.len() >= 4 && text.contains(value) {
+                return "what this stands for does not fit here".to_owned();
+            }
+            text
+        });
+    }
 }
 
 impl<'a> Reader<'a> {
     pub(super) const fn new(outside: &'a dyn Outside, mistakes: &'a mut Mistakes) -> Self {
-        Self { outside, mistakes }
+        Self {
+            outside,
+            mistakes,
+            resolved: Vec::new(),
+        }
     }
 
     pub(super) fn config(&mut self, root: &Fields<'_>) -> Config {
@@ -83,13 +126,25 @@ impl<'a> Reader<'a> {
                 .map_or_else(Vec::new, |node| self.webhooks(node)),
             connections,
             consumers: consumers.map_or_else(Vec::new, |table| self.consumers(&table)),
+            // The last, when all is read.
+            resolved: std::mem::take(&mut self.resolved),
         }
     }
 
     /// A string with its references resolved.
     pub(super) fn text(&mut self, node: Node<'_>) -> Option<String> {
         match references::resolve(node.text()?, self.outside) {
-            Ok(text) => Some(text),
+            Ok(text) => {
+                let written = node.text()?;
+                if text != written {
+                    self.resolved.push(Resolved {
+                        span: node.span(),
+                        value: Secret::from(text.as_str()),
+                        written: written.to_owned(),
+                    });
+                }
+                Some(text)
+            }
             Err((problem, help)) => {
                 self.mistakes
                     .push("unresolved-reference", node.span(), problem, help);

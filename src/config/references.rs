@@ -12,6 +12,21 @@ pub trait Outside {
     fn file(&self, path: &str) -> Result<String, String>;
 }
 
+/// The text has nothing in it but references, and `:` between them: no default, and no part that is written out.
+pub(super) fn is_reference(text: &str) -> bool {
+    if text.starts_with("file:") {
+        return true;
+    }
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !text.is_empty()
+        && text.split(':').all(|part| {
+            let name = part
+                .strip_prefix("${")
+                .and_then(|rest| rest.strip_suffix('}'));
+            name.is_some_and(|name| !name.is_empty() && name.chars().all(is_name))
+        })
+}
+
 /// The text with its references resolved.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
@@ -16,13 +16,14 @@ use super::body::Body;
 use super::connection::Connection;
 use super::error::Problem;
 use super::memo::Memo;
-use super::preferences;
 use super::refusal::{Reason, Refused as Dressed, draining, queue_full, too_dear, used_up};
 use super::route::Route;
+use super::{keys, overrides, preferences};
 use crate::adapter::{Call, CredentialPlace};
 use crate::charge::{self, Charge};
 use crate::clock;
 use crate::consumer::{self, Consumer, Consumers, KEY_PREFIX};
+use crate::credential::decoded;
 use crate::emit;
 use crate::history::record::{Spent, Who};
 use crate::ledger::meter::{Caller, Cause, Until};
@@ -32,14 +33,12 @@ use crate::quota::Origin;
 use crate::time::Now;
 use crate::translate::Translation;
 
-/// Where a caller says who it is, if not in the place of the provider's credential.
-pub(super) const HEADROOM_KEY: HeaderName = HeaderName::from_static("headroom-key");
-
 /// Who calls.
 pub(super) struct Visitor<'a> {
     consumer: Option<&'a Consumer>,
     /// A keyed hash of the credential that the provider gets, in hexadecimal digits; empty without one.
     credential: String,
+    /// The same of the caller's own.
     hash: Option<u64>,
     caller: Caller,
 }
@@ -52,17 +51,20 @@ impl<'a> Visitor<'a> {
         consumers: &'a Consumers,
         secret: (u64, u64),
     ) -> Result<Self, Problem> {
-        let key = key(&head.headers);
+        let key = keys::find(head, route)?;
         let consumer = match key {
             _ if consumers.is_empty() => None,
             None => return Err(Problem::NoKey),
-            Some(key) => Some(consumers.by_key(key).ok_or(Problem::UnknownKey)?),
+            Some(key) => Some(consumers.by_key(&key).ok_or(Problem::UnknownKey)?),
         };
-        let hash = credential(head, route).map(|credential| {
+        let hash_of = |credential: &[u8]| {
             let mut hasher = SipHasher13::new_with_keys(secret.0, secret.1);
-            hasher.write(&credential);
+            hasher.write(credential);
             hasher.finish()
-        });
+        };
+        let hash = callers_own(head, route).map(|credential| hash_of(&credential));
+        let identity = route.connection.access.identity();
+        let provided = identity.map_or(hash, |identity| Some(hash_of(identity)));
         let caller = match consumer {
             Some(consumer) => Caller {
                 id: consumer::number(&consumer.name),
@@ -75,22 +77,32 @@ impl<'a> Visitor<'a> {
         };
         Ok(Self {
             consumer,
-            credential: hash.map_or_else(String::new, |hash| format!("{hash:016x}")),
+            credential: provided.map_or_else(String::new, |hash| format!("{hash:016x}")),
             hash,
             caller,
         })
     }
 
-    /// Whether it may use this connection.
-    pub(super) fn check(&self, connection: &Connection) -> Result<(), Problem> {
-        match self.consumer {
-            Some(consumer) if !consumer.may_use(&connection.name) => {
-                Err(Problem::ForbiddenConnection {
-                    name: connection.name.clone(),
-                })
-            }
-            _ => Ok(()),
+    /// Whether it may make this call.
+    pub(super) fn check(&self, head: &Parts, route: &Route<'_>) -> Result<(), Problem> {
+        let Some(consumer) = self.consumer else {
+            return Ok(());
+        };
+        let name = &route.connection.name;
+        if !consumer.may_use(name) {
+            return Err(Problem::ForbiddenConnection { name: name.clone() });
         }
+        if !consumer.may_call_with(&head.method)
+            || (consumer.methods.is_some() && overrides::method(head, route))
+        {
+            return Err(Problem::ForbiddenMethod);
+        }
+        if !consumer.may_call(route.path())
+            || (consumer.paths.is_some() && overrides::path(&head.headers))
+        {
+            return Err(Problem::ForbiddenPath);
+        }
+        Ok(())
     }
 
     /// As the history knows it.
@@ -111,42 +123,14 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// The key of a consumer, in a header of its own or in the place of a token.
-pub(super) fn key(headers: &HeaderMap) -> Option<&str> {
-    let own = headers
-        .get(HEADROOM_KEY)
-        .and_then(|value| value.to_str().ok());
-    own.or_else(|| bearer(headers).filter(|token| token.starts_with(KEY_PREFIX)))
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim_start())
-}
-
-/// Takes headroom's own key out of what the provider gets, in whichever line and behind whichever scheme it stands there.
-pub(super) fn strip_key(headers: &mut HeaderMap) {
-    headers.remove(HEADROOM_KEY);
-    let is_key = |word: &[u8]| word.starts_with(KEY_PREFIX.as_bytes());
-    let has_key = |line: &HeaderValue| line.as_bytes().split(u8::is_ascii_whitespace).any(is_key);
-    let lines = headers.get_all(AUTHORIZATION);
-    if !lines.iter().any(has_key) {
-        return;
-    }
-    let kept = lines.iter().filter(|line| !has_key(line));
-    let kept: Vec<HeaderValue> = kept.cloned().collect();
-    headers.remove(AUTHORIZATION);
-    for line in kept {
-        headers.append(AUTHORIZATION, line);
-    }
-}
-
-/// The credential that the provider gets, as far as it has one.
-fn credential<'a>(head: &'a Parts, route: &'a Route<'_>) -> Option<Cow<'a, [u8]>> {
+/// The caller's own credential, as far as it has one.
+fn callers_own<'a>(head: &'a Parts, route: &'a Route<'_>) -> Option<Cow<'a, [u8]>> {
+    // A key of headroom's is none of the provider's.
     let header = |name: &HeaderName| {
-        let value = head.headers.get(name)?;
+        let value = head
+            .headers
+            .get(name)
+            .filter(|value| !keys::is_key(value))?;
         Some(Cow::Borrowed(value.as_bytes()))
     };
     let own = match &route.connection.adapter.credential {
@@ -154,14 +138,13 @@ fn credential<'a>(head: &'a Parts, route: &'a Route<'_>) -> Option<Cow<'a, [u8]>
         CredentialPlace::Query(name) => route.target.split_once('?').and_then(|(_, query)| {
             query.split('&').find_map(|pair| {
                 let (key, value) = pair.split_once('=')?;
-                (key == name).then_some(Cow::Borrowed(value.as_bytes()))
+                let is_key = decoded(value).starts_with(KEY_PREFIX);
+                (key == name && !is_key).then_some(Cow::Borrowed(value.as_bytes()))
             })
         }),
-        CredentialPlace::Bearer | CredentialPlace::Basic => None,
+        CredentialPlace::Bearer | CredentialPlace::Basic { .. } => None,
     };
-    // A key of headroom's is none of the provider's.
-    let is_key = bearer(&head.headers).is_some_and(|token| token.starts_with(KEY_PREFIX));
-    own.or_else(|| header(&AUTHORIZATION).filter(|_| !is_key))
+    own.or_else(|| header(&AUTHORIZATION))
 }
 
 /// A call that may go.
@@ -378,36 +361,5 @@ const fn whose(cause: Cause) -> Origin {
             Origin::Provider
         }
         Cause::Configured | Cause::Share | Cause::Paced | Cause::Queued => Origin::Own,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_key_of_headrooms_is_sent_on() {
-        for (lines, kept) in [
-            (&[][..], &[][..]),
-            (&["Bearer hr_abc"], &[]),
-            (&["bearer   hr_abc"], &[]),
-            (&["Bearer\thr_abc"], &[]),
-            (&["Token hr_abc"], &[]),
-            (&["hr_abc"], &[]),
-            (&["Basic eDp5", "Bearer hr_abc"], &["Basic eDp5"]),
-            (&["Bearer hr_abc", "Basic eDp5"], &["Basic eDp5"]),
-            (&["Bearer chr_abc"], &["Bearer chr_abc"]),
-            (&["Basic eDp5", "Bearer x"], &["Basic eDp5", "Bearer x"]),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(HEADROOM_KEY, HeaderValue::from_static("hr_abc"));
-            for line in lines {
-                headers.append(AUTHORIZATION, HeaderValue::from_static(line));
-            }
-            strip_key(&mut headers);
-            assert!(!headers.contains_key(HEADROOM_KEY));
-            let left: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
-            assert_eq!(left, kept, "{lines:?}");
-        }
     }
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::adapter::Adapter;
 use crate::adapter::terms::Terms;
 use crate::consumer::Consumers;
+use crate::credential::Credential;
 use crate::emit::Style;
 use crate::ledger::account::Account;
+use crate::oauth::Tokens;
 use crate::origin::Origin;
 
 /// One account at a provider, mounted at `/<name>/`.
@@ -17,6 +19,8 @@ pub struct Connection {
     pub name: String,
     /// The only place its calls can reach.
     pub origin: Origin,
+    /// What its calls show the provider.
+    pub access: Access,
     /// How the provider speaks of its limits.
     pub adapter: Arc<Adapter>,
     /// What this account is known to have.
@@ -29,6 +33,35 @@ pub struct Connection {
     pub configured: bool,
     /// The longest that a call is held.
     pub max_wait: Duration,
+}
+
+/// Whose credential the provider gets.
+#[derive(Debug, Default)]
+pub enum Access {
+    /// That of each caller, as it came.
+    #[default]
+    Callers,
+    /// The connection's own.
+    Own(Credential),
+    /// A token of OAuth 2 that is the connection's own.
+    Tokens(Arc<Tokens>),
+}
+
+impl Access {
+    /// It is not the callers'.
+    #[must_use]
+    pub const fn is_own(&self) -> bool {
+        !matches!(self, Self::Callers)
+    }
+
+    /// What tells it from other credentials, also when its token is another one: to be hashed, never to be shown.
+    pub(super) fn identity(&self) -> Option<&[u8]> {
+        match self {
+            Self::Callers => None,
+            Self::Own(credential) => Some(credential.as_bytes()),
+            Self::Tokens(tokens) => Some(tokens.identity()),
+        }
+    }
 }
 
 /// What a name stands for.

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::body::Body;
 use super::failure::Failure;
+use super::keys::Stray;
+use crate::oauth::Unavailable;
 
 /// The methods that are passed on, among others that nobody has named.
 pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -62,8 +64,18 @@ pub(super) enum Problem {
     NoKey,
     /// No consumer has this key.
     UnknownKey,
+    /// The request shows two keys.
+    SeveralKeys,
+    /// A key of headroom's would reach the provider.
+    StrayKey(Stray),
     /// The consumer may not use this connection.
     ForbiddenConnection { name: String },
+    /// The consumer may not call with this method, or asks for another one in a header that some servers follow.
+    ForbiddenMethod,
+    /// The consumer may not call this path.
+    ForbiddenPath,
+    /// There is no token for the provider.
+    Credential(Unavailable),
     /// As many budgets are being counted as there may be.
     HouseFull,
     /// The provider could not be reached or made no sense.
@@ -100,6 +112,8 @@ impl Problem {
             | Self::TargetForm
             | Self::DotSegment
             | Self::Target
+            | Self::SeveralKeys
+            | Self::StrayKey(_)
             | Self::Parameter(_)
             | Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::SlowRequest => StatusCode::REQUEST_TIMEOUT,
@@ -111,8 +125,14 @@ impl Problem {
             Self::Upgrade | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
-            Self::ForbiddenConnection { .. } => StatusCode::FORBIDDEN,
-            Self::HouseFull | Self::PageUnavailable(_) | Self::Overloaded => {
+            Self::ForbiddenConnection { .. } | Self::ForbiddenMethod | Self::ForbiddenPath => {
+                StatusCode::FORBIDDEN
+            }
+            // Who is refused has to be looked at by people; who is not there may come back.
+            Self::Credential(unavailable) if unavailable.reason.is_refusal() => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::Credential(_) | Self::HouseFull | Self::PageUnavailable(_) | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::UnknownConnection { .. } | Self::NoPage => StatusCode::NOT_FOUND,
@@ -134,7 +154,12 @@ impl Problem {
             Self::Loop => "loop-detected",
             Self::NoKey => "no-key",
             Self::UnknownKey => "unknown-key",
+            Self::SeveralKeys => "several-keys",
+            Self::StrayKey(_) => "stray-key",
             Self::ForbiddenConnection { .. } => "forbidden-connection",
+            Self::ForbiddenMethod => "forbidden-method",
+            Self::ForbiddenPath => "forbidden-path",
+            Self::Credential(_) => "no-credential",
             Self::HouseFull => "too-many-budgets",
             Self::UnknownConnection { .. } => "unknown-connection",
             Self::BrokenConnection { .. } => "broken-connection",
@@ -166,6 +191,16 @@ impl Problem {
             Self::ForbiddenConnection { name } => {
                 format!("This consumer may not use the connection `{name}`.")
             }
+            Self::ForbiddenMethod => "This consumer may not call with this method, nor have another method sent in its place.".to_owned(),
+            Self::ForbiddenPath => "This consumer may not call this path. A path that servers may read in two ways (`%2F`, `//`, `;`) is never allowed to it.".to_owned(),
+            Self::SeveralKeys => "The request shows two keys of headroom's, so nobody can tell who calls.".to_owned(),
+            Self::StrayKey(place) => format!(
+                "A key of headroom's stands in {place}, where it would reach the provider. Send it as headroom-key, or in the place of the provider's credential."
+            ),
+            Self::Credential(unavailable) => format!(
+                "There is no token for the provider: {}.",
+                unavailable.reason
+            ),
             Self::HouseFull => {
                 "Headroom counts as many budgets as it may, and forgets none that is in use. Try again later.".to_owned()
             }
@@ -199,18 +234,23 @@ impl Problem {
         }
     }
 
-    fn extra_header(&self) -> Option<(HeaderName, &'static str)> {
-        match self {
-            Self::Method => Some((ALLOW, METHODS)),
-            Self::PageMethod => Some((ALLOW, "GET, HEAD")),
+    fn extra_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let (name, value) = match self {
+            Self::Credential(unavailable) => {
+                let secs = HeaderValue::from(unavailable.retry_after.max(1));
+                return Some((RETRY_AFTER, secs));
+            }
+            Self::Method => (ALLOW, METHODS),
+            Self::PageMethod => (ALLOW, "GET, HEAD"),
             // Budgets are forgotten when their windows are over; most are minutes long.
-            Self::HouseFull => Some((RETRY_AFTER, "60")),
-            Self::PageUnavailable(_) => Some((RETRY_AFTER, "5")),
+            Self::HouseFull => (RETRY_AFTER, "60"),
+            Self::PageUnavailable(_) => (RETRY_AFTER, "5"),
             // Calls end all the time.
-            Self::Overloaded | Self::Upstream(Failure::ConnectionLimit) => Some((RETRY_AFTER, "1")),
-            Self::NoKey | Self::UnknownKey => Some((WWW_AUTHENTICATE, "Bearer realm=\"headroom\"")),
-            _ => None,
-        }
+            Self::Overloaded | Self::Upstream(Failure::ConnectionLimit) => (RETRY_AFTER, "1"),
+            Self::NoKey | Self::UnknownKey => (WWW_AUTHENTICATE, "Bearer realm=\"headroom\""),
+            _ => return None,
+        };
+        Some((name, HeaderValue::from_static(value)))
     }
 
     fn proxy_error(&self) -> Option<&'static str> {
@@ -252,7 +292,7 @@ impl Problem {
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some((name, value)) = self.extra_header() {
-            headers.insert(name, HeaderValue::from_static(value));
+            headers.insert(name, value);
         }
         let proxy_status = self
             .proxy_error()

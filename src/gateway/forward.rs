@@ -1,5 +1,7 @@
 //! The two heads as they pass: what a request becomes for the provider, and what an answer becomes for the caller.
 
+use std::borrow::Cow;
+
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING,
 };
@@ -14,18 +16,26 @@ use super::failure::Failure;
 use super::route::Route;
 use super::upload::{RequestBody, Upload};
 use super::upstream::{Freshness, Outgoing, UpstreamBody};
-use super::{admission, fields, preferences};
+use super::{fields, keys, preferences};
 use crate::adapter::Answer;
+use crate::credential::Credential;
 
 /// The request for the provider. Without a body it can be made again from the same head.
 pub(super) fn outgoing(
     head: &request::Parts,
     body: Option<Upload>,
     route: &Route<'_>,
+    credential: Option<&Credential>,
     pseudonym: &str,
 ) -> Result<Outgoing, Problem> {
     let origin = &route.connection.origin;
-    let url = origin.url(&route.target).ok_or(Problem::Target)?;
+    let place = &route.connection.adapter.credential;
+    let target = keys::strip_target(&route.target, place);
+    let target = match credential {
+        Some(credential) => credential.put_into_target(&target, place),
+        None => Cow::Borrowed(&*target),
+    };
+    let url = origin.url(&target).ok_or(Problem::Target)?;
     let body = body.filter(|body| !body.is_empty());
 
     let mut headers = head.headers.clone();
@@ -37,7 +47,10 @@ pub(super) fn outgoing(
     // The client writes the provider's own; `100-continue` was for headroom, which asks for the body when it needs it.
     headers.remove(HOST);
     headers.remove(EXPECT);
-    admission::strip_key(&mut headers);
+    keys::strip(&mut headers, place);
+    if let Some(credential) = credential {
+        credential.put_into(&mut headers, place);
+    }
     if preferences::wait(&headers, u64::MAX).is_some() {
         preferences::strip_wait(&mut headers);
     }

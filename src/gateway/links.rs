@@ -3,9 +3,10 @@
 //! Without it a client that follows page 2 takes the call, and the credential, out of the gateway. Relative references
 //! and other origins stay as they are.
 
-use http::header::{CONTENT_LOCATION, Entry, LINK, LOCATION};
+use http::header::{CONTENT_LOCATION, Entry, LINK, LOCATION, REFRESH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::credential::Credential;
 use crate::origin::Origin;
 
 /// Rewrites the URLs in an answer's head. `mount` is headroom's own address of this connection, without a slash at the
@@ -15,6 +16,13 @@ pub(super) fn rewrite(headers: &mut HeaderMap, origin: &Origin, mount: impl Fn()
     rewrite_field(headers, LOCATION, reference);
     rewrite_field(headers, CONTENT_LOCATION, reference);
     rewrite_field(headers, LINK, |text| link(text, origin, &mount));
+}
+
+/// Takes the connection's own credential out of the URLs in an answer's head.
+pub(super) fn forget(headers: &mut HeaderMap, credential: &Credential) {
+    for name in [LOCATION, CONTENT_LOCATION, LINK, REFRESH] {
+        rewrite_field(headers, name, |text| credential.forgotten(text));
+    }
 }
 
 /// Every line of a field is looked at: a client may follow any of them.

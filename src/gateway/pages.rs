@@ -13,10 +13,10 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
 use super::House;
-use super::admission;
 use super::body::Body;
 use super::error::{METHODS, Problem};
 use super::fields;
+use super::keys;
 use crate::admin::{self, Misasked, Unavailable, dashboard};
 use crate::ledger::report::Filter;
 use crate::{clock, consumer};
@@ -101,7 +101,8 @@ async fn quota(
     };
     let catalogue = house.catalogue();
     if filter.consumer.is_none() {
-        let asks = admission::key(&headers).and_then(|key| catalogue.consumers().by_key(key));
+        let key = keys::of_page(&headers);
+        let asks = key.and_then(|key| catalogue.consumers().by_key(&key));
         filter.left_for = asks.map(|consumer| consumer.name.to_string());
     }
     // Who has used something before a restart has a number in the store, and its name only in the configuration.

@@ -12,11 +12,13 @@ use super::coding::Coding;
 use super::error::Problem;
 use super::failure::Failure;
 use super::forward::{self, Received};
+use super::grant::Grant;
 use super::memo::{self, Memo};
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
 use super::upload::Upload;
-use super::{Gateway, links, preferences};
+use super::upstream::Repetition;
+use super::{Gateway, keys, links, preferences};
 use crate::adapter::{Answer, BODY_LIMIT, Call, REQUEST_BODY_LIMIT};
 use crate::consumer::Consumers;
 use crate::history::record::Outcome;
@@ -79,7 +81,8 @@ impl Gateway {
         }
         let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
         memo.by(visitor.who(), head, route);
-        visitor.check(connection)?;
+        visitor.check(head, route)?;
+        keys::check(head, route, consumers)?;
         let mut call = call(head, route);
         let beginning;
         if charge::needs_request_body(&connection.adapter, &call) {
@@ -191,8 +194,9 @@ impl Gateway {
         }
     }
 
-    /// Sends the call. What is safe to repeat is repeated once when the connection that it went out on turned out to be
-    /// dead, and what has no body when the provider says that it did not look at it; nothing else is ever sent twice.
+    /// Sends the call, with the connection's own credential where it has one. What is safe to repeat is repeated once when the connection that it went out on turned out to be
+    /// dead, and what has no body when the provider says that it did not look at it. What is safe goes once more with a new token, when a token that
+    /// was good before is not any more. Nothing else is ever sent twice.
     async fn forward(
         &self,
         head: &Parts,
@@ -201,18 +205,21 @@ impl Gateway {
         spans: Option<Spans>,
         ticket: &mut Ticket,
     ) -> Result<Received, Problem> {
-        let outgoing = |body| {
-            let mut outgoing = forward::outgoing(head, body, route, &self.settings.pseudonym)?;
+        let mut grant = route.connection.access.grant().await?;
+        let outgoing = |body, grant: &Grant| {
+            let credential = grant.credential();
+            let pseudonym = &self.settings.pseudonym;
+            let mut outgoing = forward::outgoing(head, body, route, credential, pseudonym)?;
             if let Some(spans) = spans {
                 spans.write(&mut outgoing.headers);
             }
             Ok::<_, Problem>(outgoing)
         };
-        let first = outgoing(Some(body))?;
+        let first = outgoing(Some(body), &grant)?;
         let repetition = first.repetition();
         let answer = match self.upstream.send(first).await {
             Err(Problem::Upstream(failure)) if repetition.fits(failure) => {
-                let again = outgoing(None)?.on_new_connection();
+                let again = outgoing(None, &grant)?.on_new_connection();
                 if failure != Failure::NotProcessed {
                     ticket.repeated(clock::moment());
                 }
@@ -220,7 +227,20 @@ impl Gateway {
             }
             answer => answer?,
         };
-        forward::received(&head.method, answer, &self.settings.pseudonym)
+        let is_repeatable = repetition == Repetition::Safe;
+        let answer = if grant.is_renewed(answer.status(), is_repeatable).await {
+            ticket.repeated(clock::moment());
+            let answer = self.upstream.send(outgoing(None, &grant)?).await?;
+            grant.answered(answer.status());
+            answer
+        } else {
+            answer
+        };
+        let mut received = forward::received(&head.method, answer, &self.settings.pseudonym)?;
+        if let Some(credential) = grant.credential() {
+            links::forget(&mut received.headers, credential);
+        }
+        Ok(received)
     }
 
     /// The body, where the adapter needs it to understand the answer and it is short, plain and quick. If it breaks off

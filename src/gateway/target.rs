@@ -10,20 +10,28 @@ const LAYERS: usize = 3;
 /// Providers disagree on what they decode and when (once, twice; `\` as `/`; Tomcat cuts a segment at `;`), so each of
 /// these readings is looked at. A path with such a segment could leave the part of the API that it names.
 pub(super) fn has_dot_segment(path: &str) -> bool {
-    let mut reading = Cow::Borrowed(path.as_bytes());
-    for _ in 0..=LAYERS {
-        if reading
+    let mut is_found = false;
+    each_reading(path.as_bytes(), &mut |reading| {
+        is_found = reading
             .split(|&byte| byte == b'/' || byte == b'\\')
-            .any(is_dot_segment)
-        {
-            return true;
+            .any(is_dot_segment);
+        is_found
+    });
+    is_found
+}
+
+/// Hands out a text as it is, and with each layer of percent-encoding undone, until `is_enough`.
+pub(super) fn each_reading(text: &[u8], is_enough: &mut dyn FnMut(&[u8]) -> bool) {
+    let mut reading = Cow::Borrowed(text);
+    for _ in 0..=LAYERS {
+        if is_enough(&reading) {
+            return;
         }
         match percent_decoded(&reading) {
             Some(decoded) => reading = Cow::Owned(decoded),
-            None => return false,
+            None => return,
         }
     }
-    false
 }
 
 fn is_dot_segment(segment: &[u8]) -> bool {

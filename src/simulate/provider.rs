@@ -341,7 +341,7 @@ impl Provider {
             String::from_utf8_lossy(value.map_or(b"", HeaderValue::as_bytes))
         };
         let credential = match &self.adapter.credential {
-            CredentialPlace::Bearer | CredentialPlace::Basic => header(&AUTHORIZATION),
+            CredentialPlace::Bearer | CredentialPlace::Basic { .. } => header(&AUTHORIZATION),
             CredentialPlace::Header { name, .. } => header(name),
             CredentialPlace::Query(name) => parameter(request.query, name).into(),
         };

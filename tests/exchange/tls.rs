@@ -43,7 +43,7 @@ fn acceptor(protocols: &[&str]) -> TlsAcceptor {
 }
 
 /// A provider whose answers say what it saw.
-async fn provider(protocols: &[&str]) -> u16 {
+pub(crate) async fn provider(protocols: &[&str]) -> u16 {
     let acceptor = acceptor(protocols);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -91,6 +91,7 @@ impl Stage {
         let connection = Connection {
             name: id.to_owned(),
             origin: Origin::parse(&base).unwrap(),
+            access: Default::default(),
             account: Arc::new(Counted::new(id, &base, adapter, &terms, &wishes, 1_000)),
             configured: true,
             max_wait: Duration::from_secs(60),

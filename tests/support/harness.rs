@@ -8,7 +8,7 @@ use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
 use headroom::admin::Books;
 use headroom::emit::Style;
-use headroom::gateway::{Connection, Connections, Gateway, Listener, Settings};
+use headroom::gateway::{Access, Connection, Connections, Gateway, Listener, Settings};
 use headroom::history::History;
 use headroom::ledger::Ledger;
 use headroom::ledger::account::Account;
@@ -62,6 +62,7 @@ pub(crate) fn connections(base_url: &str) -> Connections {
             Connection {
                 name: name.to_owned(),
                 origin: Origin::parse(base_url).unwrap(),
+                access: Access::Callers,
                 account: Arc::new(Account::new(name, base_url, &adapter, &terms, &wishes, 100)),
                 configured: true,
                 max_wait: Duration::from_secs(60),

@@ -13,7 +13,7 @@ use crate::admin::Books;
 use crate::cli::Failure;
 use crate::clock;
 use crate::emit::Style;
-use crate::gateway::{Connection, Connections, Gateway, Listener, Settings};
+use crate::gateway::{Access, Connection, Connections, Gateway, Listener, Settings};
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::ledger::account::Account as Counted;
@@ -105,6 +105,7 @@ impl Stage {
             connections.push(Connection {
                 name: id.to_owned(),
                 origin: Origin::parse(&base).map_err(wrong)?,
+                access: Access::Callers,
                 account: Arc::new(Counted::new(id, &base, &adapter, &terms, &wishes, 1_000)),
                 configured: true,
                 max_wait: Duration::from_secs(60),
