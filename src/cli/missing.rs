@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::ledger::Ledger;
 use crate::oauth::{self, Registry};
-use crate::state::{OpenError, State};
+use crate::state::{OpenError, State, Written};
 use crate::warn::Warnings;
 
 /// How often it is tried. Cheap: a folder is looked at, and mostly that is all.
@@ -40,12 +40,19 @@ impl Missing {
         let mut reason = String::new();
         loop {
             tokio::time::sleep(EVERY).await;
+            let state = missing.state.clone();
             let (missing, ledger) = (Arc::clone(&missing), Arc::clone(&ledger));
             let (adopt, warnings) = (Arc::clone(&adopt), Arc::clone(&warnings));
             let registry = Arc::clone(&registry);
             let take = move || missing.take_over(&ledger, &warnings, &registry, &*adopt);
             match tokio::task::spawn_blocking(take).await {
-                Ok(Ok(())) => return,
+                Ok(Ok(moved)) => {
+                    let _unkept = moved.await;
+                    if !state.is_without_store() {
+                        tracing::info!("The state is open now; what is known is written into it.");
+                        return;
+                    }
+                }
                 Ok(Err(error)) => {
                     // The same is told once.
                     let error = error.to_string();
@@ -68,7 +75,7 @@ impl Missing {
         warnings: &Warnings,
         registry: &Registry,
         adopt: &impl Fn(&Ledger),
-    ) -> Result<(), OpenError> {
+    ) -> Result<Written, OpenError> {
         let now_ms = clock::now().as_millisecond();
         let (opened, loaded) = self.state.open_again(&self.folder, self.salt, now_ms)?;
         for warning in &loaded.warnings {
@@ -87,10 +94,9 @@ impl Missing {
             .partition(|row| row.kind == oauth::ROWS);
         warnings.take_over(told);
         let tokens = registry.take_over(&tokens);
-        self.state.go_on_in(opened);
+        let moved = self.state.go_on_in(opened);
         // In order with everything else; what is not written now is with the next rotation.
         drop(self.state.write_warnings(tokens));
-        tracing::info!("The state is open now; what is known is written into it.");
-        Ok(())
+        Ok(moved)
     }
 }

@@ -101,8 +101,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
+    let store = Store { told, missing };
     let serving = serve(
-        arguments, loaded, &ledger, &history, settings, told, missing, registry,
+        arguments, loaded, &ledger, &history, settings, store, registry,
     );
     let outcome = runtime.block_on(traced(exporter, serving));
     if let Err(error) = history.close() {
@@ -112,6 +113,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // The lookup of a name cannot be cut, and nobody waits for it any more.
     runtime.shutdown_background();
     outcome
+}
+
+/// What is left of the store for those who run.
+struct Store {
+    told: Told,
+    /// It should be there, and is not yet.
+    missing: Option<Missing>,
 }
 
 /// The store, and what warnings remember.
@@ -214,8 +222,7 @@ async fn serve(
     ledger: &Arc<Ledger>,
     history: &Arc<History>,
     settings: Settings,
-    told: Told,
-    missing: Option<Missing>,
+    Store { told, missing }: Store,
     registry: Arc<Registry>,
 ) -> Result<(), Failure> {
     let address = arguments

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::batch::Changes;
 use super::folder::Folder;
 use super::store::{self, Store};
-use super::{END_PATIENCE, Loaded, OpenError, SALT, State, random};
+use super::{END_PATIENCE, Loaded, OpenError, SALT, State, Written, random};
 
 /// A store that was opened for a [`State`] which had to begin without one.
 #[must_use]
@@ -63,9 +63,10 @@ impl State {
         }
     }
 
-    /// From here on everything is written into this store. What was handed over before is not.
-    pub fn go_on_in(&self, opened: Opened) {
-        drop(self.later(Changes::into_file(opened.0)));
+    /// From here on everything is written into this store, and what was handed over before is not. What is returned is ready
+    /// when that is so, with an answer that says nothing: see [`State::is_without_store`].
+    pub fn go_on_in(&self, opened: Opened) -> Written {
+        self.later(Changes::into_file(opened.0))
     }
 }
 
