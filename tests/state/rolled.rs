@@ -87,7 +87,7 @@ fn calls(state: &State, level: i64) -> BTreeMap<i64, u64> {
 #[test]
 fn a_kill_between_minutes_and_blocks_leaves_all_levels_alike() {
     let folder = folder();
-    for lines in [3, 40, 150] {
+    for lines in [12, 40, 150] {
         let mut child = Command::new(env::current_exe().unwrap())
             .args([
                 "--exact",

@@ -1,7 +1,8 @@
 //! Which calls a question tells apart, and what they are called.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::filter::has;
 use super::{By, Numbers, Question, Row};

@@ -133,7 +133,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn see(&mut self, start: i64, series: i64, row: &Row<'_>) {
         let Some(slot) = self.book.places.get(series) else {
             return;

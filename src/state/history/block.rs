@@ -53,7 +53,7 @@ pub struct Row<'a> {
 
 impl Row<'_> {
     /// Adds them to others.
-    #[inline]
+    #[inline(always)]
     pub fn add_to(&self, values: &mut Values) {
         let mut at = 0;
         for part in self.parts {
@@ -65,7 +65,7 @@ impl Row<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, at: usize) -> u64 {
         let word = self.bytes.get(at..at + WORD);
         let word = word.and_then(|bytes| bytes.try_into().ok());
@@ -185,7 +185,7 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    #[inline]
+    #[inline(always)]
     fn read(&mut self) -> Result<(i64, Row<'a>), Damaged> {
         let step = i64::try_from(self.rest.number()?).map_err(|_| Damaged)?;
         let shape = usize::try_from(self.rest.number()?).map_err(|_| Damaged)?;
@@ -210,7 +210,7 @@ impl<'a> Rows<'a> {
 impl<'a> Iterator for Rows<'a> {
     type Item = Result<(i64, Row<'a>), Damaged>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let read = self.read();

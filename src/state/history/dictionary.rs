@@ -91,7 +91,7 @@ impl Places {
     }
 
     /// Where it is.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn get(&self, number: i64) -> Option<usize> {
         let place = match dense(number) {

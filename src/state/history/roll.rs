@@ -1,4 +1,4 @@
-//! Minutes that are over become blocks.
+//! Minutes that are over become blocks, five at a time.
 //!
 //! Blocks of each level hold the same: the sums of a minute come out of `fresh` and into the blocks of its minute, quarter
 //! hour, hour and day in one transaction. Also a minute that comes late, because clocks were set or a disk was full.
@@ -12,8 +12,9 @@ use super::bytes::Damaged;
 use super::retention::forget;
 use super::{LEVELS, floor};
 
-/// A quarter hour: minutes that become blocks together.
-const TOGETHER: i64 = 900;
+/// So long are minutes that become blocks together: each time the blocks of the hour and the day are written anew. It goes
+/// into each level but the shortest.
+const TOGETHER: i64 = 300;
 
 /// With so many sums it is enough for one transaction: others wait for it. Of one minute all are taken.
 const ENOUGH: usize = 10_000;
@@ -24,14 +25,14 @@ type Group = HashMap<i64, Values>;
 /// When it began, and its sums.
 type Minute = (i64, Group);
 
-/// Takes the oldest minutes that ended by this moment (seconds since 1970), of one quarter hour at the most. Whoever calls
-/// this more often than once a minute keeps up.
+/// Takes the oldest minutes, as soon as the last of those that go together ended by this moment (seconds since 1970). Whoever
+/// calls this once a minute keeps up.
 pub(super) fn roll(transaction: &Transaction<'_>, over: i64) -> rusqlite::Result<()> {
     let oldest = "SELECT MIN(start) FROM fresh";
     let oldest: Option<i64> = transaction.query_row(oldest, [], |row| row.get(0))?;
     let Some(first) = oldest else { return Ok(()) };
-    let last = floor(over, LEVELS[0]).min(floor(first, TOGETHER) + TOGETHER);
-    if first >= last {
+    let last = floor(first, TOGETHER).saturating_add(TOGETHER);
+    if over < last {
         return Ok(());
     }
     let (minutes, end) = fresh(transaction, first, last)?;

@@ -159,20 +159,24 @@ proptest! {
 }
 
 #[test]
-fn a_minute_is_rolled_when_it_is_over_and_not_before() {
+fn minutes_are_rolled_when_five_are_over_and_not_before() {
     let mut connection = database();
     put(&mut connection, NOON, 200, 3);
     put(&mut connection, NOON, 200, 4);
-    put(&mut connection, NOON + 60, 200, 5);
-    roll_until(&mut connection, NOON + 59);
+    put(&mut connection, NOON + 240, 201, 6);
+    put(&mut connection, NOON + 300, 200, 5);
+    roll_until(&mut connection, NOON + 299);
     assert_eq!(blocks(&connection, 60), Found::new());
-    roll_until(&mut connection, NOON + 60);
-    assert_eq!(blocks(&connection, 60), Found::from([((NOON, 200), 7)]));
+    roll_until(&mut connection, NOON + 300);
+    assert_eq!(
+        blocks(&connection, 60),
+        Found::from([((NOON, 200), 7), ((NOON + 240, 201), 6)])
+    );
     assert_eq!(
         fresh_ones(&connection),
-        Found::from([((NOON + 60, 200), 5)])
+        Found::from([((NOON + 300, 200), 5)])
     );
-    assert_eq!(Snapshot::new(&connection).rolled(), Ok(NOON + 60));
+    assert_eq!(Snapshot::new(&connection).rolled(), Ok(NOON + 300));
 }
 
 #[test]
@@ -220,7 +224,7 @@ fn a_clock_that_was_set_goes_on_from_where_it_is() {
         put(&mut connection, minute, 200, 1);
         expected.insert((minute, 200), 1);
         for _ in 0..3 {
-            roll_until(&mut connection, NOON + clock * 3_600 + 120);
+            roll_until(&mut connection, NOON + clock * 3_600 + 320);
             check(&connection, &expected);
         }
     }
@@ -263,7 +267,7 @@ fn many_sums_are_rolled_in_several_steps() {
 fn totals_that_cannot_be_read_stop_nothing_and_are_not_told_any_more() {
     let mut connection = database();
     put(&mut connection, NOON, 200, 1);
-    roll_until(&mut connection, NOON + 60);
+    roll_until(&mut connection, NOON + 300);
     let damage = "UPDATE blocks SET data = x'01ff' WHERE level = 86400";
     connection.execute(damage, []).unwrap();
     let snapshot = Snapshot::new(&connection);
@@ -273,7 +277,7 @@ fn totals_that_cannot_be_read_stop_nothing_and_are_not_told_any_more() {
             .is_err()
     );
     put(&mut connection, NOON + 60, 200, 2);
-    roll_until(&mut connection, NOON + 120);
+    roll_until(&mut connection, NOON + 300);
     assert_eq!(blocks(&connection, 3_600), Found::from([((NOON, 200), 3)]));
     let snapshot = Snapshot::new(&connection);
     let day = floor(NOON, 86_400);
@@ -284,7 +288,7 @@ fn totals_that_cannot_be_read_stop_nothing_and_are_not_told_any_more() {
     connection
         .execute("UPDATE fresh SET data = x'01ff'", [])
         .unwrap();
-    roll_until(&mut connection, NOON + 180);
+    roll_until(&mut connection, NOON + 300);
     assert_eq!(fresh_ones(&connection), Found::new());
     let snapshot = Snapshot::new(&connection);
     assert_eq!(snapshot.forgotten(3_600), Ok(Some(NOON + 121)));
