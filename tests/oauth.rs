@@ -242,6 +242,7 @@ async fn without_a_token_callers_get_a_clear_answer_and_the_log_one_line() {
         let endpoint = endpoint(move |_, _| told.clone()).await;
         let more = "refresh_token = \"pl4nted-refresh\"\nclient_secret = \"pl4nted-secret\"";
         let site = Site::new(&config(&endpoint, "bearer", more)).await;
+        let begun = clock::monotonic();
         for _ in 0..3 {
             let answer = site.get("/crm/a", "").await;
             assert_eq!(status(&answer), expected, "{answer}");
@@ -252,7 +253,10 @@ async fn without_a_token_callers_get_a_clear_answer_and_the_log_one_line() {
             assert!(!answer.contains("pl4nted"), "{answer}");
         }
         assert!(site.upstream.requests().is_empty());
-        assert_eq!(endpoint.requests().len(), 1, "{words}");
+        // Once, and again when the back-off of a second is over: this machine may be slow.
+        let most = 1 + begun.elapsed().as_secs();
+        let asked = endpoint.requests().len() as u64;
+        assert!((1..=most).contains(&asked), "{words}: {asked} of {most}");
         let log = site.program.wait_for(|lines| Some(lines.join("\n")));
         assert_eq!(log.matches("There is no new token").count(), 1, "{log}");
         assert!(!log.contains("pl4nted"), "{log}");
