@@ -34,6 +34,29 @@ pub struct Books {
     pub warnings: Arc<Warnings>,
 }
 
+/// Who looks at a page; in the extensions of its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Viewer {
+    /// Whoever runs headroom: everything.
+    Operator,
+    /// A consumer: its own numbers and nobody else's.
+    Consumer(Arc<str>),
+    /// Anybody: what is open to all, without particulars.
+    Stranger,
+}
+
+impl Viewer {
+    /// The consumer whose numbers these must be, where not all are told.
+    fn only(&self) -> Option<&str> {
+        match self {
+            Self::Operator => None,
+            Self::Consumer(name) => Some(name),
+            // No consumer has this name; who shows no key has no numbers.
+            Self::Stranger => Some(""),
+        }
+    }
+}
+
 /// A page was asked for something that it does not know; in the extensions of its answer, for whoever writes problems.
 #[derive(Debug, Clone)]
 pub struct Misasked(pub String);

@@ -26,6 +26,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
 /// One endpoint in front of third-party APIs: the same rate-limit headers on every answer.
@@ -81,6 +82,14 @@ struct AdapterFolders {
         value_delimiter = ':'
     )]
     folders: Vec<PathBuf>,
+}
+
+/// Whether strangers may be let in.
+#[derive(Debug, Args)]
+struct Openness {
+    /// Whoever can reach headroom may call, also from other machines and without consumers
+    #[arg(long, env = "HEADROOM_OPEN_TO_ALL", value_parser = FalseyValueParser::new())]
+    open_to_all: bool,
 }
 
 /// Why a command ends early: what to tell the user, and the exit code.

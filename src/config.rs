@@ -1,9 +1,11 @@
 //! What the user says: `headroom.toml`. Text in, [`Config`] out, with every mistake; no files and no environment here, the
 //! command line hands both in.
 
+mod admin;
 mod connections;
 mod consumers;
 mod credentials;
+mod exposure;
 mod history;
 mod language;
 mod limits;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+pub use exposure::reject_exposed;
 pub use language::CONFIG;
 pub use references::Outside;
 pub use secrets::without_secrets;
@@ -31,6 +34,7 @@ use crate::consumer::PathPattern;
 use crate::diagnostic::Mistakes;
 use crate::document::{self, Fields};
 use crate::emit::Style;
+use crate::guard::Admin;
 use crate::history::Settings as HistorySettings;
 use crate::limits::Limits;
 use crate::oauth;
@@ -44,6 +48,10 @@ use reader::{Reader, Resolved};
 pub struct Config {
     /// Where the gateway listens.
     pub listen: Option<SocketAddr>,
+    /// All may call, also from other machines.
+    pub open_to_all: bool,
+    /// Who may look at headroom's own pages.
+    pub admin: Admin,
     /// Folders of adapters, as written: relative to the file.
     pub providers: Vec<String>,
     /// A file with certificate authorities to trust beside the system's, as written.
@@ -74,12 +82,15 @@ pub struct Config {
     pub consumers: Vec<ConsumerConfig>,
     /// Values that came from elsewhere: no mistake repeats them.
     resolved: Vec<Resolved>,
+    listen_span: Range<usize>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: None,
+            open_to_all: false,
+            admin: Admin::default(),
             providers: Vec::new(),
             ca_file: None,
             via: None,
@@ -95,6 +106,7 @@ impl Default for Config {
             connections: Vec::new(),
             consumers: Vec::new(),
             resolved: Vec::new(),
+            listen_span: 0..0,
         }
     }
 }
@@ -273,6 +285,7 @@ struct Spans {
     provider: Range<usize>,
     plan: Range<usize>,
     credential: Range<usize>,
+    listen: Range<usize>,
     /// Of `quotas` and `mode`.
     policies: Named,
     reserved_for: Named,

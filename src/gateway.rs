@@ -25,6 +25,7 @@ mod admission;
 mod body;
 mod coding;
 pub mod connection;
+mod door;
 mod error;
 mod failure;
 mod fields;
@@ -51,7 +52,7 @@ mod tls;
 mod upload;
 mod upstream;
 
-pub use connection::{Access, Catalogue, Connection, Connections, Lookup};
+pub use connection::{Access, Catalogue, Connection, Connections, Lookup, Reach};
 pub use server::Listener;
 pub(crate) use tls::client_config;
 

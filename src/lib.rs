@@ -9,7 +9,8 @@
 //!    standard headers of limits, [`dress`] makes a refusal look like
 //!    the provider's, [`rewrite`] replaces an origin in a streaming JSON body, [`recording`] reads one response as text,
 //!    [`consumer`] knows a program by its key, [`secret`] is text that is never shown, [`credential`] puts one where a provider
-//!    wants it, [`time`] is moments on two clocks, [`limits`] how much and how long. All pure: no clock, no I/O.
+//!    wants it, [`address`] what is public, [`guard`] who may look, [`time`] is moments on two clocks, [`limits`] how much and
+//!    how long. All pure: no clock, no I/O.
 //! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`history`] what was
 //!    called, [`advice`] what follows from it, [`clock`] the only reader of the time, [`warn`] tells of quotas that run out,
 //!    [`trace`] takes calls to OpenTelemetry, [`oauth`] gets tokens for connections,
@@ -46,6 +47,7 @@
 //! ```
 
 pub mod adapter;
+pub mod address;
 pub mod admin;
 pub mod advice;
 pub mod charge;
@@ -60,6 +62,7 @@ pub mod dress;
 pub mod emit;
 pub mod form;
 pub mod gateway;
+pub mod guard;
 pub mod history;
 pub mod ledger;
 pub mod limits;

@@ -26,16 +26,22 @@ impl Origin {
     ///
     /// A sentence for people when it is no `http` or `https` URL, or carries credentials, a query or a fragment.
     pub fn parse(base_url: &str) -> Result<Self, String> {
+        // What may carry a password is not repeated.
+        let shown = if base_url.contains('@') {
+            "this"
+        } else {
+            base_url
+        };
         let url =
-            Url::parse(base_url).map_err(|error| format!("`{base_url}` is not a URL: {error}"))?;
+            Url::parse(base_url).map_err(|error| format!("`{shown}` is not a URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("`{base_url}` is neither http nor https"));
+            return Err(format!("`{shown}` is neither http nor https"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("a base URL cannot carry credentials".to_owned());
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("`{base_url}` cannot have a query or a fragment"));
+            return Err("a base URL cannot have a query or a fragment".to_owned());
         }
         let base = url.origin().ascii_serialization();
         let authority = base

@@ -163,7 +163,7 @@ async fn a_consumer_is_told_what_is_left_for_it() {
             ("", "", 10, 7),
             ("", "capped", 2, 0),
             ("?consumer=capped", "", 2, 0),
-            ("?consumer=capped", "other", 2, 0),
+            ("?consumer=capped", "capped", 2, 0),
             ("?consumer=other", "", 7, 4),
         ] {
             assert_eq!(

@@ -1,5 +1,6 @@
 //! The program itself: what stands on stdin, what comes out, and the exit code.
 
+mod exposure;
 mod hostile;
 mod keys;
 mod schema;

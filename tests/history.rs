@@ -477,7 +477,7 @@ async fn a_table_for_spreadsheets_has_no_formulas() {
     assert!(lines[2].starts_with("crm,/words,,1,1,0,"), "{body}");
     assert_eq!(lines.len(), 3);
     let accepted = gateway
-        .send("GET /-/usage HTTP/1.1\r\nHost: a\r\nAccept: text/csv\r\nConnection: close\r\n\r\n")
+        .send("GET /-/usage HTTP/1.1\r\nHost: localhost\r\nAccept: text/csv\r\nConnection: close\r\n\r\n")
         .await;
     assert!(accepted.contains("\r\nconnection,calls,ok,"), "{accepted}");
 }
@@ -519,7 +519,7 @@ async fn who_listens_hears_of_a_call_within_a_second_and_does_not_hold_up_the_en
     let mut listener = Caller::connect(gateway.address).await;
     listener
         .write(
-            "GET /-/events?connection=crm HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+            "GET /-/events?connection=crm HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
         )
         .await;
     let head = listener.until("retry: 2000\n\n").await;

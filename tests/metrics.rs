@@ -154,7 +154,7 @@ async fn whoever_asks_gets_the_format_that_it_reads() {
     let gateway = Harness::new(&upstream.base_url()).await;
     let ask = async |accept: &str| {
         let request = format!(
-            "GET /-/metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept: {accept}\r\n\r\n"
+            "GET /-/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {accept}\r\n\r\n"
         );
         gateway.send(request).await
     };

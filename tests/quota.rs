@@ -184,7 +184,7 @@ async fn questions_that_are_not_understood_are_told() {
         let mut caller = crate::support::harness::Caller::connect(program.address()).await;
         caller
             .write(format!(
-                "{method} /-/quota HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                "{method} /-/quota HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             ))
             .await;
         let answer = caller.rest().await;

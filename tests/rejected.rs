@@ -62,6 +62,7 @@ fn mistakes(path: &Path) -> (String, Mistakes) {
     if name(path.parent().unwrap()) == "config" {
         let (config, mut mistakes) = config::parse(&source, &Nothing);
         mistakes.append(config.check(&catalog()));
+        mistakes.append(config.check_exposure(false));
         (config::without_secrets(&source), mistakes)
     } else {
         let mistakes = parse("example", &source);

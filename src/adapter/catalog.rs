@@ -64,6 +64,12 @@ impl Catalog {
             .clone()
     }
 
+    /// Whether the adapter of this id is one of the user's own.
+    #[must_use]
+    pub fn is_users(&self, id: &str) -> bool {
+        self.added.contains_key(id)
+    }
+
     /// All ids, sorted.
     #[must_use]
     pub fn ids(&self) -> Vec<&str> {

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use http::{HeaderMap, Uri};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::live;
 use super::parameters::{Parameters, accepts, quoted};
-use super::{Books, Misasked, Unavailable, millis, text};
+use super::{Books, Misasked, Unavailable, Viewer, millis, text};
 use crate::history::query::filter::Filter;
 use crate::state::ReadError;
 use crate::state::history::{EventLine, EventRow, Series, Snapshot};
@@ -42,14 +42,19 @@ pub(super) fn router(books: Books) -> Router {
         .with_state(Desk { books, seats })
 }
 
-async fn page(State(desk): State<Desk>, uri: Uri, headers: HeaderMap) -> Response {
+async fn page(
+    State(desk): State<Desk>,
+    Extension(viewer): Extension<Viewer>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let asked = if accepts(&headers, "text/event-stream") {
-        match live_filter(&uri) {
-            Ok(filter) => return live::answer(&desk, filter, &headers),
+        match live_filter(&uri, &viewer) {
+            Ok(filter) => return live::answer(&desk, filter, &viewer, &headers),
             Err(misasked) => Err(misasked),
         }
     } else {
-        question(&uri)
+        question(&uri, &viewer)
     };
     let question = match asked {
         Ok(question) => question,
@@ -75,8 +80,8 @@ struct Question {
     before: i64,
 }
 
-fn question(uri: &Uri) -> Result<Question, Misasked> {
-    let parameters = Parameters::read(uri, &OWN)?;
+fn question(uri: &Uri, viewer: &Viewer) -> Result<Question, Misasked> {
+    let parameters = Parameters::read(uri, &OWN, viewer)?;
     let limit = match parameters.one("limit")? {
         None => USUAL_LIMIT,
         Some(text) => {
@@ -109,8 +114,8 @@ fn question(uri: &Uri) -> Result<Question, Misasked> {
 }
 
 /// What comes live has no pages.
-fn live_filter(uri: &Uri) -> Result<Filter, Misasked> {
-    let parameters = Parameters::read(uri, &OWN)?;
+fn live_filter(uri: &Uri, viewer: &Viewer) -> Result<Filter, Misasked> {
+    let parameters = Parameters::read(uri, &OWN, viewer)?;
     if let Some(name) = parameters.first_of(&OWN) {
         return Err(Misasked(format!(
             "A live stream has no {}: leave it out, or accept `application/json`.",

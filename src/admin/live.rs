@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::events::{Desk, line, row, wanted};
-use super::{Misasked, Unavailable};
+use super::{Misasked, Unavailable, Viewer};
 use crate::clock;
 use crate::history::History;
 use crate::history::query::filter::Filter;
@@ -43,7 +43,12 @@ const PIECE: usize = 64 * 1024;
 const MOST_RESUMED: usize = 1_000;
 
 /// The stream, or why there is none.
-pub(super) fn answer(desk: &Desk, filter: Filter, headers: &HeaderMap) -> Response {
+pub(super) fn answer(
+    desk: &Desk,
+    filter: Filter,
+    viewer: &Viewer,
+    headers: &HeaderMap,
+) -> Response {
     let last = match headers.get("last-event-id").map(read_id) {
         None => None,
         Some(Some(id)) => Some(id),
@@ -62,6 +67,7 @@ pub(super) fn answer(desk: &Desk, filter: Filter, headers: &HeaderMap) -> Respon
         warnings: desk.books.warnings.listen(),
         history: Arc::clone(&desk.books.history),
         filter,
+        is_operator: *viewer == Viewer::Operator,
         pieces,
         seen: 0,
         told: 0,
@@ -86,6 +92,8 @@ struct Listener {
     batches: Receiver<Arc<[EventRow]>>,
     warnings: Receiver<Arc<Warning>>,
     filter: Filter,
+    /// Warnings are of meters that all share. A consumer is told of its own calls, and that meters changed with these.
+    is_operator: bool,
     pieces: mpsc::Sender<Bytes>,
     /// The number of the last event that was told or is not to be told.
     seen: i64,
@@ -121,8 +129,9 @@ impl Listener {
                 () = gone.closed() => return Err(Gone),
                 batch = self.batches.recv() => match batch {
                     Ok(batch) => {
-                        has_changed = true;
+                        let told = self.told;
                         self.batch(&batch).await?;
+                        has_changed |= self.is_operator || self.told != told;
                     }
                     Err(RecvError::Lagged(_)) => {
                         has_changed = true;
@@ -167,7 +176,7 @@ impl Listener {
     }
 
     async fn warning(&self, warning: &Warning) -> Result<(), Gone> {
-        if !self.filter.wants_connection(&warning.data.connection) {
+        if !self.is_operator || !self.filter.wants_connection(&warning.data.connection) {
             return Ok(());
         }
         match serde_json::to_string(warning) {

@@ -3,7 +3,7 @@
 use http::header::ACCEPT;
 use http::{HeaderMap, Uri};
 
-use super::Misasked;
+use super::{Misasked, Viewer};
 use crate::history::query::filter::{Filter, Status};
 
 /// Filters of calls, by their names.
@@ -18,12 +18,13 @@ const FILTERS: [&str; 8] = [
     "refused_by",
 ];
 
-/// The parameters of a question.
-pub(super) struct Parameters(Vec<(String, String)>);
+/// The parameters of a question, and whose numbers its answer is made of: this consumer's, or everybody's.
+pub(super) struct Parameters(Vec<(String, String)>, Option<String>);
 
 impl Parameters {
     /// Reads them; there are none but filters and `own`.
-    pub(super) fn read(uri: &Uri, own: &[&str]) -> Result<Self, Misasked> {
+    pub(super) fn read(uri: &Uri, own: &[&str], viewer: &Viewer) -> Result<Self, Misasked> {
+        let only = viewer.only();
         let query = uri.query().unwrap_or_default().as_bytes();
         let mut found = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query) {
@@ -41,9 +42,18 @@ impl Parameters {
                     quoted(&name)
                 )));
             }
+            if let Some(only) = only
+                && name == "consumer"
+                && value != only
+            {
+                return Err(Misasked(format!(
+                    "`consumer` cannot be {} with this key, which shows the calls of `{only}` alone: leave it out.",
+                    quoted(&value)
+                )));
+            }
             found.push((name.into_owned(), value.into_owned()));
         }
-        Ok(Self(found))
+        Ok(Self(found, only.map(str::to_owned)))
     }
 
     /// All values of a parameter.
@@ -101,7 +111,10 @@ impl Parameters {
             }
         }
         Ok(Filter {
-            consumer: self.all("consumer"),
+            consumer: match &self.1 {
+                Some(only) => vec![only.clone()],
+                None => self.all("consumer"),
+            },
             connection: self.all("connection"),
             provider: self.all("provider"),
             method: self.all("method"),

@@ -4,6 +4,7 @@ mod written;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, Uri};
@@ -12,7 +13,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::parameters::{Parameters, accepts, quoted};
-use super::{Books, Misasked, Unavailable, text};
+use super::{Books, Misasked, Unavailable, Viewer, text};
 use crate::clock;
 use crate::history::History;
 use crate::history::query::{Answer, By, Question, Range, answer};
@@ -35,19 +36,34 @@ enum Format {
     Csv,
 }
 
-pub(super) async fn page(State(books): State<Books>, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn page(
+    State(books): State<Books>,
+    Extension(viewer): Extension<Viewer>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let now_ms = clock::now().as_millisecond();
-    report(&books.history, &uri, &headers, now_ms).await
+    report_to(&viewer, &books.history, &uri, &headers, now_ms).await
 }
 
-/// The page at a moment (Unix milliseconds).
+/// The page at a moment (Unix milliseconds), as the operator sees it.
 pub async fn report(
     history: &Arc<History>,
     uri: &Uri,
     headers: &HeaderMap,
     now_ms: i64,
 ) -> Response {
-    let (question, format) = match question(uri, headers) {
+    report_to(&Viewer::Operator, history, uri, headers, now_ms).await
+}
+
+async fn report_to(
+    viewer: &Viewer,
+    history: &Arc<History>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    now_ms: i64,
+) -> Response {
+    let (question, format) = match question(uri, headers, viewer) {
         Ok(asked) => asked,
         Err(misasked) => return misasked.response(),
     };
@@ -57,7 +73,7 @@ pub async fn report(
         Ok(Ok(answer)) => match format {
             Format::Json => {
                 let answer = Answer {
-                    notes: notes(answer.notes, history),
+                    notes: notes(answer.notes, history, viewer),
                     ..answer
                 };
                 match written::document(&question, &answer) {
@@ -69,7 +85,7 @@ pub async fn report(
             }
             // There is no place in it for what is missing.
             Format::Csv if history.health().is_some() => {
-                Unavailable(notes(Vec::new(), history).join(" ")).response()
+                Unavailable(notes(Vec::new(), history, viewer).join(" ")).response()
             }
             Format::Csv => {
                 let csv = written::csv(&question, &answer);
@@ -81,16 +97,24 @@ pub async fn report(
     }
 }
 
-/// What is missing is told with the numbers.
-fn notes(mut notes: Vec<String>, history: &History) -> Vec<String> {
-    notes.extend(history.health().map(|trouble| {
-        format!("The last calls may be missing, because they cannot be written: {trouble}.")
-    }));
+/// What is missing is told with the numbers; why, to whoever can do something about it.
+fn notes(mut notes: Vec<String>, history: &History, viewer: &Viewer) -> Vec<String> {
+    let told = |trouble: String| match viewer {
+        Viewer::Operator => {
+            format!("The last calls may be missing, because they cannot be written: {trouble}.")
+        }
+        _ => "The last calls may be missing, because they cannot be written.".to_owned(),
+    };
+    notes.extend(history.health().map(told));
     notes
 }
 
-fn question(uri: &Uri, headers: &HeaderMap) -> Result<(Question, Format), Misasked> {
-    let parameters = Parameters::read(uri, &OWN)?;
+fn question(
+    uri: &Uri,
+    headers: &HeaderMap,
+    viewer: &Viewer,
+) -> Result<(Question, Format), Misasked> {
+    let parameters = Parameters::read(uri, &OWN, viewer)?;
     let by = by(parameters.one("by")?.unwrap_or("connection"))?;
     if by.contains(&By::Policy) {
         let mut columns = by.iter().map(|by| by.as_str());

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::mounts::{Process, folders_of};
-use super::{Failure, colour_on, files, print};
+use super::mounts::{Exposure, Process, folders_of};
+use super::{Failure, Openness, colour_on, files, print};
 use crate::adapter::catalog::Catalog;
 use crate::adapter::parse::parse;
 use crate::config;
@@ -16,6 +16,8 @@ pub(super) struct Arguments {
     /// Adapter files, folders of them, or configuration files; by default ./headroom.toml and ./providers
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    openness: Openness,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -45,6 +47,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             paths.push(path.clone());
         }
     }
+    let exposure = Exposure {
+        open_to_all: arguments.openness.open_to_all,
+        listen: Vec::new(),
+    };
     // The mistakes are the result, so they go to stdout; what kept the command from looking goes to stderr.
     let mut text = String::new();
     let mut problems = String::new();
@@ -60,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 continue;
             }
         };
-        if let Err(mistakes) = check(path, &source)? {
+        if let Err(mistakes) = check(path, &source, &exposure)? {
             wrong += mistakes.sorted().len();
             let colour = colour_on(&std::io::stdout());
             let shown = if is_config(path, &source) {
@@ -112,6 +118,8 @@ fn is_config(path: &Path, source: &str) -> bool {
                 "count_block",
                 "[headers",
                 "[limits",
+                "[admin",
+                "open_to_all",
                 "listen",
                 "providers",
             ]
@@ -120,7 +128,7 @@ fn is_config(path: &Path, source: &str) -> bool {
         })
 }
 
-fn check(path: &Path, source: &str) -> Result<Result<(), Mistakes>, Failure> {
+fn check(path: &Path, source: &str, exposure: &Exposure) -> Result<Result<(), Mistakes>, Failure> {
     if !is_config(path, source) {
         return Ok(parse(stem(path), source).map(|_| ()));
     }
@@ -134,6 +142,7 @@ fn check(path: &Path, source: &str) -> Result<Result<(), Mistakes>, Failure> {
         }
     }
     mistakes.append(config.check(&catalog));
+    mistakes.append(exposure.mistakes(&config));
     Ok(if mistakes.is_empty() {
         Ok(())
     } else {

@@ -1,4 +1,4 @@
-//! `headroom key`: keys of consumers.
+//! `headroom key`: keys of consumers, and the one of headroom's own pages.
 
 use clap::{Args, Subcommand};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -20,12 +20,15 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct New {
-    /// The consumer's name: letters, digits, `-` and `_`
+    /// The consumer's name, or of whoever runs headroom: letters, digits, `-` and `_`
     name: String,
+    /// A key for headroom's own pages instead of one for calls
+    #[arg(long)]
+    admin: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Command::New(New { name }) = &arguments.command;
+    let Command::New(New { name, admin }) = &arguments.command;
     if !is_name(name) {
         return Err(Failure::unreadable(format!(
             "headroom: \"{name}\" cannot be a consumer's name; write letters, digits, `-` and `_`, a letter or a digit first, at most 63 of them"
@@ -37,11 +40,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     let key = key_of(&random);
     let hash = to_hex(&hash_key(&key));
-    print(&format!(
-        "{key}\n\n[consumers.{name}]\nkey_hash = \"{hash}\"\n"
-    ))?;
-    super::tell(
-        "The first line is the key. It is for the program that calls and is shown only now; headroom.toml gets the table below it.",
-    );
+    let (table, holder) = if *admin {
+        (format!("[admin] # {name}"), "whoever looks at /-/")
+    } else {
+        (format!("[consumers.{name}]"), "the program that calls")
+    };
+    print(&format!("{key}\n\n{table}\nkey_hash = \"{hash}\"\n"))?;
+    super::tell(&format!(
+        "The first line is the key. It is for {holder} and is shown only now; headroom.toml gets the table below it."
+    ));
     Ok(())
 }

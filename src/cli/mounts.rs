@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -17,8 +18,10 @@ use crate::config::{
 };
 use crate::consumer::{Consumer, Consumers, number};
 use crate::credential::Credential;
+use crate::diagnostic::Mistakes;
 use crate::emit::Style;
-use crate::gateway::{Access, Catalogue, Connection, Lookup};
+use crate::gateway::{Access, Catalogue, Connection, Lookup, Reach};
+use crate::guard::Admin;
 use crate::ledger::account::Account;
 use crate::ledger::lookout::{Bell, Watch};
 use crate::ledger::rule::{Shares, Wishes};
@@ -32,6 +35,39 @@ pub(super) struct Loaded {
     /// The folder that paths of the configuration are relative to.
     base: PathBuf,
     fingerprint: u64,
+}
+
+/// What is said outside of the file about who can reach headroom.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Exposure {
+    /// All may call.
+    pub(super) open_to_all: bool,
+    /// Where headroom listens whatever the file says: by the command line, or because it does already.
+    pub(super) listen: Vec<SocketAddr>,
+}
+
+impl Exposure {
+    /// What is wrong in the file.
+    pub(super) fn mistakes(&self, config: &Config) -> Mistakes {
+        if self.open_to_all {
+            return Mistakes::default();
+        }
+        config.check_exposure(!self.listen.is_empty())
+    }
+
+    /// What is wrong beside the file.
+    fn check(&self, config: &Config) -> Result<(), Failure> {
+        if self.open_to_all || !config.is_private() {
+            return Ok(());
+        }
+        let exposed = |address: &SocketAddr| config::reject_exposed(*address).err();
+        match self.listen.iter().find_map(exposed) {
+            None => Ok(()),
+            Some(problem) => Err(Failure::mistakes(format!(
+                "headroom: {problem}; make keys (`headroom key new NAME`), listen on 127.0.0.1, or say that all may call: --open-to-all, or open_to_all = true in headroom.toml"
+            ))),
+        }
+    }
 }
 
 /// The environment and the files of this process.
@@ -51,14 +87,20 @@ impl Outside for Process<'_> {
 
 impl Loaded {
     /// Reads the configuration (`./headroom.toml` when none is named and it is there) and all folders of adapters.
-    pub(super) fn read(path: Option<&Path>, folders: &[PathBuf]) -> Result<Self, Failure> {
+    pub(super) fn read(
+        path: Option<&Path>,
+        folders: &[PathBuf],
+        exposure: &Exposure,
+    ) -> Result<Self, Failure> {
         let found = Path::new("headroom.toml");
         let path = path.or_else(|| found.exists().then_some(found));
         let mut hasher = DefaultHasher::new();
         let Some(path) = path else {
             let catalog = files::catalog(folders, &mut hasher)?;
+            let config = Config::default();
+            exposure.check(&config)?;
             return Ok(Self {
-                config: Config::default(),
+                config,
                 catalog: Arc::new(catalog),
                 base: PathBuf::new(),
                 fingerprint: hasher.finish(),
@@ -74,6 +116,7 @@ impl Loaded {
         all.extend_from_slice(folders);
         let catalog = files::catalog(&all, &mut hasher)?;
         mistakes.append(config.check(&catalog));
+        mistakes.append(exposure.mistakes(&config));
         if !mistakes.is_empty() {
             return Err(Failure::mistakes(mistakes.render(
                 &shown,
@@ -81,6 +124,7 @@ impl Loaded {
                 colour(),
             )));
         }
+        exposure.check(&config)?;
         Ok(Self {
             config,
             catalog: Arc::new(catalog),
@@ -176,6 +220,7 @@ pub(super) struct Mounts {
     catalog: Arc<Catalog>,
     style: Style,
     consumers: Consumers,
+    admin: Admin,
     /// Of connections that are not configured.
     block: u64,
     waiting: Waiting,
@@ -207,8 +252,14 @@ impl Mounts {
                 let adapter = loaded.catalog.get(&connection.provider)?;
                 let watch = watch.as_ref();
                 let access = access(connection, &adapter, registry).ok()?;
-                let made =
-                    configured(connection, adapter, access, config, generation, watch).ok()?;
+                // Whose word is it that this is the host: the operator's, or that of what was built in?
+                let is_operators =
+                    connection.base_url.is_some() || loaded.catalog.is_users(&connection.provider);
+                let reach = reach(is_operators);
+                let made = configured(
+                    connection, adapter, access, reach, config, generation, watch,
+                );
+                let made = made.ok()?;
                 Some((connection.name.clone(), Arc::new(made)))
             })
             .collect();
@@ -224,6 +275,7 @@ impl Mounts {
             catalog: Arc::clone(&loaded.catalog),
             style,
             consumers: config.consumers.iter().map(consumer).collect(),
+            admin: config.admin.clone(),
             block: config.count_block,
             waiting: config.waiting,
             watch,
@@ -268,6 +320,18 @@ impl Catalogue for Mounts {
 
     fn consumers(&self) -> &Consumers {
         &self.consumers
+    }
+
+    fn admin(&self) -> &Admin {
+        &self.admin
+    }
+}
+
+const fn reach(is_operators: bool) -> Reach {
+    if is_operators {
+        Reach::Anywhere
+    } else {
+        Reach::Public
     }
 }
 
@@ -326,6 +390,7 @@ fn configured(
     connection: &ConnectionConfig,
     adapter: Arc<Adapter>,
     access: Access,
+    reach: Reach,
     config: &Config,
     generation: u64,
     watch: Option<&Arc<Watch>>,
@@ -371,6 +436,7 @@ fn configured(
         terms,
         style: config.style,
         account: Arc::new(account),
+        reach,
         configured: true,
         max_wait: connection.waiting.max_wait,
     })
@@ -389,6 +455,7 @@ impl Mounts {
             ));
         };
         let origin = Origin::parse(url)?;
+        let reach = reach(self.catalog.is_users(&adapter.id));
         let terms = Terms::new(&adapter, None, None, &BTreeMap::new())?;
         let wishes = |policy: &str| Wishes {
             block: self.block,
@@ -413,6 +480,7 @@ impl Mounts {
             account: Arc::new(account),
             adapter,
             style: self.style,
+            reach,
             configured: false,
             max_wait: self.waiting.max_wait,
         })

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use http::StatusCode;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, StatusCode};
 use reqwest::Client;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use crate::cli::{Failure, healthcheck};
 use crate::gateway::client_config;
 
 /// Which gateway.
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub(in crate::cli) struct Address {
     /// Where the gateway is [default: http:// and the address of --listen]
     #[arg(long, value_name = "URL", env = "HEADROOM_URL")]
@@ -27,6 +28,9 @@ pub(in crate::cli) struct Address {
         default_value = "127.0.0.1:8080"
     )]
     listen: SocketAddr,
+    /// The admin's key, or a consumer's: needed where the gateway is on another machine
+    #[arg(long, value_name = "KEY", env = "HEADROOM_KEY", hide_env_values = true)]
+    key: Option<String>,
 }
 
 /// No gateway needs longer for a page.
@@ -38,6 +42,8 @@ pub(in crate::cli) struct Gateway {
     client: Client,
     /// As the user knows it.
     base: Url,
+    /// What it wants to be shown.
+    key: Option<HeaderValue>,
 }
 
 /// The part of a problem (RFC 9457) that is for people.
@@ -53,10 +59,18 @@ impl Gateway {
             given.unwrap_or_else(|| format!("http://{}", healthcheck::reachable(address.listen)));
         let wrong = |why: &str| {
             Failure::unreadable(format!(
-                "headroom: `{text}` is no address of a gateway: {why}; write --url http://127.0.0.1:8080"
+                "headroom: `{}` is no address of a gateway: {why}; write --url http://127.0.0.1:8080",
+                // What may carry a password is not repeated.
+                if text.contains('@') { "--url" } else { &text }
             ))
         };
+        let key = key_of(address)?;
         let base = Url::parse(&text).map_err(|error| wrong(&error.to_string()))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(Failure::unreadable(
+                "headroom: the address of a gateway cannot carry a password: write the key with --key or HEADROOM_KEY",
+            ));
+        }
         if !matches!(base.scheme(), "http" | "https") {
             return Err(wrong("it is not HTTP"));
         }
@@ -69,7 +83,7 @@ impl Gateway {
             .timeout(PATIENCE)
             .build()
             .map_err(|error| failure(&error))?;
-        Ok(Self { client, base })
+        Ok(Self { client, base, key })
     }
 
     /// The URL of a page below `/-/`, with parameters.
@@ -95,7 +109,11 @@ impl Gateway {
                 innermost(error)
             ))
         };
-        let response = self.client.get(page.clone()).send().await;
+        let mut request = self.client.get(page.clone());
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, key.clone());
+        }
+        let response = request.send().await;
         let response = response.map_err(|error| nothing(&error))?;
         let status = response.status();
         let text = response.text().await.map_err(|error| nothing(&error))?;
@@ -120,6 +138,28 @@ impl Gateway {
                 "headroom: the answer of {page} cannot be read: {error}"
             ))
         })
+    }
+}
+
+/// As it is sent; what is wrong with it is told without it.
+fn key_of(address: &Address) -> Result<Option<HeaderValue>, Failure> {
+    let Some(key) = address.key.as_ref().filter(|key| !key.is_empty()) else {
+        return Ok(None);
+    };
+    let value = HeaderValue::try_from(format!("Bearer {key}"));
+    let mut value = value.map_err(|_| {
+        Failure::unreadable("headroom: --key is no key: write what `headroom key new` has printed")
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+/// Where a gateway is and who asks it; the key is not written out.
+impl std::fmt::Debug for Address {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Address")
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
     }
 }
 

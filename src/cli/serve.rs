@@ -11,9 +11,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::missing::Missing;
-use super::mounts::{Loaded, Mounts};
+use super::mounts::{Exposure, Loaded, Mounts};
 use super::state::{State as Place, StateArguments};
-use super::{AdapterFolders, Failure, log};
+use super::{AdapterFolders, Failure, Openness, log};
 use crate::admin::Books;
 use crate::clock;
 use crate::config::Config;
@@ -40,6 +40,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URL", env = "HEADROOM_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
     #[command(flatten)]
+    openness: Openness,
+    #[command(flatten)]
     state: StateArguments,
     #[command(flatten)]
     adapters: AdapterFolders,
@@ -54,7 +56,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Everything that can be wrong is found before a port opens.
-    let loaded = Loaded::read(arguments.config.as_deref(), &arguments.adapters.folders)?;
+    let exposure = Exposure {
+        open_to_all: arguments.openness.open_to_all,
+        listen: arguments.listen.into_iter().collect(),
+    };
+    let loaded = Loaded::read(
+        arguments.config.as_deref(),
+        &arguments.adapters.folders,
+        &exposure,
+    )?;
     let mut settings = Settings {
         limits: loaded.config.limits,
         extra_roots: loaded.extra_roots(arguments.ca_file.as_deref())?,
@@ -243,8 +253,13 @@ async fn serve(
     }
     // Before anybody is told that headroom is there: who knows of it may stop it.
     let orders = Orders::new();
+    let mut exposure = Exposure {
+        open_to_all: arguments.openness.open_to_all,
+        listen: Vec::new(),
+    };
     for listener in &listeners {
         if let Ok(address) = listener.socket.local_addr() {
+            exposure.listen.push(address);
             tracing::info!(
                 listen.address = %address,
                 connection = listener.connection,
@@ -281,7 +296,7 @@ async fn serve(
         Arc::clone(&gateway),
         (warnings, registry),
         arguments.config.clone(),
-        arguments.adapters.folders.clone(),
+        (arguments.adapters.folders.clone(), exposure),
         loaded.folders(),
         seen,
         fixed_at_start(&loaded),
@@ -404,7 +419,7 @@ async fn watch(
     gateway: Arc<Gateway>,
     (warnings, registry): (Arc<Warnings>, Arc<Registry>),
     config: Option<PathBuf>,
-    folders: Vec<PathBuf>,
+    (folders, exposure): (Vec<PathBuf>, Exposure),
     mut known_folders: Vec<PathBuf>,
     mut seen: u64,
     mut fixed_before: String,
@@ -417,12 +432,12 @@ async fn watch(
             () = next_of(&mut hangup) => true,
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
-        let (path, folders) = (config.clone(), folders.clone());
+        let (path, folders, exposure) = (config.clone(), folders.clone(), exposure.clone());
         let stamp = super::mounts::stamp(path.as_deref(), &folders, &known_folders);
         if !stamps.is_new(stamp) && !forced {
             continue;
         }
-        let read = move || Loaded::read(path.as_deref(), &folders);
+        let read = move || Loaded::read(path.as_deref(), &folders, &exposure);
         let Ok(outcome) = tokio::task::spawn_blocking(read).await else {
             continue;
         };

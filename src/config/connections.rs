@@ -91,6 +91,7 @@ impl Reader<'_> {
             provider: fields.get("provider").map_or(span, Node::span),
             plan: fields.get("plan").map_or(0..0, Node::span),
             credential: fields.get("credential").map_or(0..0, Node::span),
+            listen: fields.get("listen").map_or(0..0, Node::span),
             ..Spans::default()
         };
         if let Some(table) = fields.get("quotas").and_then(Node::table) {

@@ -119,7 +119,7 @@ impl Reader<'_> {
         paths
     }
 
-    fn key_hash(&mut self, node: Node<'_>) -> Option<[u8; 32]> {
+    pub(super) fn key_hash(&mut self, node: Node<'_>) -> Option<[u8; 32]> {
         let text = self.text(node)?;
         let hash = consumer::from_hex(&text);
         if hash.is_none() {

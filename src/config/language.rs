@@ -14,6 +14,16 @@ pub static CONFIG: Shape = Shape {
             "Where the gateway listens; \"127.0.0.1:8080\" if left out.",
         ),
         key(
+            "open_to_all",
+            Kind::Boolean,
+            "true: whoever can reach headroom may call. Without consumers it listens on loopback only, unless this is said too.",
+        ),
+        key(
+            "admin",
+            Kind::Table(&ADMIN),
+            "[admin]: who may look at headroom's own pages.",
+        ),
+        key(
             "providers",
             Kind::Any(&[Kind::Text, Kind::List(&Kind::Text)]),
             "Folders of adapters, beside the built-in ones or instead of them.",
@@ -87,6 +97,27 @@ pub static CONFIG: Shape = Shape {
             "consumers",
             Kind::Map(&Kind::Table(&CONSUMER)),
             "[consumers.NAME]: a program that calls headroom, known by its key.",
+        ),
+    ],
+};
+
+static ADMIN: Shape = Shape {
+    title: "the pages' guard",
+    keys: &[
+        key(
+            "key_hash",
+            Kind::Text,
+            "SHA-256 of the key that opens headroom's own pages, in hex; `headroom key new NAME --admin` prints both. If left out, they are shown on this machine only.",
+        ),
+        key(
+            "hosts",
+            Kind::List(&Kind::Text),
+            "Names of this machine beside localhost, without ports, as browsers are to ask for it: [\"headroom.example.com\"].",
+        ),
+        key(
+            "metrics",
+            Kind::Word(&["open", "key"]),
+            "Whether /-/metrics is for everybody (\"open\") or needs the key off this machine (\"key\", if left out).",
         ),
     ],
 };

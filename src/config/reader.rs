@@ -88,8 +88,12 @@ impl<'a> Reader<'a> {
             }
         }
         let consumers = root.get("consumers").and_then(Node::table);
+        let consumers = consumers.map_or_else(Vec::new, |table| self.consumers(&table));
+        let admin = root.get("admin").and_then(Node::table);
         Config {
             listen: self.address(root),
+            open_to_all: root.get("open_to_all").and_then(Node::boolean) == Some(true),
+            admin: admin.map_or_else(Default::default, |table| self.admin(&table, &consumers)),
             providers: root.get("providers").map_or_else(Vec::new, |node| {
                 node.one_or_many()
                     .into_iter()
@@ -125,7 +129,8 @@ impl<'a> Reader<'a> {
                 .get("webhooks")
                 .map_or_else(Vec::new, |node| self.webhooks(node)),
             connections,
-            consumers: consumers.map_or_else(Vec::new, |table| self.consumers(&table)),
+            consumers,
+            listen_span: root.get("listen").map_or(0..0, Node::span),
             // The last, when all is read.
             resolved: std::mem::take(&mut self.resolved),
         }
@@ -187,23 +192,39 @@ impl<'a> Reader<'a> {
 
     fn collector(&mut self, telemetry: &Fields<'_>) -> Option<String> {
         let node = telemetry.get("otlp_endpoint")?;
-        let text = self.text(node)?;
-        let url = url::Url::parse(&text);
-        let fits =
-            url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
+        let text = self.bare_url(node)?;
+        let fits = url::Url::parse(&text).is_ok_and(|url| {
+            let is_bare = url.username().is_empty() && url.password().is_none();
+            matches!(url.scheme(), "http" | "https") && url.query().is_none() && is_bare
+        });
         if !fits {
+            let shown = if text.contains(['@', '?']) {
+                "this".to_owned()
+            } else {
+                format!("\"{text}\"")
+            };
             self.mistakes.push(
                 "bad-url",
                 node.span(),
-                format!("\"{text}\" is not the address of a collector"),
+                format!("{shown} is not the address of a collector"),
                 "write scheme, host and port: otlp_endpoint = \"http://127.0.0.1:4318\"",
             );
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A URL in which no credential belongs. Where there may be one all the same, its line is shown without it.
+    fn bare_url(&mut self, node: Node<'_>) -> Option<String> {
+        let text = self.text(node)?;
+        if text.contains(['@', '?']) {
+            self.mistakes.hide(node.span());
         }
         Some(text)
     }
 
     pub(super) fn base_url(&mut self, node: Node<'_>) -> Option<String> {
-        let text = self.text(node)?;
+        let text = self.bare_url(node)?;
         if let Err(problem) = crate::origin::Origin::parse(&text) {
             self.mistakes.push(
                 "bad-url",

@@ -9,6 +9,7 @@ use crate::adapter::terms::Terms;
 use crate::consumer::Consumers;
 use crate::credential::Credential;
 use crate::emit::Style;
+use crate::guard::Admin;
 use crate::ledger::account::Account;
 use crate::oauth::Tokens;
 use crate::origin::Origin;
@@ -29,6 +30,8 @@ pub struct Connection {
     pub style: Style,
     /// What its meters are held to.
     pub account: Arc<Account>,
+    /// Which addresses its host may have.
+    pub reach: Reach,
     /// The user has described it: it is one account. A mount of the catalogue serves whoever comes with a credential.
     pub configured: bool,
     /// The longest that a call is held.
@@ -64,6 +67,16 @@ impl Access {
     }
 }
 
+/// Which addresses a connection's host may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of the public internet: the host is one of the built-in catalogue, and who answers for its name in the DNS, or
+    /// breaks into it, must not lead calls into the operator's own network.
+    Public,
+    /// Any: the operator named the host.
+    Anywhere,
+}
+
 /// What a name stands for.
 pub enum Lookup {
     /// A connection.
@@ -82,11 +95,13 @@ pub trait Catalogue: Send + Sync {
     fn names(&self) -> Vec<String>;
     /// The programs that may call; empty: everybody may.
     fn consumers(&self) -> &Consumers;
+    /// Who may look at headroom's own pages.
+    fn admin(&self) -> &Admin;
 }
 
 /// A catalogue of connections that are all made already.
 #[derive(Default)]
-pub struct Connections(BTreeMap<String, Arc<Connection>>, Consumers);
+pub struct Connections(BTreeMap<String, Arc<Connection>>, Consumers, Admin);
 
 impl FromIterator<Connection> for Connections {
     fn from_iter<I: IntoIterator<Item = Connection>>(connections: I) -> Self {
@@ -96,6 +111,7 @@ impl FromIterator<Connection> for Connections {
                 .map(|one| (one.name.clone(), Arc::new(one)))
                 .collect(),
             Consumers::default(),
+            Admin::default(),
         )
     }
 }
@@ -113,5 +129,9 @@ impl Catalogue for Connections {
 
     fn consumers(&self) -> &Consumers {
         &self.1
+    }
+
+    fn admin(&self) -> &Admin {
+        &self.2
     }
 }

@@ -42,6 +42,20 @@ pub(super) enum Problem {
     NoPage,
     /// A page of headroom's own, asked for with a method that it does not have.
     PageMethod,
+    /// A page of headroom's own needs a key, and there is none, or one of nobody.
+    PageKey {
+        is_unknown: bool,
+        /// A browser is to ask whoever sits before it.
+        is_for_people: bool,
+    },
+    /// The page is for callers on this machine, or for those with a key that is not configured.
+    NoAdminKey,
+    /// A consumer's key does not open this page.
+    ForbiddenPage,
+    /// A name that may be somebody else's leads here.
+    UnknownHost(String),
+    /// A browser asks in the name of another site.
+    CrossSite,
     /// A page of headroom's own, asked for something that it does not know; the text is for people.
     Parameter(String),
     /// A page of headroom's own that cannot be made now; the text is for people.
@@ -124,10 +138,14 @@ impl Problem {
             Self::Method | Self::PageMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::NoKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
-            Self::ForbiddenConnection { .. } | Self::ForbiddenMethod | Self::ForbiddenPath => {
-                StatusCode::FORBIDDEN
-            }
+            Self::NoKey | Self::UnknownKey | Self::PageKey { .. } => StatusCode::UNAUTHORIZED,
+            Self::ForbiddenConnection { .. }
+            | Self::ForbiddenMethod
+            | Self::ForbiddenPath
+            | Self::NoAdminKey
+            | Self::ForbiddenPage
+            | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             // Who is refused has to be looked at by people; who is not there may come back.
             Self::Credential(unavailable) if unavailable.reason.is_refusal() => {
                 StatusCode::BAD_GATEWAY
@@ -152,10 +170,17 @@ impl Problem {
             Self::Upgrade => "upgrade-not-supported",
             Self::TransferCoding => "transfer-coding-not-supported",
             Self::Loop => "loop-detected",
-            Self::NoKey => "no-key",
-            Self::UnknownKey => "unknown-key",
+            Self::NoKey
+            | Self::PageKey {
+                is_unknown: false, ..
+            } => "no-key",
+            Self::UnknownKey | Self::PageKey { .. } => "unknown-key",
             Self::SeveralKeys => "several-keys",
             Self::StrayKey(_) => "stray-key",
+            Self::NoAdminKey => "no-admin-key",
+            Self::ForbiddenPage => "forbidden-page",
+            Self::UnknownHost(_) => "unknown-host",
+            Self::CrossSite => "cross-site",
             Self::ForbiddenConnection { .. } => "forbidden-connection",
             Self::ForbiddenMethod => "forbidden-method",
             Self::ForbiddenPath => "forbidden-path",
@@ -173,6 +198,7 @@ impl Problem {
             Self::TargetTooLong => "target-too-long",
             Self::Expectation => "expectation-failed",
             Self::Overloaded => "overloaded",
+            Self::Upstream(Failure::Prohibited) => "private-address",
             Self::Upstream(_) => "upstream-failed",
         }
     }
@@ -188,6 +214,22 @@ impl Problem {
                 "Say who calls: headroom-key: hr_… (made with `headroom key new NAME`).".to_owned()
             }
             Self::UnknownKey => "No consumer has this key. It may have been replaced.".to_owned(),
+            Self::PageKey { is_unknown: false, .. } => {
+                "This page needs a key: Authorization: Bearer hr_… (made with `headroom key new NAME --admin`), or the same as the password of Basic.".to_owned()
+            }
+            Self::PageKey { .. } => "Nobody has this key. It may have been replaced.".to_owned(),
+            Self::NoAdminKey => {
+                "Headroom's own pages are shown on its own machine only, until there is a key for them: `headroom key new NAME --admin` makes one, and `[admin] key_hash` in headroom.toml takes its hash.".to_owned()
+            }
+            Self::ForbiddenPage => {
+                "A consumer's key opens /-/quota, /-/usage and /-/events; this page needs the admin's.".to_owned()
+            }
+            Self::UnknownHost(host) => {
+                format!("Headroom does not know itself as `{host}`, and anybody can make a name that leads here. Ask for localhost or an address, or write the name into `[admin] hosts` in headroom.toml.")
+            }
+            Self::CrossSite => {
+                "A browser asks for this in the name of another site, which must not see it or make headroom call anybody.".to_owned()
+            }
             Self::ForbiddenConnection { name } => {
                 format!("This consumer may not use the connection `{name}`.")
             }
@@ -247,7 +289,13 @@ impl Problem {
             Self::PageUnavailable(_) => (RETRY_AFTER, "5"),
             // Calls end all the time.
             Self::Overloaded | Self::Upstream(Failure::ConnectionLimit) => (RETRY_AFTER, "1"),
-            Self::NoKey | Self::UnknownKey => (WWW_AUTHENTICATE, "Bearer realm=\"headroom\""),
+            Self::PageKey {
+                is_for_people: true,
+                ..
+            } => (WWW_AUTHENTICATE, "Basic realm=\"headroom\""),
+            Self::NoKey | Self::UnknownKey | Self::PageKey { .. } => {
+                (WWW_AUTHENTICATE, "Bearer realm=\"headroom\"")
+            }
             _ => return None,
         };
         Some((name, HeaderValue::from_static(value)))

@@ -14,6 +14,8 @@ pub(super) enum Failure {
     ConnectionLimit,
     ConnectionRefused,
     Unroutable,
+    /// The host is one of the built-in catalogue, and its address is not of the public internet.
+    Prohibited,
     TlsCertificate,
     TlsAlert,
     TlsProtocol,
@@ -40,6 +42,18 @@ impl std::fmt::Display for DnsError {
 }
 
 impl Error for DnsError {}
+
+/// All addresses of a name are of networks that calls must not reach.
+#[derive(Debug)]
+pub(super) struct ProhibitedError;
+
+impl std::fmt::Display for ProhibitedError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the name has no address of the public internet")
+    }
+}
+
+impl Error for ProhibitedError {}
 
 impl Failure {
     /// Finds the shape of an error by the types in its chain.
@@ -74,6 +88,9 @@ impl Failure {
     fn of_link(error: &(dyn Error + 'static)) -> Option<Self> {
         if error.is::<DnsError>() {
             return Some(Self::Dns);
+        }
+        if error.is::<ProhibitedError>() {
+            return Some(Self::Prohibited);
         }
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return Some(match error {
@@ -133,6 +150,7 @@ impl Failure {
                 | Self::ConnectionLimit
                 | Self::ConnectionRefused
                 | Self::Unroutable
+                | Self::Prohibited
                 | Self::TlsCertificate
                 | Self::TlsAlert
                 | Self::TlsProtocol
@@ -147,6 +165,7 @@ impl Failure {
             Self::ConnectionLimit => "connection_limit_reached",
             Self::ConnectionRefused => "connection_refused",
             Self::Unroutable => "destination_ip_unroutable",
+            Self::Prohibited => "destination_ip_prohibited",
             Self::TlsCertificate => "tls_certificate_error",
             Self::TlsAlert => "tls_alert_received",
             Self::TlsProtocol => "tls_protocol_error",
@@ -167,6 +186,9 @@ impl Failure {
             }
             Self::ConnectionRefused => "The provider refused the connection.",
             Self::Unroutable => "There is no route to the provider's address.",
+            Self::Prohibited => {
+                "The provider's host name leads to an address that is not of the public internet. If that is meant, write the connection into headroom.toml with its base_url."
+            }
             Self::TlsCertificate => "The provider's certificate is not trusted.",
             Self::TlsAlert => "The provider ended the TLS handshake with an alert.",
             Self::TlsProtocol => "The TLS handshake with the provider failed.",

@@ -75,6 +75,7 @@ pub(super) fn outgoing(
     Ok(Outgoing {
         method: head.method.clone(),
         url,
+        reach: route.connection.reach,
         headers,
         body,
         progress,

@@ -63,19 +63,6 @@ pub(super) fn find<'a>(
     Ok(Some(first))
 }
 
-/// The key that a request for a page of headroom's own shows; `None` too where there are two.
-pub(super) fn of_page(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    let mut found: SmallVec<[Cow<'_, str>; 2]> = SmallVec::new();
-    for line in headers.get_all(HEADROOM_KEY) {
-        found.push(String::from_utf8_lossy(line.as_bytes().trim_ascii()));
-    }
-    for line in headers.get_all(AUTHORIZATION) {
-        keys_of(line, |key| found.push(key));
-    }
-    let first = found.pop()?;
-    found.iter().all(|other| *other == first).then_some(first)
-}
-
 /// The lines of a head that a credential can stand in.
 fn credential_lines<'a>(
     headers: &'a HeaderMap,

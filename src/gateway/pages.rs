@@ -2,28 +2,32 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use axum::{Extension, Router};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
 use super::House;
 use super::body::Body;
 use super::error::{METHODS, Problem};
-use super::fields;
-use super::keys;
-use crate::admin::{self, Misasked, Unavailable, dashboard};
-use crate::ledger::report::Filter;
+use super::route::Entrance;
+use super::{door, fields};
+use crate::admin::{self, Misasked, Unavailable, Viewer, dashboard};
+use crate::ledger::report::{Filter, Report};
 use crate::{clock, consumer};
 
 /// The router of headroom's own pages. Calls to providers never pass it.
 pub(super) struct Pages {
     service: TowerToHyperService<Router>,
+    house: Arc<House>,
 }
 
 impl Pages {
@@ -40,17 +44,33 @@ impl Pages {
             .merge(admin::router(house.books.clone(), house.traces.clone()));
         Self {
             service: TowerToHyperService::new(router),
+            house,
         }
     }
 
     /// Answers a request for a page.
-    pub(super) async fn answer(&self, head: Parts, pseudonym: &str) -> Response<Body> {
+    pub(super) async fn answer(
+        &self,
+        head: Parts,
+        entrance: &Entrance,
+        pseudonym: &str,
+    ) -> Response<Body> {
+        let mut response = self.page(head, entrance, pseudonym).await;
+        protect(response.headers_mut());
+        response
+    }
+
+    async fn page(&self, mut head: Parts, entrance: &Entrance, pseudonym: &str) -> Response<Body> {
         if fields::forwards_left(&head.method, &head.headers) == Some(0) {
             let mut response = Response::new(Body::Empty);
             let headers = response.headers_mut();
             headers.insert(ALLOW, HeaderValue::from_static(METHODS));
             return response;
         }
+        match door::viewer(&head, entrance, &*self.house.catalogue()) {
+            Ok(viewer) => head.extensions.insert(viewer),
+            Err(problem) => return problem.response(None, pseudonym, |_, _| {}),
+        };
         let request = Request::from_parts(head, axum::body::Body::empty());
         let Ok(mut response) = self.service.call(request).await;
         if let Some(Misasked(detail)) = response.extensions_mut().remove() {
@@ -69,11 +89,36 @@ impl Pages {
     }
 }
 
+/// What browsers must not do with a page, whatever it is: guess what it is, show it within another, tell others where it was,
+/// keep it. A page that says more exactly what it is for has said so.
+fn protect(headers: &mut HeaderMap) {
+    const POLICY: &str =
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+}
+
 async fn leads_to_pages() -> Redirect {
     Redirect::temporary("/-/")
 }
 
-async fn readiness(State(house): State<Arc<House>>) -> impl IntoResponse {
+async fn readiness(
+    State(house): State<Arc<House>>,
+    Extension(viewer): Extension<Viewer>,
+) -> impl IntoResponse {
     if house.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
@@ -82,6 +127,11 @@ async fn readiness(State(house): State<Arc<House>>) -> impl IntoResponse {
     let (state, history) = (house.books.ledger.health(), house.books.history.health());
     for (what, trouble) in [("state", state), ("history", history)] {
         if let Some(trouble) = trouble {
+            // The reason names files.
+            let trouble = match viewer {
+                Viewer::Operator => trouble,
+                _ => "not written".to_owned(),
+            };
             told.push_str(&format!("{what}: {trouble}\n"));
         }
     }
@@ -89,24 +139,23 @@ async fn readiness(State(house): State<Arc<House>>) -> impl IntoResponse {
 }
 
 /// The meters, as JSON: `?connection=`, `?consumer=` and `?policy=` choose among them. What is left is told as it is for the
-/// consumer that is named, else for the one whose key came with the request.
+/// consumer that is named, or whose key came with the request; to a consumer nothing else is told.
 async fn quota(
     State(house): State<Arc<House>>,
+    Extension(viewer): Extension<Viewer>,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Response<axum::body::Body> {
-    let mut filter = match filter(uri.query().unwrap_or_default()) {
+    let only = match viewer {
+        Viewer::Operator => None,
+        Viewer::Consumer(name) => Some(name),
+        Viewer::Stranger => return StatusCode::NOT_FOUND.into_response(),
+    };
+    let filter = match filter(uri.query().unwrap_or_default(), only.as_deref()) {
         Ok(filter) => filter,
         Err(detail) => return Misasked(detail).response(),
     };
-    let catalogue = house.catalogue();
-    if filter.consumer.is_none() {
-        let key = keys::of_page(&headers);
-        let asks = key.and_then(|key| catalogue.consumers().by_key(&key));
-        filter.left_for = asks.map(|consumer| consumer.name.to_string());
-    }
     // Who has used something before a restart has a number in the store, and its name only in the configuration.
-    for name in catalogue.consumers().names() {
+    for name in house.catalogue().consumers().names() {
         house
             .books
             .ledger
@@ -115,7 +164,10 @@ async fn quota(
     // There may be a million meters: calls do not wait for whoever counts them.
     let counting = tokio::task::spawn_blocking(move || {
         let report = house.books.ledger.report(&filter, clock::moment());
-        serde_json::to_string(&report).ok()
+        match only {
+            None => serde_json::to_string(&report).ok(),
+            Some(only) => own(report, &only).map(|report| report.to_string()),
+        }
     });
     match counting.await.ok().flatten() {
         Some(json) => {
@@ -129,8 +181,25 @@ async fn quota(
     }
 }
 
-/// What a query asks for.
-fn filter(query: &str) -> Result<Filter, String> {
+/// What a consumer is told: its own part of each meter that it used, and what is left of it, which the answers to its calls
+/// say too. Of others, nothing.
+fn own(mut report: Report, name: &str) -> Option<serde_json::Value> {
+    for meter in &mut report.meters {
+        meter.consumers.retain(|one| one.consumer == name);
+        meter.used = meter.consumers.iter().map(|one| one.used).sum();
+    }
+    let mut report = serde_json::to_value(&report).ok()?;
+    for meter in report.get_mut("meters")?.as_array_mut()? {
+        let meter = meter.as_object_mut()?;
+        for of_all in ["in_flight", "waiting", "others", "forecast"] {
+            meter.shift_remove(of_all);
+        }
+    }
+    Some(report)
+}
+
+/// What a query asks for; only of one consumer, where nobody else's numbers may be told.
+fn filter(query: &str, only: Option<&str>) -> Result<Filter, String> {
     let mut filter = Filter::default();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let place = match &*name {
@@ -145,6 +214,14 @@ fn filter(query: &str) -> Result<Filter, String> {
         };
         if place.replace(value.into_owned()).is_some() {
             return Err(format!("The parameter `{name}` is there twice."));
+        }
+    }
+    if let Some(only) = only {
+        let asked = filter.consumer.replace(only.to_owned());
+        if asked.is_some_and(|asked| asked != only) {
+            return Err(format!(
+                "This key shows what `{only}` used alone: leave `consumer` out."
+            ));
         }
     }
     Ok(filter)

@@ -18,9 +18,8 @@ use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
 use super::upload::Upload;
 use super::upstream::Repetition;
-use super::{Gateway, keys, links, preferences};
+use super::{Catalogue, Gateway, door, keys, links, preferences};
 use crate::adapter::{Answer, BODY_LIMIT, Call, REQUEST_BODY_LIMIT};
-use crate::consumer::Consumers;
 use crate::history::record::Outcome;
 use crate::ledger::tell;
 use crate::ledger::ticket::Ticket;
@@ -47,13 +46,16 @@ impl Gateway {
         }
         let catalogue = self.house.catalogue();
         let route = match route::route(&head, entrance, &*catalogue) {
-            Ok(Destination::Own) => return self.pages.answer(head, &self.settings.pseudonym).await,
+            Ok(Destination::Own) => {
+                let pseudonym = &self.settings.pseudonym;
+                return self.pages.answer(head, entrance, pseudonym).await;
+            }
             Ok(Destination::Provider(route)) => route,
             Err(problem) => return self.refuse(&head, None, &problem, None),
         };
         let tracer = self.settings.tracer.as_ref();
         let mut memo = Memo::new(&self.history, tracer, &head, &route);
-        let answer = self.proxy(&head, body, &route, catalogue.consumers(), &mut memo);
+        let answer = self.proxy(&head, body, &route, entrance, &*catalogue, &mut memo);
         let response = match answer.await {
             Ok(response) => response,
             Err(problem) => self.refuse(&head, Some(&route), &problem, None),
@@ -69,7 +71,8 @@ impl Gateway {
         head: &Parts,
         mut body: Upload,
         route: &Route<'_>,
-        consumers: &Consumers,
+        entrance: &Entrance,
+        catalogue: &dyn Catalogue,
         memo: &mut Memo,
     ) -> Result<Response<Body>, Problem> {
         let connection = &*route.connection;
@@ -79,10 +82,14 @@ impl Gateway {
         if body.exact() > Some(limits.body_bytes.unwrap_or(u64::MAX)) {
             return Err(Problem::BodyTooLong);
         }
+        let consumers = catalogue.consumers();
         let visitor = Visitor::new(head, route, consumers, self.settings.secret)?;
         memo.by(visitor.who(), head, route);
         visitor.check(head, route)?;
         keys::check(head, route, consumers)?;
+        if connection.access.is_own() && consumers.is_empty() {
+            door::check_browser(head, entrance, catalogue.admin())?;
+        }
         let mut call = call(head, route);
         let beginning;
         if charge::needs_request_body(&connection.adapter, &call) {

@@ -1,6 +1,7 @@
 //! Which connection a request is for, and what of its target is the provider's.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -10,6 +11,7 @@ use http::{Method, Version, request::Parts};
 use super::connection::{Catalogue, Connection, Lookup};
 use super::error::Problem;
 use super::{fields, target};
+use crate::address::is_loopback;
 use crate::diagnostic;
 use crate::limits::Limits;
 
@@ -18,6 +20,21 @@ use crate::limits::Limits;
 pub(super) struct Entrance {
     /// A listener of its own belongs to this connection, whatever the path and the host.
     pub(super) connection: Option<String>,
+    /// Headroom's own address on this connection of a caller's.
+    pub(super) own: Option<IpAddr>,
+    /// The caller is on this machine, or somebody there has brought it.
+    pub(super) is_near: bool,
+}
+
+impl Entrance {
+    /// The same for one caller's connection with these ends. Where the system does not tell them, the caller is a stranger.
+    pub(super) fn between(&self, own: Option<IpAddr>, callers: Option<IpAddr>) -> Self {
+        Self {
+            connection: self.connection.clone(),
+            own,
+            is_near: own.is_some_and(is_loopback) && callers.is_some_and(is_loopback),
+        }
+    }
 }
 
 /// Who answers.
@@ -197,7 +214,7 @@ pub(super) fn check(head: &Parts, route: &Route<'_>, pseudonym: &str) -> Result<
 }
 
 /// The host that the caller addressed: only for choosing a connection and for writing links, never for connecting.
-fn host(head: &Parts) -> Result<Option<&str>, Problem> {
+pub(super) fn host(head: &Parts) -> Result<Option<&str>, Problem> {
     let mut lines = head.headers.get_all(HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
@@ -302,6 +319,26 @@ fn closest(catalogue: &dyn Catalogue, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_caller_is_near_if_both_ends_are_of_this_machine() {
+        for (own, callers, is_near) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.8.0.1", true),
+            ("::1", "::1", true),
+            ("::ffff:127.0.0.1", "::ffff:127.0.0.1", true),
+            ("192.168.0.7", "192.168.0.7", false),
+            ("192.168.0.7", "127.0.0.1", false),
+            // Whoever routes such a packet here is a neighbour.
+            ("127.0.0.1", "192.168.0.8", false),
+            ("::ffff:10.0.0.1", "::1", false),
+        ] {
+            let (own, callers) = (own.parse().ok(), callers.parse().ok());
+            let entrance = Entrance::default().between(own, callers);
+            assert_eq!((entrance.is_near, entrance.own), (is_near, own));
+        }
+        assert!(!Entrance::default().between(None, None).is_near);
+    }
 
     #[test]
     fn localhost_labels() {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -68,7 +69,10 @@ impl Gateway {
 
     async fn accept(self: Arc<Self>, listener: Listener, stopped: watch::Receiver<bool>) {
         let Listener { socket, connection } = listener;
-        let entrance = Arc::new(Entrance { connection });
+        let entrance = Entrance {
+            connection,
+            ..Entrance::default()
+        };
         let server = Arc::new(self.server());
         let mut callers = JoinSet::new();
         let mut order = stopped.clone();
@@ -77,7 +81,7 @@ impl Gateway {
                 () = told(&mut order) => break,
                 Some(_) = callers.join_next() => {}
                 stream = next_caller(&socket) => {
-                    let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
+                    let (gateway, entrance) = (Arc::clone(&self), Arc::new(entrance_of(&entrance, &stream)));
                     callers.spawn(gateway.converse(stream, entrance, Arc::clone(&server), stopped.clone()));
                 }
             }
@@ -166,6 +170,12 @@ impl Gateway {
 async fn told(stopped: &mut watch::Receiver<bool>) {
     // Who could give it is gone only after it was given.
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Where this caller came in.
+fn entrance_of(entrance: &Entrance, stream: &TcpStream) -> Entrance {
+    let ip = |address: io::Result<SocketAddr>| address.ok().map(|address| address.ip());
+    entrance.between(ip(stream.local_addr()), ip(stream.peer_addr()))
 }
 
 /// Accepts one connection. While that fails for want of something, as when file descriptors have run out, it waits,

@@ -14,14 +14,16 @@ use http::{HeaderMap, Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, redirect, retry};
-use url::Url;
+use url::{Host, Url};
 
 use super::Settings;
+use super::connection::Reach;
 use super::error::Problem;
-use super::failure::{DnsError, Failure};
+use super::failure::{DnsError, Failure, ProhibitedError};
 use super::load::{Origins, Place};
 use super::tls;
 use super::upload::{Progress, RequestBody};
+use crate::address::is_public;
 use crate::clock;
 
 /// The body of a provider's answer. Its connection is in use until this is dropped.
@@ -54,6 +56,8 @@ impl HttpBody for UpstreamBody {
 pub(super) struct Outgoing {
     pub(super) method: Method,
     pub(super) url: Url,
+    /// Which addresses its host may have.
+    pub(super) reach: Reach,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<RequestBody>,
     pub(super) progress: Option<Arc<Progress>>,
@@ -121,21 +125,28 @@ const HTTP2_HEAD_BYTES: u32 = 256 * 1024;
 
 /// The connections to all providers.
 pub(super) struct Upstream {
+    /// To hosts that must be of the public internet. Nothing that was opened to another address is among them.
+    public: Clients,
+    anywhere: Clients,
+    origins: Origins,
+    answer_timeout: Duration,
+}
+
+/// By how fresh a connection has to be.
+struct Clients {
     kept: Client,
     fresh: Client,
     new: Client,
-    origins: Origins,
-    answer_timeout: Duration,
 }
 
 impl Upstream {
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
         let tls = tls::client_config(&settings.extra_roots)?;
         let limits = &settings.limits;
-        let client = |pool_idle_timeout, kept_connections| {
+        let client = |reach, pool_idle_timeout, kept_connections| {
             Client::builder()
                 .tls_backend_preconfigured(alpn(tls.clone()))
-                .dns_resolver(Arc::new(SystemResolver))
+                .dns_resolver(Arc::new(SystemResolver { reach }))
                 .connect_timeout(limits.connect_timeout)
                 .pool_idle_timeout(pool_idle_timeout)
                 .pool_max_idle_per_host(kept_connections)
@@ -152,10 +163,16 @@ impl Upstream {
                 .build()
                 .map_err(|error| format!("the client side cannot be set up: {error}"))
         };
+        let clients = |reach| {
+            Ok::<_, String>(Clients {
+                kept: client(reach, KEPT, limits.connections_per_origin)?,
+                fresh: client(reach, FRESH, limits.connections_per_origin)?,
+                new: client(reach, FRESH, 0)?,
+            })
+        };
         Ok(Self {
-            kept: client(KEPT, limits.connections_per_origin)?,
-            fresh: client(FRESH, limits.connections_per_origin)?,
-            new: client(FRESH, 0)?,
+            public: clients(Reach::Public)?,
+            anywhere: clients(Reach::Anywhere)?,
             origins: Origins::new(limits.connections_per_origin, limits.connect_timeout),
             answer_timeout: limits.answer_timeout,
         })
@@ -166,21 +183,30 @@ impl Upstream {
         let Outgoing {
             method,
             url,
+            reach,
             headers,
             body,
             progress,
             connection,
         } = outgoing;
+        // Nobody resolves an address.
+        if reach == Reach::Public && !url.host().is_some_and(|host| may_be_public(&host)) {
+            return Err(Problem::Upstream(Failure::Prohibited));
+        }
         let Some(place) = self.origins.enter(&url).await else {
             return Err(Problem::Upstream(Failure::ConnectionLimit));
         };
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(reqwest::Body::wrap);
+        let clients = match reach {
+            Reach::Public => &self.public,
+            Reach::Anywhere => &self.anywhere,
+        };
         let client = match connection {
-            Freshness::Kept => &self.kept,
-            Freshness::Fresh => &self.fresh,
-            Freshness::New => &self.new,
+            Freshness::Kept => &clients.kept,
+            Freshness::Fresh => &clients.fresh,
+            Freshness::New => &clients.new,
         };
         match self
             .head_in_time(client.execute(request), progress.as_deref())
@@ -231,16 +257,35 @@ fn alpn(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
     tls
 }
 
-/// The system's resolver, with its errors marked as such.
-struct SystemResolver;
+/// Of a name its resolver will tell.
+fn may_be_public(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(_) => true,
+        Host::Ipv4(address) => is_public((*address).into()),
+        Host::Ipv6(address) => is_public((*address).into()),
+    }
+}
+
+/// The system's resolver, with its errors marked as such. What it finds is what is connected to, so nobody can answer one
+/// thing when an address is looked at and another when it is used.
+struct SystemResolver {
+    reach: Reach,
+}
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let reach = self.reach;
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0))
                 .await
                 .map_err(DnsError)?;
-            let addresses: Vec<SocketAddr> = found.collect();
+            let mut addresses: Vec<SocketAddr> = found.collect();
+            if reach == Reach::Public {
+                addresses.retain(|address| is_public(address.ip()));
+                if addresses.is_empty() {
+                    return Err(ProhibitedError.into());
+                }
+            }
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

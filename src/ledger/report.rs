@@ -74,13 +74,16 @@ pub struct MeterReport {
     pub mode: String,
     /// Seconds for which the provider wants no call; `null`: it is open.
     pub suspended: Option<u64>,
-    /// What was let through and is not answered yet.
+    /// What was let through and is not answered yet. Like what follows, only the operator is told what it is of all callers.
+    #[serde(default)]
     pub in_flight: u64,
     /// Calls that wait for it.
+    #[serde(default)]
     pub waiting: usize,
     /// Who used how much of it through headroom, the most first. Callers without a name are one: [`NAMELESS`].
     pub consumers: Vec<ConsumerReport>,
     /// Used outside headroom, as the provider's numbers show.
+    #[serde(default)]
     pub others: u64,
     /// When it runs out at the pace of this window; `null`: not before its reset, or nobody knows.
     pub forecast: Option<Forecast>,

@@ -211,11 +211,20 @@ async fn fill(calls: &mut mpsc::Receiver<Traced>, batch: &mut Vec<Traced>) -> bo
 /// Where traces go at this endpoint (OTLP exporter specification: the base address, and the signal's path behind it).
 fn address(endpoint: &str) -> Result<Url, String> {
     let wrong = || {
-        format!("\"{endpoint}\" is not the address of a collector, as in \"http://127.0.0.1:4318\"")
+        // What may carry a password is not repeated.
+        let shown = if endpoint.contains(['@', '?']) {
+            "this".to_owned()
+        } else {
+            format!("\"{endpoint}\"")
+        };
+        format!("{shown} is not the address of a collector, as in \"http://127.0.0.1:4318\"")
     };
     let mut url: Url = endpoint.parse().map_err(|_| wrong())?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() || url.query().is_some() {
         return Err(wrong());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the address of a collector cannot carry credentials".to_owned());
     }
     let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
     url.set_path(&path);

@@ -33,6 +33,46 @@ fn a_new_key_fits_the_table_beside_it() {
     );
 }
 
+#[test]
+fn a_new_key_of_the_pages_fits_the_table_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run_in(folder.path(), &["key", "new", "me", "--admin"], b"");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let (key, table) = ran.stdout.split_once("\n\n").unwrap();
+    let hash = headroom::consumer::to_hex(&headroom::consumer::hash_key(key));
+    assert_eq!(table, format!("[admin] # me\nkey_hash = \"{hash}\"\n"));
+    assert!(!ran.stderr.contains(key), "{}", ran.stderr);
+    let file = folder.path().join("headroom.toml");
+    std::fs::write(&file, table).unwrap();
+    let checked = run_in(folder.path(), &["check"], b"");
+    assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
+    // One key is one's own, and what is no name or no key is told without the key.
+    for (wrong, words) in [
+        (
+            format!("{table}[consumers.me]\nkey_hash = \"{hash}\"\n"),
+            "has the same key",
+        ),
+        (
+            format!("[admin]\nkey_hash = \"{key}\"\n"),
+            "this is the key itself",
+        ),
+        (
+            "[admin]\nhosts = [\"https://a.example\"]\n".to_owned(),
+            "is not the name of a host",
+        ),
+        (
+            "[admin]\nhosts = [\"a.example:80\"]\n".to_owned(),
+            "is not the name of a host",
+        ),
+        ("[admin]\nmetrics = \"closed\"\n".to_owned(), "open"),
+    ] {
+        std::fs::write(&file, &wrong).unwrap();
+        let checked = run_in(folder.path(), &["check"], b"");
+        assert_eq!(checked.code, 1, "{wrong}");
+        assert!(checked.stdout.contains(words), "{}", checked.stdout);
+    }
+}
+
 /// A file by any name is known as a configuration by its keys.
 #[test]
 fn a_file_of_consumers_is_a_configuration() {

@@ -55,7 +55,8 @@ async fn who_writes_first_and_reads_then_gets_its_answer_and_keeps_its_connectio
                 } else {
                     format!("Content-Length: {}", 4 * MIB)
                 };
-                let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
+                let head =
+                    format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n");
                 let mut caller = Deaf::begin(address, &head);
                 for _ in 0..4 {
                     if is_chunked {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use headroom::adapter::terms::Terms;
 use headroom::clock;
 use headroom::emit::Style;
-use headroom::gateway::{Connection, Connections, Gateway, Listener, Settings};
+use headroom::gateway::{Connection, Connections, Gateway, Listener, Reach, Settings};
 use headroom::ledger::Ledger;
 use headroom::ledger::account::Account as Counted;
 use headroom::ledger::rule::Wishes;
@@ -93,6 +93,7 @@ impl Stage {
             origin: Origin::parse(&base).unwrap(),
             access: Default::default(),
             account: Arc::new(Counted::new(id, &base, adapter, &terms, &wishes, 1_000)),
+            reach: Reach::Anywhere,
             configured: true,
             max_wait: Duration::from_secs(60),
             adapter: Arc::clone(adapter),

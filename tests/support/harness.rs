@@ -8,7 +8,7 @@ use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
 use headroom::admin::Books;
 use headroom::emit::Style;
-use headroom::gateway::{Access, Connection, Connections, Gateway, Listener, Settings};
+use headroom::gateway::{Access, Connection, Connections, Gateway, Listener, Reach, Settings};
 use headroom::history::History;
 use headroom::ledger::Ledger;
 use headroom::ledger::account::Account;
@@ -55,23 +55,27 @@ pub(crate) const LIMIT: &str = "7";
 pub(crate) fn connections(base_url: &str) -> Connections {
     [("crm", false), ("hub", true)]
         .into_iter()
-        .map(|(name, rewrite_urls)| {
-            let adapter = parse(name, &adapter(rewrite_urls)).unwrap();
-            let terms = Terms::new(&adapter, None, None, &Default::default()).unwrap();
-            let wishes = |_: &str| Wishes::default();
-            Connection {
-                name: name.to_owned(),
-                origin: Origin::parse(base_url).unwrap(),
-                access: Access::Callers,
-                account: Arc::new(Account::new(name, base_url, &adapter, &terms, &wishes, 100)),
-                configured: true,
-                max_wait: Duration::from_secs(60),
-                terms,
-                adapter: Arc::new(adapter),
-                style: Style::default(),
-            }
-        })
+        .map(|(name, rewrite_urls)| connection(name, rewrite_urls, base_url))
         .collect()
+}
+
+/// One of them, by any name.
+pub(crate) fn connection(name: &str, rewrite_urls: bool, base_url: &str) -> Connection {
+    let adapter = parse(name, &adapter(rewrite_urls)).unwrap();
+    let terms = Terms::new(&adapter, None, None, &Default::default()).unwrap();
+    let wishes = |_: &str| Wishes::default();
+    Connection {
+        name: name.to_owned(),
+        origin: Origin::parse(base_url).unwrap(),
+        account: Arc::new(Account::new(name, base_url, &adapter, &terms, &wishes, 100)),
+        reach: Reach::Anywhere,
+        access: Access::Callers,
+        configured: true,
+        max_wait: Duration::from_secs(60),
+        terms,
+        adapter: Arc::new(adapter),
+        style: Style::default(),
+    }
 }
 
 /// A provider that sends nothing but a word in the body of a refusal.
@@ -101,11 +105,14 @@ impl Harness {
     }
 
     pub(crate) async fn with(base_url: &str, settings: Settings) -> Self {
+        Self::of(connections(base_url), settings).await
+    }
+
+    pub(crate) async fn of(connections: Connections, settings: Settings) -> Self {
         let ledger = Arc::new(Ledger::new(Default::default(), None));
         let books = books(ledger);
         let history = Arc::clone(&books.history);
-        let connections = Arc::new(connections(base_url));
-        let gateway = Gateway::new(connections, books, settings);
+        let gateway = Gateway::new(Arc::new(connections), books, settings);
         let gateway = Arc::new(gateway.unwrap());
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = TcpListener::bind("127.0.0.1:0").await.unwrap();

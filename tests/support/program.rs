@@ -64,10 +64,14 @@ impl Program {
 
     /// The same, with more arguments.
     pub(crate) fn with(folder: &Path, config: &str, arguments: &[&str]) -> Self {
+        let listen = ["--listen", "127.0.0.1:0"];
+        Self::with_listen(folder, config, &[&listen, arguments].concat())
+    }
+
+    /// The same, which the arguments tell where to listen.
+    pub(crate) fn with_listen(folder: &Path, config: &str, arguments: &[&str]) -> Self {
         let mut command = headroom(folder);
-        command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments);
+        command.arg("serve").args(arguments);
         Self::launch(command, folder, config)
     }
 
@@ -87,7 +91,8 @@ impl Program {
         Self::launch(command, folder, config)
     }
 
-    fn launch(mut command: Command, folder: &Path, config: &str) -> Self {
+    /// The same, by a command that is ready to serve.
+    pub(crate) fn launch(mut command: Command, folder: &Path, config: &str) -> Self {
         fs::write(folder.join("headroom.toml"), config).unwrap();
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
@@ -140,6 +145,16 @@ impl Program {
     /// Its own address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// Everything that it has told so far.
+    pub(crate) fn told(&self) -> String {
+        self.log.lines.lock().unwrap().join("\n")
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// Ends it as a supervisor does, and waits for the end.

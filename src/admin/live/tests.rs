@@ -64,7 +64,7 @@ fn listen(desk: &Desk, last: Option<&str>, connections: &[&str]) -> Response {
         connection,
         ..Filter::default()
     };
-    answer(desk, filter, &headers)
+    answer(desk, filter, &Viewer::Operator, &headers)
 }
 
 /// The next piece; `None` at the end.

@@ -13,7 +13,7 @@ use crate::admin::Books;
 use crate::cli::Failure;
 use crate::clock;
 use crate::emit::Style;
-use crate::gateway::{Access, Connection, Connections, Gateway, Listener, Settings};
+use crate::gateway::{Access, Connection, Connections, Gateway, Listener, Reach, Settings};
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::ledger::account::Account as Counted;
@@ -107,6 +107,7 @@ impl Stage {
                 origin: Origin::parse(&base).map_err(wrong)?,
                 access: Access::Callers,
                 account: Arc::new(Counted::new(id, &base, &adapter, &terms, &wishes, 1_000)),
+                reach: Reach::Anywhere,
                 configured: true,
                 max_wait: Duration::from_secs(60),
                 adapter: Arc::clone(&adapter),
