@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use headroom::clock;
 use serde_json::json;
 use tokio::task::JoinSet;
 
