@@ -136,8 +136,7 @@ async fn provider(good: &Arc<Mutex<Vec<&'static str>>>) -> Upstream {
 
 async fn post(site: &Site) -> String {
     let mut caller = Caller::connect(site.program.address()).await;
-    let request =
-        "POST /crm/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
+    let request = "POST /crm/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
     caller.write(request).await;
     caller.rest().await
 }
