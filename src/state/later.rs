@@ -14,7 +14,7 @@ pub struct Opened(Store);
 
 impl State {
     /// A state whose store in `folder` cannot be opened for this reason, and may be later: see [`State::open_again`]. Until
-    /// then [`State::health`] says so, and every write is answered with [`WriteError::Unkept`]; the history can be read all
+    /// then [`State::health`] says so, and every write is answered with [`super::WriteError::Unkept`]; the history can be read all
     /// the same. Nothing is loaded; the salt is that of the store, where at least that can be read.
     ///
     /// # Errors
