@@ -18,7 +18,9 @@ mod running;
 mod schema;
 mod serve;
 mod simulate;
+mod sockets;
 mod state;
+mod supervisor;
 mod translate;
 mod usage;
 

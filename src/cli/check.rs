@@ -120,6 +120,7 @@ fn is_config(path: &Path, source: &str) -> bool {
                 "[limits",
                 "[admin",
                 "open_to_all",
+                "[tls",
                 "listen",
                 "providers",
             ]
@@ -133,7 +134,7 @@ fn check(path: &Path, source: &str, exposure: &Exposure) -> Result<Result<(), Mi
         return Ok(parse(stem(path), source).map(|_| ()));
     }
     let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let (config, mut mistakes) = config::parse(source, &Process { base: &base });
+    let (config, mut mistakes) = config::parse(source, &Process::new(&base));
     let mut catalog = Catalog::default();
     for folder in folders_of(&config, &base) {
         for (id, path) in files::adapters_in(&folder)? {
