@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::mounts::{Exposure, Process, folders_of};
+use super::mounts::{Exposure, folders_of};
+use super::process::Process;
 use super::{Failure, Openness, colour_on, files, print};
 use crate::adapter::catalog::Catalog;
 use crate::adapter::parse::parse;

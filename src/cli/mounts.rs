@@ -1,6 +1,5 @@
 //! From files to connections: what the user configured, and the catalogue under its own names.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -10,12 +9,13 @@ use std::sync::{Arc, OnceLock};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::process::Process;
 use super::{Failure, colour, files};
 use crate::adapter::Adapter;
 use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
 use crate::config::{
-    self, Access as Shown, Config, ConnectionConfig, ConsumerConfig, Outside, Reserve, Waiting,
+    self, Access as Shown, Config, ConnectionConfig, ConsumerConfig, Reserve, Waiting,
 };
 use crate::consumer::{Consumer, Consumers, number};
 use crate::credential::Credential;
@@ -73,37 +73,6 @@ impl Exposure {
     }
 }
 
-/// The environment and the files of this process.
-pub(super) struct Process<'a> {
-    base: &'a Path,
-    /// What was read of them, with its fingerprint: it is part of the configuration.
-    read: RefCell<Vec<(PathBuf, u64)>>,
-}
-
-impl<'a> Process<'a> {
-    /// With paths that begin at this folder.
-    pub(super) const fn new(base: &'a Path) -> Self {
-        Self {
-            base,
-            read: RefCell::new(Vec::new()),
-        }
-    }
-}
-
-impl Outside for Process<'_> {
-    fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    fn file(&self, path: &str) -> Result<String, String> {
-        let path = self.base.join(path);
-        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
-        let fingerprint = fingerprint_of(text.as_bytes());
-        self.read.borrow_mut().push((path, fingerprint));
-        Ok(text)
-    }
-}
-
 impl Loaded {
     /// Reads the configuration (`./headroom.toml` when none is named and it is there) and all folders of adapters.
     pub(super) fn read(
@@ -132,7 +101,7 @@ impl Loaded {
         let shown = path.display().to_string();
         let process = Process::new(&base);
         let (config, mut mistakes) = config::parse(&source, &process);
-        let read = process.read.into_inner();
+        let read = process.read();
         read.hash(&mut hasher);
         // The command line's folders go last, and so before those of the file.
         let mut all = folders_of(&config, &base);

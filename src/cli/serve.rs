@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::missing::Missing;
 use super::mounts::{Exposure, Loaded, Mounts};
 use super::sockets::listeners;
+use super::stamps::Stamps;
 use super::state::{State as Place, StateArguments};
 use super::supervisor::{self, Inherited, Supervisor};
 use super::{AdapterFolders, Failure, Openness, log};
@@ -408,18 +409,6 @@ fn fixed_at_start(loaded: &Loaded) -> String {
     )
 }
 
-/// What the files looked like. Nobody knows that of the moment when they were first read, so they are read once more at the
-/// first look: they may have changed since.
-#[derive(Default)]
-struct Stamps(Option<u64>);
-
-impl Stamps {
-    /// Whether the files have to be read.
-    fn is_new(&mut self, stamp: u64) -> bool {
-        self.0.replace(stamp) != Some(stamp)
-    }
-}
-
 /// Reads the files again on SIGHUP and when they change. A file with mistakes is reported, and what runs stays.
 async fn watch(
     gateway: Arc<Gateway>,
@@ -495,17 +484,5 @@ async fn watch(
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_that_changed_before_the_first_look_are_read() {
-        let mut stamps = Stamps::default();
-        let looks = [1, 1, 2, 2, 1].map(|stamp| stamps.is_new(stamp));
-        assert_eq!(looks, [true, false, true, false, true]);
     }
 }
