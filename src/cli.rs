@@ -12,13 +12,17 @@ mod log;
 mod missing;
 mod mounts;
 mod new;
+mod process;
 mod providers;
 mod quota;
 mod running;
 mod schema;
 mod serve;
 mod simulate;
+mod sockets;
+mod stamps;
 mod state;
+mod supervisor;
 mod translate;
 mod usage;
 

@@ -50,6 +50,15 @@ pub fn started() -> Now {
     }
 }
 
+/// The system's own steady clock in microseconds, which supervisors compare with theirs (sd_notify(3), `MONOTONIC_USEC`).
+#[must_use]
+pub fn monotonic_usec() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec
+        .saturating_mul(1_000_000)
+        .saturating_add(time.tv_nsec / 1_000)
+}
+
 /// A random number, for spreading waits. Not for secrets.
 #[must_use]
 pub fn random() -> u64 {

@@ -12,6 +12,7 @@ mod limits;
 mod reader;
 mod references;
 mod secrets;
+mod tls;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use crate::document::{self, Fields};
 use crate::emit::Style;
 use crate::guard::Admin;
 use crate::history::Settings as HistorySettings;
+use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::oauth;
 use crate::quota::{Mode, Share};
@@ -56,6 +58,8 @@ pub struct Config {
     pub providers: Vec<String>,
     /// A file with certificate authorities to trust beside the system's, as written.
     pub ca_file: Option<String>,
+    /// Who headroom is to its callers; with it, they all speak TLS.
+    pub identity: Option<Identity>,
     /// Headroom's name in `Via` (RFC 9110, section 7.6.3).
     pub via: Option<String>,
     /// Where counts and usage are kept, as written; `None`: the default place.
@@ -93,6 +97,7 @@ impl Default for Config {
             admin: Admin::default(),
             providers: Vec::new(),
             ca_file: None,
+            identity: None,
             via: None,
             state_dir: None,
             otlp_endpoint: None,

@@ -16,11 +16,13 @@ use rustls::pki_types::CertificateDer;
 
 use crate::admin::Books;
 use crate::history::History;
+use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::trace::{Counters, Exporter, Tracer};
 
 mod accept;
+mod acceptor;
 mod admission;
 mod body;
 mod coding;
@@ -44,6 +46,7 @@ mod pipeline;
 pub mod preferences;
 mod pulse;
 pub mod refusal;
+mod request_id;
 mod rewritten;
 mod route;
 pub mod server;
@@ -54,7 +57,7 @@ mod upstream;
 
 pub use connection::{Access, Catalogue, Connection, Connections, Lookup, Reach};
 pub use server::Listener;
-pub(crate) use tls::client_config;
+pub(crate) use tls::{client_config, pinned_config};
 
 /// What an operator can choose.
 #[derive(Clone)]
@@ -65,6 +68,8 @@ pub struct Settings {
     pub read_ahead_timeout: Duration,
     /// Headroom's name in `Via`. A call that already went through it is a loop, so two gateways in a row need two.
     pub pseudonym: String,
+    /// Who headroom is to its callers; with it, they all speak TLS.
+    pub identity: Option<Identity>,
     /// Certificate authorities to trust beside the system's.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// What credentials are hashed with; the same as long as the store is.
@@ -79,6 +84,7 @@ impl Default for Settings {
             limits: Limits::default(),
             read_ahead_timeout: Duration::from_secs(10),
             pseudonym: "headroom".to_owned(),
+            identity: None,
             extra_roots: Vec::new(),
             secret: (0, 0),
             tracer: None,
@@ -92,6 +98,7 @@ impl std::fmt::Debug for Settings {
             limits,
             read_ahead_timeout,
             pseudonym,
+            identity,
             extra_roots,
             // Who knows it can look for credentials in what is stored and shown.
             secret: _,
@@ -101,6 +108,7 @@ impl std::fmt::Debug for Settings {
             .field("limits", limits)
             .field("read_ahead_timeout", read_ahead_timeout)
             .field("pseudonym", pseudonym)
+            .field("identity", identity)
             .field("extra_roots", &extra_roots.len())
             .finish_non_exhaustive()
     }
@@ -134,6 +142,7 @@ pub struct Gateway {
     ledger: Arc<Ledger>,
     history: Arc<History>,
     upstream: upstream::Upstream,
+    acceptor: Option<acceptor::Acceptor>,
     load: load::Load,
     pages: pages::Pages,
 }
@@ -170,10 +179,12 @@ impl Gateway {
                 .as_ref()
                 .map(|tracer| Arc::clone(tracer.counters())),
         });
+        let acceptor = settings.identity.as_ref().map(acceptor::Acceptor::new);
         Ok(Self {
             ledger,
             history,
             upstream: upstream::Upstream::new(&settings).map_err(SetupError)?,
+            acceptor: acceptor.transpose().map_err(SetupError)?,
             load: load::Load::new(settings.limits.concurrent_calls),
             pages: pages::Pages::new(Arc::clone(&house)),
             settings,
@@ -185,6 +196,13 @@ impl Gateway {
     #[must_use]
     pub fn catalogue(&self) -> Arc<dyn Catalogue> {
         self.house.catalogue()
+    }
+
+    /// Shows callers another certificate from now on, where they speak TLS at all.
+    pub fn show(&self, identity: &Identity) {
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.show(identity);
+        }
     }
 
     /// Puts another catalogue in place. Calls in flight keep theirs, and so do the connections to providers; calls that wait

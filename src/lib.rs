@@ -10,7 +10,7 @@
 //!    the provider's, [`rewrite`] replaces an origin in a streaming JSON body, [`recording`] reads one response as text,
 //!    [`consumer`] knows a program by its key, [`secret`] is text that is never shown, [`credential`] puts one where a provider
 //!    wants it, [`address`] what is public, [`guard`] who may look, [`time`] is moments on two clocks, [`limits`] how much and
-//!    how long. All pure: no clock, no I/O.
+//!    how long, [`identity`] a certificate and its key. All pure: no clock, no I/O.
 //! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`history`] what was
 //!    called, [`advice`] what follows from it, [`clock`] the only reader of the time, [`warn`] tells of quotas that run out,
 //!    [`trace`] takes calls to OpenTelemetry, [`oauth`] gets tokens for connections,
@@ -64,6 +64,7 @@ pub mod form;
 pub mod gateway;
 pub mod guard;
 pub mod history;
+pub mod identity;
 pub mod ledger;
 pub mod limits;
 pub mod oauth;

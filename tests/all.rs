@@ -31,6 +31,7 @@ mod readme;
 mod refusal;
 mod rejected;
 mod restart;
+mod running;
 mod secrets;
 mod simulate;
 mod state;

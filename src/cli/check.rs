@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::mounts::{Exposure, Process, folders_of};
+use super::mounts::{Exposure, folders_of};
+use super::process::Process;
 use super::{Failure, Openness, colour_on, files, print};
 use crate::adapter::catalog::Catalog;
 use crate::adapter::parse::parse;
@@ -120,6 +121,7 @@ fn is_config(path: &Path, source: &str) -> bool {
                 "[limits",
                 "[admin",
                 "open_to_all",
+                "[tls",
                 "listen",
                 "providers",
             ]
@@ -133,7 +135,7 @@ fn check(path: &Path, source: &str, exposure: &Exposure) -> Result<Result<(), Mi
         return Ok(parse(stem(path), source).map(|_| ()));
     }
     let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let (config, mut mistakes) = config::parse(source, &Process { base: &base });
+    let (config, mut mistakes) = config::parse(source, &Process::new(&base));
     let mut catalog = Catalog::default();
     for folder in folders_of(&config, &base) {
         for (id, path) in files::adapters_in(&folder)? {

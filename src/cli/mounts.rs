@@ -9,12 +9,13 @@ use std::sync::{Arc, OnceLock};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::process::Process;
 use super::{Failure, colour, files};
 use crate::adapter::Adapter;
 use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
 use crate::config::{
-    self, Access as Shown, Config, ConnectionConfig, ConsumerConfig, Outside, Reserve, Waiting,
+    self, Access as Shown, Config, ConnectionConfig, ConsumerConfig, Reserve, Waiting,
 };
 use crate::consumer::{Consumer, Consumers, number};
 use crate::credential::Credential;
@@ -35,6 +36,8 @@ pub(super) struct Loaded {
     /// The folder that paths of the configuration are relative to.
     base: PathBuf,
     fingerprint: u64,
+    /// The files that the configuration refers to.
+    files: Vec<PathBuf>,
 }
 
 /// What is said outside of the file about who can reach headroom.
@@ -70,21 +73,6 @@ impl Exposure {
     }
 }
 
-/// The environment and the files of this process.
-pub(super) struct Process<'a> {
-    pub(super) base: &'a Path,
-}
-
-impl Outside for Process<'_> {
-    fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    fn file(&self, path: &str) -> Result<String, String> {
-        std::fs::read_to_string(self.base.join(path)).map_err(|error| error.to_string())
-    }
-}
-
 impl Loaded {
     /// Reads the configuration (`./headroom.toml` when none is named and it is there) and all folders of adapters.
     pub(super) fn read(
@@ -104,13 +92,17 @@ impl Loaded {
                 catalog: Arc::new(catalog),
                 base: PathBuf::new(),
                 fingerprint: hasher.finish(),
+                files: Vec::new(),
             });
         };
         let source = files::read(path)?;
         source.hash(&mut hasher);
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let shown = path.display().to_string();
-        let (config, mut mistakes) = config::parse(&source, &Process { base: &base });
+        let process = Process::new(&base);
+        let (config, mut mistakes) = config::parse(&source, &process);
+        let read = process.read();
+        read.hash(&mut hasher);
         // The command line's folders go last, and so before those of the file.
         let mut all = folders_of(&config, &base);
         all.extend_from_slice(folders);
@@ -130,6 +122,7 @@ impl Loaded {
             catalog: Arc::new(catalog),
             base,
             fingerprint: hasher.finish(),
+            files: read.into_iter().map(|(path, _)| path).collect(),
         })
     }
 
@@ -141,6 +134,11 @@ impl Loaded {
     /// The folders of adapters that the configuration names.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         folders_of(&self.config, &self.base)
+    }
+
+    /// Files that the configuration refers to: certificates, keys, credentials.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
     }
 
     /// The folder for the state that the configuration names.
@@ -189,7 +187,12 @@ pub(super) fn folders_of(config: &Config, base: &Path) -> Vec<PathBuf> {
 
 /// Sizes and times of all files that are read: cheap to look at, and different when one of them was written. Folders are
 /// looked at, not watched, because a mounted file is replaced without a word.
-pub(super) fn stamp(config: Option<&Path>, folders: &[PathBuf], named: &[PathBuf]) -> u64 {
+pub(super) fn stamp(
+    config: Option<&Path>,
+    folders: &[PathBuf],
+    named: &[PathBuf],
+    files: &[PathBuf],
+) -> u64 {
     let mut hasher = DefaultHasher::new();
     let mut add = |path: &Path| {
         let metadata = std::fs::metadata(path).ok();
@@ -197,6 +200,9 @@ pub(super) fn stamp(config: Option<&Path>, folders: &[PathBuf], named: &[PathBuf
         (path, metadata.map(|data| data.len()), modified).hash(&mut hasher);
     };
     add(config.unwrap_or(Path::new("headroom.toml")));
+    for path in files {
+        add(path);
+    }
     for folder in folders.iter().chain(named) {
         for (_, path) in files::adapters_in(folder).unwrap_or_default() {
             add(&path);

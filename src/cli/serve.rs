@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::missing::Missing;
 use super::mounts::{Exposure, Loaded, Mounts};
+use super::sockets::listeners;
+use super::stamps::Stamps;
 use super::state::{State as Place, StateArguments};
+use super::supervisor::{self, Inherited, Supervisor};
 use super::{AdapterFolders, Failure, Openness, log};
 use crate::admin::Books;
 use crate::clock;
 use crate::config::Config;
-use crate::gateway::{self, Catalogue, Gateway, Listener, Lookup, Settings, client_config};
+use crate::gateway::{self, Catalogue, Gateway, Lookup, Settings, client_config};
 use crate::history::History;
 use crate::ledger::{self, Ledger};
 use crate::oauth::{self, Keeper, Registry};
@@ -39,6 +41,14 @@ pub(super) struct Arguments {
     /// A collector of OpenTelemetry traces; OTEL_EXPORTER_OTLP_ENDPOINT if nothing else names one
     #[arg(long, value_name = "URL", env = "HEADROOM_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
+    /// How the log is written
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "HEADROOM_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: log::Format,
     #[command(flatten)]
     openness: Openness,
     #[command(flatten)]
@@ -47,18 +57,18 @@ pub(super) struct Arguments {
     adapters: AdapterFolders,
 }
 
-/// Where the gateway listens when nobody says otherwise.
-const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
-
 /// How often the files are looked at for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    // Before there is a second thread: taking them alters the environment.
+    let inherited = supervisor::inherited()?;
     // Everything that can be wrong is found before a port opens.
     let exposure = Exposure {
         open_to_all: arguments.openness.open_to_all,
-        listen: arguments.listen.into_iter().collect(),
+        listen: (arguments.listen.into_iter())
+            .chain(supervisor::addresses(&inherited))
+            .collect(),
     };
     let loaded = Loaded::read(
         arguments.config.as_deref(),
@@ -67,6 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     )?;
     let mut settings = Settings {
         limits: loaded.config.limits,
+        identity: loaded.config.identity.clone(),
         extra_roots: loaded.extra_roots(arguments.ca_file.as_deref())?,
         pseudonym: loaded
             .config
@@ -84,7 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         None => None,
     };
-    log::start();
+    log::start(arguments.log_format);
     super::descriptors::raise();
     let state = arguments
         .state
@@ -113,7 +124,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
     let store = Store { told, missing };
     let serving = serve(
-        arguments, loaded, &ledger, &history, settings, store, registry,
+        arguments,
+        loaded,
+        (&ledger, &history),
+        settings,
+        store,
+        registry,
+        inherited,
     );
     let outcome = runtime.block_on(traced(exporter, serving));
     if let Err(error) = history.close() {
@@ -229,30 +246,22 @@ fn secret(salt: [u8; 16]) -> (u64, u64) {
 async fn serve(
     arguments: &Arguments,
     loaded: Loaded,
-    ledger: &Arc<Ledger>,
-    history: &Arc<History>,
+    (ledger, history): (&Arc<Ledger>, &Arc<History>),
     settings: Settings,
     Store { told, missing }: Store,
     registry: Arc<Registry>,
+    inherited: Vec<Inherited>,
 ) -> Result<(), Failure> {
-    let address = arguments
-        .listen
-        .or(loaded.config.listen)
-        .unwrap_or(DEFAULT_LISTEN);
-    let mut listeners = vec![Listener {
-        socket: bind(address).await?,
-        connection: None,
-    }];
-    for connection in &loaded.config.connections {
-        if let Some(address) = connection.listen {
-            listeners.push(Listener {
-                socket: bind(address).await?,
-                connection: Some(connection.name.clone()),
-            });
-        }
-    }
+    let supervisor = Supervisor::new(|name| std::env::var_os(name), std::process::id());
+    let listeners = listeners(arguments.listen, &loaded.config, inherited).await?;
     // Before anybody is told that headroom is there: who knows of it may stop it.
     let orders = Orders::new();
+    // Nobody has it read the files before it listens to that: the signal would be its end.
+    let hangup = signal(SignalKind::hangup()).ok();
+    let scheme = match &settings.identity {
+        Some(_) => "https",
+        None => "http",
+    };
     let mut exposure = Exposure {
         open_to_all: arguments.openness.open_to_all,
         listen: Vec::new(),
@@ -263,7 +272,7 @@ async fn serve(
             tracing::info!(
                 listen.address = %address,
                 connection = listener.connection,
-                "headroom listens on http://{address}"
+                "headroom listens on {scheme}://{address}"
             );
         }
     }
@@ -297,10 +306,12 @@ async fn serve(
         (warnings, registry),
         arguments.config.clone(),
         (arguments.adapters.folders.clone(), exposure),
-        loaded.folders(),
-        seen,
-        fixed_at_start(&loaded),
+        (loaded.folders(), loaded.files()),
+        (seen, fixed_at_start(&loaded)),
+        (supervisor.clone(), hangup),
     ));
+    let heart = tokio::spawn(supervisor.clone().beat());
+    supervisor.ready();
     let (stop, stopped) = oneshot::channel();
     let stopped = async {
         // Whoever has the other end lives for as long as this is waited for.
@@ -308,9 +319,10 @@ async fn serve(
     };
     tokio::select! {
         () = gateway.serve(listeners, stopped) => {}
-        () = ended_twice(orders, stop) => tracing::warn!("The calls in flight are cut."),
+        () = ended_twice(orders, stop, &supervisor) => tracing::warn!("The calls in flight are cut."),
     }
     watcher.abort();
+    heart.abort();
     if let Some(finder) = finder {
         finder.abort();
     }
@@ -330,18 +342,11 @@ fn adopt(ledger: &Ledger, connections: &dyn Catalogue, secret: (u64, u64)) {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        Failure::unreadable(format!(
-            "headroom: cannot listen on {address}: {error}; choose another address with --listen"
-        ))
-    })
-}
-
 /// The order to stop, and the same again while calls in flight are being finished. One listener for both: of two, the second
 /// could take the two orders for one.
-async fn ended_twice(mut orders: Orders, stop: oneshot::Sender<()>) {
+async fn ended_twice(mut orders: Orders, stop: oneshot::Sender<()>, supervisor: &Supervisor) {
     orders.next().await;
+    supervisor.stopping();
     // Nobody waits for it when everything has ended by itself.
     let _ended = stop.send(());
     tracing::info!(
@@ -391,8 +396,10 @@ fn fixed_at_start(loaded: &Loaded) -> String {
         .filter_map(|one| Some((&one.name, one.listen?)))
         .collect();
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {own:?}",
+        "{:?} {} {:?} {:?} {:?} {:?} {:?} {:?} {own:?}",
         config.listen,
+        // A certificate is replaced by another at once.
+        config.identity.is_some(),
         config.via,
         config.ca_file,
         config.state_dir,
@@ -402,29 +409,16 @@ fn fixed_at_start(loaded: &Loaded) -> String {
     )
 }
 
-/// What the files looked like. Nobody knows that of the moment when they were first read, so they are read once more at the
-/// first look: they may have changed since.
-#[derive(Default)]
-struct Stamps(Option<u64>);
-
-impl Stamps {
-    /// Whether the files have to be read.
-    fn is_new(&mut self, stamp: u64) -> bool {
-        self.0.replace(stamp) != Some(stamp)
-    }
-}
-
 /// Reads the files again on SIGHUP and when they change. A file with mistakes is reported, and what runs stays.
 async fn watch(
     gateway: Arc<Gateway>,
     (warnings, registry): (Arc<Warnings>, Arc<Registry>),
     config: Option<PathBuf>,
     (folders, exposure): (Vec<PathBuf>, Exposure),
-    mut known_folders: Vec<PathBuf>,
-    mut seen: u64,
-    mut fixed_before: String,
+    (mut known_folders, mut known_files): (Vec<PathBuf>, Vec<PathBuf>),
+    (mut seen, mut fixed_before): (u64, String),
+    (supervisor, mut hangup): (Supervisor, Option<Signal>),
 ) {
-    let mut hangup = signal(SignalKind::hangup()).ok();
     let mut generation = 0;
     let mut stamps = Stamps::default();
     loop {
@@ -433,23 +427,31 @@ async fn watch(
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
         let (path, folders, exposure) = (config.clone(), folders.clone(), exposure.clone());
-        let stamp = super::mounts::stamp(path.as_deref(), &folders, &known_folders);
+        let stamp = super::mounts::stamp(path.as_deref(), &folders, &known_folders, &known_files);
         if !stamps.is_new(stamp) && !forced {
             continue;
         }
         let read = move || Loaded::read(path.as_deref(), &folders, &exposure);
+        if forced {
+            supervisor.reloading();
+        }
         let Ok(outcome) = tokio::task::spawn_blocking(read).await else {
+            supervisor.kept();
             continue;
         };
         match outcome {
             Ok(loaded) => {
                 let found = loaded.fingerprint();
                 known_folders = loaded.folders();
+                known_files = loaded.files();
                 if forced || found != seen {
                     seen = found;
                     generation += 1;
                     let mounts = Mounts::new(&loaded, generation, warnings.bell(), &registry);
                     let mounts = Arc::new(mounts);
+                    if let Some(identity) = &loaded.config.identity {
+                        gateway.show(identity);
+                    }
                     let gateway = Arc::clone(&gateway);
                     let replaced = tokio::task::spawn_blocking(move || gateway.replace(mounts));
                     if let Err(error) = replaced.await {
@@ -457,20 +459,24 @@ async fn watch(
                     }
                     warnings.replace(endpoints(&loaded.config));
                     tracing::info!("The configuration was read again.");
+                    supervisor.ready();
                     let fixed = fixed_at_start(&loaded);
                     if fixed != fixed_before {
                         fixed_before = fixed;
                         tracing::warn!(
-                            "A change of `listen`, `via`, `ca_file`, `state_dir`, `limits`, `telemetry` or `history` takes effect after a restart."
+                            "A change of `listen`, `tls`, `via`, `ca_file`, `state_dir`, `limits`, `telemetry` or `history` takes effect after a restart."
                         );
                     }
                 }
             }
             Err(failure) => {
+                // What is missing may be a file that nobody knew of before.
+                stamps = Stamps::default();
                 let found = super::mounts::fingerprint_of(failure.message.as_bytes());
                 // The same mistake is told once, not every second.
                 if forced || found != seen {
                     seen = found;
+                    supervisor.kept();
                     tracing::error!(
                         "The files have mistakes, what runs stays:\n{}",
                         failure.message.trim_end()
@@ -478,17 +484,5 @@ async fn watch(
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_that_changed_before_the_first_look_are_read() {
-        let mut stamps = Stamps::default();
-        let looks = [1, 1, 2, 2, 1].map(|stamp| stamps.is_new(stamp));
-        assert_eq!(looks, [true, false, true, false, true]);
     }
 }

@@ -29,6 +29,11 @@ pub static CONFIG: Shape = Shape {
             "Folders of adapters, beside the built-in ones or instead of them.",
         ),
         key(
+            "tls",
+            Kind::Table(&TLS),
+            "[tls]: TLS on all of headroom's addresses, HTTP/1.1 and HTTP/2. Both files are read again when they change.",
+        ),
+        key(
             "ca_file",
             Kind::Text,
             "A PEM file with certificate authorities to trust beside the system's.",
@@ -118,6 +123,22 @@ static ADMIN: Shape = Shape {
             "metrics",
             Kind::Word(&["open", "key"]),
             "Whether /-/metrics is for everybody (\"open\") or needs the key off this machine (\"key\", if left out).",
+        ),
+    ],
+};
+
+static TLS: Shape = Shape {
+    title: "TLS",
+    keys: &[
+        required(
+            "certificate",
+            Kind::Text,
+            "A PEM file with the certificate and its chain: \"/etc/headroom/cert.pem\".",
+        ),
+        required(
+            "key",
+            Kind::Text,
+            "A PEM file with its private key, which is not encrypted: \"${CREDENTIALS_DIRECTORY}/key.pem\".",
         ),
     ],
 };

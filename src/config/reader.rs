@@ -18,7 +18,7 @@ use crate::secret::Secret;
 
 /// Reads the tree; what is wrong goes to the mistakes.
 pub(super) struct Reader<'a> {
-    outside: &'a dyn Outside,
+    pub(super) outside: &'a dyn Outside,
     pub(super) mistakes: &'a mut Mistakes,
     resolved: Vec<Resolved>,
 }
@@ -100,7 +100,11 @@ impl<'a> Reader<'a> {
                     .filter_map(|node| self.text(node))
                     .collect()
             }),
-            ca_file: root.get("ca_file").and_then(|node| self.text(node)),
+            ca_file: root.get("ca_file").and_then(|node| self.authorities(node)),
+            identity: root
+                .get("tls")
+                .and_then(Node::table)
+                .and_then(|tls| self.identity(&tls, ["certificate", "key"])),
             via: root.get("via").and_then(|node| self.pseudonym(node)),
             state_dir: root.get("state_dir").and_then(|node| self.state_dir(node)),
             otlp_endpoint: root

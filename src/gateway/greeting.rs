@@ -59,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Greeting<S> {
 }
 
 /// Reads on until the end, or until it is enough.
-async fn throw_away(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+pub(super) async fn throw_away(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let reading = async {
         stream.shutdown().await?;
         let mut left = MOST;

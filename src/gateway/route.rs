@@ -20,6 +20,8 @@ use crate::limits::Limits;
 pub(super) struct Entrance {
     /// A listener of its own belongs to this connection, whatever the path and the host.
     pub(super) connection: Option<String>,
+    /// TLS is spoken there.
+    pub(super) is_secure: bool,
     /// Headroom's own address on this connection of a caller's.
     pub(super) own: Option<IpAddr>,
     /// The caller is on this machine, or somebody there has brought it.
@@ -31,6 +33,7 @@ impl Entrance {
     pub(super) fn between(&self, own: Option<IpAddr>, callers: Option<IpAddr>) -> Self {
         Self {
             connection: self.connection.clone(),
+            is_secure: self.is_secure,
             own,
             is_near: own.is_some_and(is_loopback) && callers.is_some_and(is_loopback),
         }
@@ -51,6 +54,8 @@ pub(super) struct Route<'a> {
     pub(super) connection: Arc<Connection>,
     /// The raw path and query at the provider.
     pub(super) target: Cow<'a, str>,
+    /// TLS is spoken with the caller.
+    is_secure: bool,
     /// The host that the caller addressed, with its port.
     host: Option<&'a str>,
     /// The first segment as the caller wrote it, where that chose the connection.
@@ -68,7 +73,11 @@ impl Route<'_> {
         let mut mount = String::new();
         // Without a host (HTTP/1.0) the reference is relative, which leads back just as well.
         if let Some(host) = self.host {
-            mount.push_str("http://");
+            mount.push_str(if self.is_secure {
+                "https://"
+            } else {
+                "http://"
+            });
             mount.push_str(host);
         }
         if let Some(segment) = self.segment {
@@ -124,6 +133,7 @@ pub(super) fn route<'a>(
         return Ok(Destination::Provider(Route {
             connection,
             target,
+            is_secure: entrance.is_secure,
             host,
             segment: None,
         }));
@@ -152,6 +162,7 @@ pub(super) fn route<'a>(
     Ok(Destination::Provider(Route {
         connection,
         target,
+        is_secure: entrance.is_secure,
         host,
         segment: Some(segment),
     }))

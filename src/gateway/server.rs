@@ -17,11 +17,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::Gateway;
 use super::body::Attended;
 use super::greeting::Greeting;
 use super::pulse::{Alarm, Overdue, Pulse};
+use super::request_id::RequestId;
 use super::route::Entrance;
 use crate::clock;
 
@@ -71,6 +73,7 @@ impl Gateway {
         let Listener { socket, connection } = listener;
         let entrance = Entrance {
             connection,
+            is_secure: self.acceptor.is_some(),
             ..Entrance::default()
         };
         let server = Arc::new(self.server());
@@ -82,7 +85,7 @@ impl Gateway {
                 Some(_) = callers.join_next() => {}
                 stream = next_caller(&socket) => {
                     let (gateway, entrance) = (Arc::clone(&self), Arc::new(entrance_of(&entrance, &stream)));
-                    callers.spawn(gateway.converse(stream, entrance, Arc::clone(&server), stopped.clone()));
+                    callers.spawn(gateway.welcome(stream, entrance, Arc::clone(&server), stopped.clone()));
                 }
             }
         }
@@ -96,6 +99,34 @@ impl Gateway {
             );
         }
         callers.shutdown().await;
+    }
+
+    /// Serves a caller, behind a handshake where TLS is spoken. It has as long for that as for a head.
+    async fn welcome(
+        self: Arc<Self>,
+        stream: TcpStream,
+        entrance: Arc<Entrance>,
+        server: Arc<auto::Builder<TokioExecutor>>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let Some(acceptor) = &self.acceptor else {
+            return self.converse(stream, entrance, server, stopped).await;
+        };
+        let patience = self.settings.limits.head_timeout;
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken,
+            // Nothing was asked yet.
+            () = told(&mut stopped) => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => {
+                Arc::clone(&self)
+                    .converse(stream, entrance, server, stopped)
+                    .await
+            }
+            Ok(Err(error)) => tracing::debug!(error = %error, "A caller's handshake failed."),
+            Err(_) => tracing::debug!("A caller's handshake took too long."),
+        }
     }
 
     /// Serves one connection until it ends, is overdue, or was let go at the order to stop.
@@ -114,8 +145,10 @@ impl Gateway {
             let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
             let presence = beats.begin();
             request.extensions_mut().insert(Arc::clone(&presence));
+            let id = RequestId::of(request.headers());
+            let span = tracing::debug_span!("call", request.id = %id);
             async move {
-                let response = gateway.answer(&entrance, request).await;
+                let response = gateway.answer(&entrance, request).instrument(span).await;
                 Ok::<_, Infallible>(response.map(|body| Attended::new(body, presence)))
             }
         });

@@ -132,6 +132,11 @@ impl Program {
         }
     }
 
+    /// Looks at its log as it is.
+    pub(crate) fn look<T>(&self, find: impl Fn(&[String]) -> Option<T>) -> Option<T> {
+        find(&self.log.lines.lock().unwrap())
+    }
+
     /// Waits until it has told a line with these words.
     pub(crate) fn wait_for_line(&self, words: &str) -> String {
         self.wait_for(|lines| lines.iter().find(|line| line.contains(words)).cloned())
@@ -180,8 +185,9 @@ impl Program {
 
 /// The address in a line of the log that tells one.
 fn listens(line: &str) -> Option<SocketAddr> {
-    let rest = line.split("headroom listens on http://").nth(1)?;
-    rest.split(' ').next()?.parse().ok()
+    let rest = line.split("headroom listens on http").nth(1)?;
+    let rest = rest.trim_start_matches('s').strip_prefix("://")?;
+    rest.split([' ', '"']).next()?.parse().ok()
 }
 
 /// A call without a body on a connection of its own. Gives the whole answer.

@@ -1,0 +1,7 @@
+//! The program as it is run: TLS, supervisors, logs. What `headroom check` says of a file that `serve` refuses.
+
+mod checks;
+mod draining;
+mod logs;
+mod supervisor;
+pub(crate) mod tls;
