@@ -11,7 +11,7 @@
 //!    [`consumer`] knows a program by its key, [`secret`] is text that is never shown, [`credential`] puts one where a provider
 //!    wants it, [`address`] what is public, [`guard`] who may look, [`time`] is moments on two clocks, [`limits`] how much and
 //!    how long, [`identity`] a certificate and its key. All pure: no clock, no I/O.
-//! 3. [`origin`] is where calls go, [`state`] what survives a restart, [`ledger`] headroom's own count, [`history`] what was
+//! 3. [`origin`] is where calls go, [`outbound`] what no client does by itself, [`state`] what survives a restart, [`ledger`] headroom's own count, [`history`] what was
 //!    called, [`advice`] what follows from it, [`clock`] the only reader of the time, [`warn`] tells of quotas that run out,
 //!    [`trace`] takes calls to OpenTelemetry, [`oauth`] gets tokens for connections,
 //!    [`config`] is what the user says, [`admin`] the pages about it all, [`gateway`] the request path.
@@ -69,6 +69,7 @@ pub mod ledger;
 pub mod limits;
 pub mod oauth;
 pub mod origin;
+pub mod outbound;
 pub mod quota;
 pub mod recording;
 pub mod rewrite;

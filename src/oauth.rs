@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use url::Url;
 
 pub use client::Client;
-pub use keeper::{Keeper, ROWS};
+pub use keeper::{Keeper, ROWS, part};
 
 use crate::adapter::CredentialPlace;
 use crate::clock;

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rewrite", &[]),
     ("recording", &[]),
     ("origin", &[]),
+    ("outbound", &[]),
     ("address", &[]),
     ("time", &[]),
     ("limits", &[]),
@@ -30,12 +31,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("history", &["quota", "time", "state"]),
     ("clock", &["time"]),
-    ("warn", &["state", "ledger", "time", "clock"]),
+    ("warn", &["outbound", "state", "ledger", "time", "clock"]),
     ("consumer", &["adapter"]),
     ("credential", &["adapter", "consumer", "secret"]),
     (
         "oauth",
-        &["adapter", "credential", "secret", "state", "time", "clock"],
+        &[
+            "outbound",
+            "adapter",
+            "credential",
+            "secret",
+            "state",
+            "time",
+            "clock",
+        ],
     ),
     ("guard", &["address", "consumer"]),
     (
@@ -61,7 +70,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("advice", &["ledger", "state"]),
-    ("trace", &["time", "history", "clock"]),
+    ("trace", &["outbound", "time", "history", "clock"]),
     (
         "admin",
         &[
@@ -71,6 +80,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
+            "outbound",
             "quota",
             "diagnostic",
             "adapter",

@@ -88,10 +88,7 @@ impl Missing {
         }
         ledger.take_over(loaded.meters, loaded.learned);
         adopt(ledger);
-        let (tokens, told): (Vec<_>, Vec<_>) = loaded
-            .told
-            .into_iter()
-            .partition(|row| row.kind == oauth::ROWS);
+        let (tokens, told) = oauth::part(loaded.told);
         warnings.take_over(told);
         let tokens = registry.take_over(&tokens);
         let moved = self.state.go_on_in(opened);

@@ -112,7 +112,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let told = kept
         .as_mut()
         .map(|(state, loaded)| (state.clone(), std::mem::take(&mut loaded.told)));
-    let (told, registry) = registry(told, &settings)?;
+    let unreadable = |error| Failure::unreadable(format!("headroom: {error}"));
+    let tls = client_config(&settings.extra_roots).map_err(unreadable)?;
+    let webhooks = warn::Client::new(tls.clone(), warn::client::TIMEOUT).map_err(unreadable)?;
+    let (told, registry) = registry(told, oauth::Client::new(tls).map_err(unreadable)?);
     let state = kept.as_ref().map(|(state, _)| state.clone());
     let ledger = Arc::new(Ledger::new(ledger::Settings::default(), kept));
     let now_ms = clock::now().as_millisecond();
@@ -129,7 +132,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (&ledger, &history),
         settings,
         store,
-        registry,
+        (webhooks, registry),
         inherited,
     );
     let outcome = runtime.block_on(traced(exporter, serving));
@@ -153,19 +156,15 @@ struct Store {
 type Told = Option<(State, Vec<state::WarningRow>)>;
 
 /// Where tokens come from. Rotated refresh tokens lie beside what warnings remember.
-fn registry(told: Told, settings: &Settings) -> Result<(Told, Arc<Registry>), Failure> {
-    let unreadable = |error| Failure::unreadable(format!("headroom: {error}"));
-    let tls = client_config(&settings.extra_roots).map_err(unreadable)?;
-    let client = oauth::Client::new(tls).map_err(unreadable)?;
+fn registry(told: Told, client: oauth::Client) -> (Told, Arc<Registry>) {
     let Some((state, rows)) = told else {
         let registry = Registry::new(client, Keeper::default());
-        return Ok((None, Arc::new(registry)));
+        return (None, Arc::new(registry));
     };
-    let (tokens, told): (Vec<_>, Vec<_>) =
-        rows.into_iter().partition(|row| row.kind == oauth::ROWS);
+    let (tokens, told) = oauth::part(rows);
     let keeper = Keeper::new(Some(state.clone()), &tokens);
     let registry = Arc::new(Registry::new(client, keeper));
-    Ok((Some((state, told)), registry))
+    (Some((state, told)), registry)
 }
 
 /// Who is told of warnings.
@@ -249,7 +248,7 @@ async fn serve(
     (ledger, history): (&Arc<Ledger>, &Arc<History>),
     settings: Settings,
     Store { told, missing }: Store,
-    registry: Arc<Registry>,
+    (webhooks, registry): (warn::Client, Arc<Registry>),
     inherited: Vec<Inherited>,
 ) -> Result<(), Failure> {
     let supervisor = Supervisor::new(|name| std::env::var_os(name), std::process::id());
@@ -280,10 +279,7 @@ async fn serve(
     let warnings = Warnings::new(endpoints(&loaded.config));
     let mounts = Arc::new(Mounts::new(&loaded, 0, warnings.bell(), &registry));
     adopt(ledger, &*mounts, settings.secret);
-    let unreadable = |error| Failure::unreadable(format!("headroom: {error}"));
-    let tls = client_config(&settings.extra_roots).map_err(unreadable)?;
-    let client = warn::Client::new(tls, warn::client::TIMEOUT).map_err(unreadable)?;
-    let warner = tokio::spawn(Arc::clone(&warnings).run(Arc::clone(ledger), told, client));
+    let warner = tokio::spawn(Arc::clone(&warnings).run(Arc::clone(ledger), told, webhooks));
     let books = Books {
         ledger: Arc::clone(ledger),
         history: Arc::clone(history),

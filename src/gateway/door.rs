@@ -79,10 +79,10 @@ fn identify(
 /// browser send it.
 pub(super) fn check_browser(
     head: &Parts,
+    host: Option<&str>,
     entrance: &Entrance,
     admin: &Admin,
 ) -> Result<(), Problem> {
-    let host = route::host(head)?;
     if !admin.knows(host, entrance.own) {
         return Err(unknown_host(host));
     }

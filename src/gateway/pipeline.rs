@@ -88,7 +88,7 @@ impl Gateway {
         visitor.check(head, route)?;
         keys::check(head, route, consumers)?;
         if connection.access.is_own() && consumers.is_empty() {
-            door::check_browser(head, entrance, catalogue.admin())?;
+            door::check_browser(head, route.host, entrance, catalogue.admin())?;
         }
         let mut call = call(head, route);
         let beginning;
@@ -201,9 +201,10 @@ impl Gateway {
         }
     }
 
-    /// Sends the call, with the connection's own credential where it has one. What is safe to repeat is repeated once when the connection that it went out on turned out to be
-    /// dead, and what has no body when the provider says that it did not look at it. What is safe goes once more with a new token, when a token that
-    /// was good before is not any more. Nothing else is ever sent twice.
+    /// Sends the call, with the connection's own credential where it has one. What is safe to repeat is repeated once when the
+    /// connection that it went out on turned out to be dead, and what has no body when the provider says that it did not look
+    /// at it. What is safe goes once more with a new token, when a token that was good before is not any more. Nothing else is
+    /// ever sent twice.
     async fn forward(
         &self,
         head: &Parts,

@@ -57,7 +57,7 @@ pub(super) struct Route<'a> {
     /// TLS is spoken with the caller.
     is_secure: bool,
     /// The host that the caller addressed, with its port.
-    host: Option<&'a str>,
+    pub(super) host: Option<&'a str>,
     /// The first segment as the caller wrote it, where that chose the connection.
     segment: Option<&'a str>,
 }

@@ -1,4 +1,4 @@
-//! The client side: everything that is known of reqwest is in this file and in `target`.
+//! The client side of calls: everything that they know of reqwest is in this file and in `target`.
 //!
 //! What reqwest adds that cannot be taken off: `accept: */*` where the caller sent no `Accept`. It means the same
 //! (RFC 9110, section 12.5.1).
@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, redirect, retry};
 use url::{Host, Url};
 
 use super::Settings;
@@ -24,7 +24,7 @@ use super::load::{Origins, Place};
 use super::tls;
 use super::upload::{Progress, RequestBody};
 use crate::address::is_public;
-use crate::clock;
+use crate::{clock, outbound};
 
 /// The body of a provider's answer. Its connection is in use until this is dropped.
 pub(super) struct UpstreamBody {
@@ -144,8 +144,7 @@ impl Upstream {
         let tls = tls::client_config(&settings.extra_roots)?;
         let limits = &settings.limits;
         let client = |reach, pool_idle_timeout, kept_connections| {
-            Client::builder()
-                .tls_backend_preconfigured(alpn(tls.clone()))
+            outbound::builder(tls.clone())
                 .dns_resolver(Arc::new(SystemResolver { reach }))
                 .connect_timeout(limits.connect_timeout)
                 .pool_idle_timeout(pool_idle_timeout)
@@ -155,11 +154,6 @@ impl Upstream {
                 // One HTTP/2 connection carries all callers, so a dead one must be noticed.
                 .http2_keep_alive_interval(Duration::from_secs(20))
                 .http2_keep_alive_timeout(Duration::from_secs(10))
-                // What a gateway must not do by itself.
-                .no_proxy()
-                .redirect(redirect::Policy::none())
-                .retry(retry::never())
-                .referer(false)
                 .build()
                 .map_err(|error| format!("the client side cannot be set up: {error}"))
         };
@@ -249,12 +243,6 @@ impl Upstream {
             }
         }
     }
-}
-
-/// A TLS configuration of our own comes without the protocols that reqwest would offer.
-fn alpn(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    tls
 }
 
 /// Of a name its resolver will tell.

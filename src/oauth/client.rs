@@ -11,9 +11,10 @@ use oauth2::{
     AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken, RequestTokenError,
     Scope, TokenResponse as _, TokenUrl,
 };
-use reqwest::{Client as Http, redirect, retry};
+use reqwest::Client as Http;
 
 use super::{Ask, ClientAuth, Issued, Reason, Settings};
+use crate::outbound;
 use crate::secret::Secret;
 
 /// For a connection, and for the whole exchange.
@@ -32,17 +33,10 @@ impl Client {
     ///
     /// # Errors
     /// It cannot be set up; the reason is for people.
-    pub fn new(mut tls: rustls::ClientConfig) -> Result<Self, String> {
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Http::builder()
-            .tls_backend_preconfigured(tls)
+    pub fn new(tls: rustls::ClientConfig) -> Result<Self, String> {
+        outbound::builder(tls)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
-            // A secret for one endpoint is not for another.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .retry(retry::never())
-            .referer(false)
             .build()
             .map(Self)
             .map_err(|error| format!("the client of token endpoints cannot be set up: {error}"))

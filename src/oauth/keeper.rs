@@ -75,6 +75,12 @@ impl Keeper {
     }
 }
 
+/// The rows of [`ROWS`], and the others, which are not the keeper's.
+#[must_use]
+pub fn part(rows: Vec<WarningRow>) -> (Vec<WarningRow>, Vec<WarningRow>) {
+    rows.into_iter().partition(|row| row.kind == ROWS)
+}
+
 fn tokens(rows: &[WarningRow]) -> impl Iterator<Item = (String, Secret)> {
     let tokens = rows.iter().filter(|row| row.kind == ROWS);
     tokens.filter_map(|row| {

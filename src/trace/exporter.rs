@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use reqwest::{Client, redirect, retry};
+use reqwest::Client;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
 use super::{Counters, Traced, otlp};
+use crate::outbound;
 
 /// Calls in one batch at the most.
 const BATCH: usize = 256;
@@ -48,18 +49,12 @@ enum Refusal {
 impl Exporter {
     pub(super) fn new(
         endpoint: &str,
-        mut tls: rustls::ClientConfig,
+        tls: rustls::ClientConfig,
         calls: mpsc::Receiver<Traced>,
         counters: Arc<Counters>,
     ) -> Result<Self, String> {
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
+        let client = outbound::builder(tls)
             .timeout(TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .retry(retry::never())
-            .referer(false)
             .build()
             .map_err(|error| format!("traces cannot be set up: {error}"))?;
         Ok(Self {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
-use reqwest::{Client as Http, redirect, retry};
+use reqwest::Client as Http;
 
 use super::Attempt;
+use crate::outbound;
 
 /// For the whole exchange. The specification recommends 15 to 30 seconds.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
@@ -42,16 +43,9 @@ impl Client {
     ///
     /// # Errors
     /// It cannot be set up; the reason is for people.
-    pub fn new(mut tls: rustls::ClientConfig, timeout: Duration) -> Result<Self, String> {
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Http::builder()
-            .tls_backend_preconfigured(tls)
+    pub fn new(tls: rustls::ClientConfig, timeout: Duration) -> Result<Self, String> {
+        outbound::builder(tls)
             .timeout(timeout)
-            // What is signed for one receiver is not for another.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .retry(retry::never())
-            .referer(false)
             .build()
             .map(Self)
             .map_err(|error| format!("webhooks cannot be set up: {error}"))

@@ -10,24 +10,8 @@ use std::process::{Command, Stdio};
 use crate::exchange::{OK, status};
 use crate::running::tls::POLICY;
 use crate::support::harness::PATIENCE;
-use crate::support::program::{Program, get, headroom, stub};
+use crate::support::program::{Program, after, get, stub};
 use crate::support::upstream::Upstream;
-
-/// A command that begins as this script says, and then is headroom.
-fn command(folder: &Path, script: &str) -> Command {
-    let program = headroom(folder);
-    let mut command = Command::new("sh");
-    let script = format!("{script} exec \"$0\" serve --listen 127.0.0.1:0");
-    command.args(["-c", &script]).arg(program.get_program());
-    command.current_dir(folder);
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command
-}
 
 /// What a supervisor hears.
 struct Ear(UnixDatagram);
@@ -63,7 +47,7 @@ async fn sockets_that_are_handed_over_are_taken() {
     let [main, own] = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let addresses = [&main, &own].map(|socket| socket.local_addr().unwrap());
     // The connection's own comes first: names decide, not places.
-    let mut command = command(
+    let mut command = after(
         folder.path(),
         "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=stub:main;",
     );
@@ -91,7 +75,7 @@ async fn sockets_of_another_process_are_left_alone() {
     let (folder, config) = stub(&upstream, POLICY, "");
     let strange = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = strange.local_addr().unwrap();
-    let mut command = command(
+    let mut command = after(
         folder.path(),
         "exec 3<&0 </dev/null; export LISTEN_PID=1 LISTEN_FDS=1;",
     );
@@ -106,7 +90,7 @@ async fn a_supervisor_is_told_how_it_is() {
     let (folder, config) = stub(&upstream, POLICY, "");
     let path = folder.path().join("notify");
     let ear = Ear::at(&path);
-    let mut command = command(folder.path(), "");
+    let mut command = after(folder.path(), "");
     command
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "200000");

@@ -56,6 +56,22 @@ pub(crate) fn stub(upstream: &Upstream, policies: &str, connection: &str) -> (Te
     (folder, config)
 }
 
+/// A command that begins as this script says, and then is headroom.
+pub(crate) fn after(folder: &Path, script: &str) -> Command {
+    let program = headroom(folder);
+    let mut command = Command::new("sh");
+    let script = format!("{script} exec \"$0\" serve --listen 127.0.0.1:0");
+    command.args(["-c", &script]).arg(program.get_program());
+    command.current_dir(folder);
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 impl Program {
     /// Serves this configuration, with its state below this folder.
     pub(crate) fn start(folder: &Path, config: &str) -> Self {
@@ -77,17 +93,7 @@ impl Program {
 
     /// The same with at most so many file descriptors.
     pub(crate) fn with_descriptors(folder: &Path, config: &str, most: usize) -> Self {
-        let program = headroom(folder);
-        let mut command = Command::new("sh");
-        let script = format!("ulimit -n {most}; exec \"$0\" serve --listen 127.0.0.1:0");
-        command.args(["-c", &script]).arg(program.get_program());
-        command.current_dir(folder);
-        for (name, value) in program.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        let command = after(folder, &format!("ulimit -n {most};"));
         Self::launch(command, folder, config)
     }
 
