@@ -237,7 +237,7 @@ async fn it_tells_what_does_not_work() {
 }
 
 #[tokio::test]
-async fn it_stays_quick_with_two_hundred_connections() {
+async fn it_shows_two_hundred_connections() {
     if has_browser() {
         let connections = |upstream: &Upstream| {
             let mut config = String::new();

@@ -1,4 +1,4 @@
-// Two hundred connections, one of them nearly used up: all are there, sorted and filtered, and the page stays quick.
+// Two hundred connections, one of them nearly used up: all are there, sorted and filtered, and a change touches what has changed.
 
 import assert from "node:assert/strict";
 import { ARGUMENTS, PATIENCE, call, fits, inBrowser, newPage, open } from "./browser.mjs";
@@ -10,18 +10,17 @@ await inBrowser(async (browser) => {
   for (let index = 0; index < count; index += 1) await call(`/${name(index)}/`);
   for (let more = 0; more < 8; more += 1) await call(`/${busiest}/`);
   const { page, complaints } = await newPage(browser);
-  const started = performance.now();
   await open(page);
   const connections = page.locator(".connection");
   await page.waitForFunction((wanted) => document.querySelectorAll(".connection").length === wanted, count, { timeout: PATIENCE });
-  const took = performance.now() - started;
-  assert.ok(took < 10_000, `all were there after ${took} ms`);
 
   // The nearest to its end comes first; with so many, each is one line.
-  await page.waitForFunction((first) => document.querySelector(".connection .name").textContent === first, busiest);
+  const isFirst = (wanted) => page.waitForFunction((first) => document.querySelector(".connection .name").textContent === first, wanted);
+  await isFirst(busiest);
   assert.equal(await page.locator(".connection .body:visible").count(), 0);
+  // The page draws what was asked for with its next frame.
   await page.selectOption("#sort", "name");
-  assert.equal(await connections.first().locator("h3 .name").textContent(), name(0));
+  await isFirst(name(0));
   await fits(page);
 
   // The filter: fewer, told to those who do not see it, and all again.
