@@ -9,12 +9,13 @@
 //! With `days` time runs faster: each call is drawn and added up here, and its minute's sums and events are handed to the store
 //! in one go, not four times a second by a recorder. So the file has one part of the minute that is going on, not 240, and
 //! its events are in fewer blocks, which makes them smaller; what is in the blocks of totals is the same.
+//! With a folder behind the days the file is kept there, and with a file that is there already only the reports are made.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,9 +170,10 @@ fn main() {
         .unwrap();
     let names = Names::new();
     let arguments: Vec<String> = std::env::args().collect();
-    let days = arguments.iter().position(|argument| argument == "days");
-    if let Some(days) = days.and_then(|at| arguments.get(at + 1)) {
-        return runtime.block_on(fill(&names, days.parse().unwrap()));
+    let at = arguments.iter().position(|argument| argument == "days");
+    if let Some((at, days)) = at.and_then(|at| Some((at, arguments.get(at + 1)?))) {
+        let folder = arguments.get(at + 2).map(PathBuf::from);
+        return runtime.block_on(fill(&names, days.parse().unwrap(), folder.as_deref()));
     }
     let mut random = 0x9e37_79b9_7f4a_7c15;
     let history = History::new(None, Settings::default(), NOON_MS).unwrap();
@@ -411,12 +413,17 @@ impl Kinds {
 const SPENT: &str = "[{\"policy\":\"daily\",\"unit\":\"requests\",\"cost\":1},{\"policy\":\"ten-secondly\",\"unit\":\"requests\",\"cost\":1}]";
 
 /// Days of calls, in compressed time.
-async fn fill(names: &Names, days: i64) {
+async fn fill(names: &Names, days: i64, kept: Option<&Path>) {
     const STEP_MS: i64 = 60_000;
-    let folder = tempfile::tempdir().unwrap();
-    let (state, _) = State::open(folder.path(), NOON_MS).unwrap();
+    let fresh = tempfile::tempdir().unwrap();
+    let folder = kept.unwrap_or(fresh.path());
+    let is_there = folder.join("headroom.db").exists();
+    let (state, _) = State::open(folder, NOON_MS).unwrap();
     let history = History::new(Some(state.clone()), Settings::default(), NOON_MS).unwrap();
     let history = Arc::new(history);
+    if is_there {
+        return reports(&history, NOON_MS + days * DAY_MS).await;
+    }
     let kinds = Kinds::new(names);
     let mut random = 0x9e37_79b9_7f4a_7c15;
     let calls = CALLS_A_DAY / u64::try_from(DAY_MS / STEP_MS).unwrap() + 1;
@@ -430,25 +437,25 @@ async fn fill(names: &Names, days: i64) {
             // As it is called at the end of the minute: the one before is over, and what is old goes.
             history.flush(start + STEP_MS).await;
             if step % 60 == 0 {
-                most = most.max(bytes(folder.path()));
+                most = most.max(bytes(folder));
             }
         }
-        most = most.max(bytes(folder.path()));
+        most = most.max(bytes(folder));
         let took = clock::monotonic().duration_since(begun).as_secs_f64();
         println!(
             "after day {}: {:>6.1} MiB in use, {:>6.1} MiB of files, at most {:>6.1} MiB (wanted < 1024), {last} calls, {took:.0} s of work, {:.0} ns a call of writing",
             day + 1,
             mib(history.bytes()),
-            mib(bytes(folder.path())),
+            mib(bytes(folder)),
             mib(most),
             (written_by() - before) / CALLS_A_DAY as f64,
         );
         reports(&history, NOON_MS + (day + 1) * DAY_MS).await;
     }
-    blocks(folder.path(), days);
+    blocks(folder, days);
     assert!(history.health().is_none());
     let counted = history.read(|snapshot| {
-        let names: HashMap<_, _> = snapshot.series()?.into_iter().collect();
+        let names: HashMap<_, _> = snapshot.dictionary()?.series().iter().cloned().collect();
         let mut calls = 0;
         snapshot.totals(86_400, i64::MIN, i64::MAX, |_, series, sums| {
             if names[&series].policy.is_empty() {

@@ -1,9 +1,10 @@
 //! What the history and the meters advise: calls that could be saved, calls that never succeed, and who uses up what others
 //! need. Pure: totals and meters in, sentences with their numbers out.
 
+mod busy;
 mod words;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,8 +12,9 @@ use serde_json::{Value, json};
 
 use crate::ledger::report::{MeterReport, NAMELESS};
 use crate::state::ReadError;
-use crate::state::history::{Places, Row, Series, Snapshot, Sums, Values};
-use words::{interval, number, percent, time};
+use crate::state::history::{Places, Row, Scan, Series, Snapshot, Sums, Values, scans};
+use busy::{Busy, Counter, Pairs};
+use words::{interval, number, percent};
 
 /// The totals that advice is made of, in seconds: fine enough for a spike, coarse enough to be quick.
 pub const LEVEL: i64 = 900;
@@ -64,16 +66,13 @@ pub enum Kind {
     Starving,
 }
 
-/// Calls by caller.
-type Callers = BTreeMap<Arc<str>, u64>;
-
 /// The totals of a while, as far as advice needs them.
 #[derive(Debug, Default)]
 pub struct Totals {
     /// By what was called.
     series: BTreeMap<Series, Sums>,
-    /// Calls by connection, in each quarter hour (its start in seconds since 1970), and by whom.
-    quarters: BTreeMap<Arc<str>, BTreeMap<i64, Callers>>,
+    /// By connection, when most was called.
+    busy: BTreeMap<Arc<str>, Busy>,
     /// How long the while is, in seconds.
     length: u64,
 }
@@ -84,7 +83,8 @@ impl Totals {
     /// # Errors
     /// The history cannot be read.
     pub fn read(snapshot: &Snapshot<'_>, from: i64, to: i64) -> Result<Self, ReadError> {
-        let series = snapshot.series()?.into_iter();
+        let dictionary = snapshot.dictionary()?;
+        let series = dictionary.series().iter();
         let calls: Vec<_> = series
             .filter(|(_, series)| series.policy.is_empty())
             .collect();
@@ -92,32 +92,44 @@ impl Totals {
         for (place, (number, _)) in calls.iter().enumerate() {
             places.set(*number, place);
         }
-        let mut totals = Self {
-            length: u64::try_from(to.saturating_sub(from)).unwrap_or(0),
-            ..Self::default()
-        };
         let mut sums = vec![Values::default(); calls.len()];
-        let mut quarter = Quarter::of(&calls);
-        let mut see = |start: i64, number, row: Row<'_>| {
-            let Some(place) = places.get(number) else {
-                return;
-            };
-            let start = start - start.rem_euclid(LEVEL);
-            if start != quarter.start {
-                quarter.close(&mut totals);
-                quarter.start = start;
-            }
-            quarter.see(place, row.calls());
-            if let Some(sums) = sums.get_mut(place) {
-                row.add_to(sums);
-            }
+        let pairs = Pairs::new(calls.iter().map(|(_, series)| series));
+        // By quarter hour, the calls alone; all that is known of them, by the longest blocks that there are.
+        let quarters = Scan {
+            level: LEVEL,
+            from,
+            to,
         };
-        snapshot.blocks(LEVEL, from, to, &mut see)?;
-        snapshot.fresh(from, to, &mut see)?;
-        quarter.close(&mut totals);
+        let counters = [Counter::new(&pairs), Counter::new(&pairs)];
+        let [mut counter, other] =
+            snapshot.share([quarters], counters, |counter, start, number, row| {
+                if let Some(place) = places.get(number) {
+                    counter.see(start, place, row.calls());
+                }
+            })?;
+        let mut add = |number, row: &Row<'_>| {
+            let place = places.get(number)?;
+            row.add_to(sums.get_mut(place)?);
+            Some(place)
+        };
+        for Scan { level, from, to } in scans([(from, to)], snapshot.rolled()?) {
+            snapshot.blocks(level, from, to, |_, number, row| {
+                add(number, &row);
+            })?;
+        }
+        snapshot.fresh(from, to, |start, number, row| {
+            if let Some(place) = add(number, &row) {
+                counter.see(start, place, row.calls());
+            }
+        })?;
+        let mut totals = Self {
+            series: BTreeMap::new(),
+            busy: pairs.busy([counter, other]),
+            length: u64::try_from(to.saturating_sub(from)).unwrap_or(0),
+        };
         for ((_, series), values) in calls.into_iter().zip(sums) {
             if values != Values::default() {
-                totals.add(series, &values.sums());
+                totals.add(series.clone(), &values.sums());
             }
         }
         Ok(totals)
@@ -125,55 +137,6 @@ impl Totals {
 
     fn add(&mut self, series: Series, sums: &Sums) {
         self.series.entry(series).or_default().add(sums);
-    }
-}
-
-/// The quarter hour that is added up: calls by who called which connection.
-struct Quarter {
-    start: i64,
-    /// The connection, the consumer, and the calls of this quarter hour.
-    pairs: Vec<(Arc<str>, Arc<str>, u64)>,
-    /// Which pair each series is of.
-    of: Vec<usize>,
-}
-
-impl Quarter {
-    fn of(calls: &[(i64, Series)]) -> Self {
-        let mut pairs = Vec::new();
-        let mut known = HashMap::new();
-        let of = calls.iter().map(|(_, series)| {
-            *known
-                .entry((&*series.connection, &*series.consumer))
-                .or_insert_with(|| {
-                    let connection = Arc::clone(&series.connection);
-                    pairs.push((connection, Arc::clone(&series.consumer), 0));
-                    pairs.len() - 1
-                })
-        });
-        let of = of.collect();
-        Self {
-            start: i64::MIN,
-            pairs,
-            of,
-        }
-    }
-
-    fn see(&mut self, place: usize, calls: u64) {
-        let pair = self.of.get(place).and_then(|of| self.pairs.get_mut(*of));
-        if let Some((.., sum)) = pair {
-            *sum += calls;
-        }
-    }
-
-    /// Moves its sums to the others.
-    fn close(&mut self, totals: &mut Totals) {
-        for (connection, consumer, calls) in &mut self.pairs {
-            if *calls > 0 {
-                let quarters = totals.quarters.entry(Arc::clone(connection)).or_default();
-                let callers = quarters.entry(self.start).or_default();
-                *callers.entry(Arc::clone(consumer)).or_default() += std::mem::take(calls);
-            }
-        }
     }
 }
 
@@ -220,9 +183,9 @@ pub fn advise(totals: &Totals, meters: &[MeterReport]) -> Vec<Advice> {
     }
     advice.extend(
         totals
-            .quarters
+            .busy
             .iter()
-            .filter_map(|(connection, quarters)| spike(connection, quarters)),
+            .filter_map(|(connection, busy)| busy.spike(connection)),
     );
     advice.extend(meters.iter().filter_map(starving));
     // Stable: of what saves as much, the order above.
@@ -376,39 +339,6 @@ fn always_fails(habit: &Habit, outcomes: &Outcomes) -> Option<Advice> {
     );
     let numbers = json!({ "status": status, "with_status": most });
     Some(habit.advice(Kind::AlwaysFails, calls, Some(calls), text, numbers))
-}
-
-/// A quarter hour with ten times the calls of the others that had any.
-fn spike(connection: &Arc<str>, quarters: &BTreeMap<i64, Callers>) -> Option<Advice> {
-    let calls = |quarter: &Callers| quarter.values().sum::<u64>();
-    let (start, highest) = quarters.iter().max_by_key(|(_, quarter)| calls(quarter))?;
-    let peak = calls(highest);
-    let others = u64::try_from(quarters.len()).ok()?.checked_sub(1)?;
-    let rest: u64 = quarters.values().map(calls).sum::<u64>() - peak;
-    // A pattern has a few quarter hours to stand out from.
-    if others < 4 || peak < 5 * FEW || peak * others < 10 * rest {
-        return None;
-    }
-    let mean = rest.div_ceil(others);
-    let (who, most) = highest.iter().max_by_key(|(_, calls)| **calls)?;
-    let text = format!(
-        "`{connection}` got {} calls in the quarter hour from {}, and {} in a usual one; {} of them were `{who}`'s.",
-        number(peak),
-        time(*start),
-        number(mean),
-        number(*most),
-    );
-    Some(Advice {
-        kind: Kind::Spike,
-        connection: connection.to_string(),
-        consumer: who.to_string(),
-        endpoint: None,
-        policy: None,
-        calls: peak,
-        saved: None,
-        text,
-        numbers: json!({ "at": time(*start), "calls": peak, "usual": mean, "by_consumer": most }),
-    })
 }
 
 /// One of several, or those without a name together, has used most of what is nearly used up.

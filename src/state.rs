@@ -35,7 +35,7 @@ pub use warnings::WarningRow;
 
 use batch::{Changes, Waiter};
 use folder::Folder;
-use history::{Chunk, Retention, Snapshot};
+use history::{Chunk, Remembered, Retention, Snapshot};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use store::Store;
 use writer::Shared;
@@ -134,6 +134,7 @@ struct Handle {
     patience: Duration,
     /// and that it has waited so long once: the disk hangs, and the next one need not find that out again.
     hangs: AtomicBool,
+    remembered: Remembered,
 }
 
 /// The writing thread.
@@ -211,6 +212,7 @@ impl State {
             writer: Mutex::new(Some(Writer { thread, ended })),
             patience,
             hangs: AtomicBool::new(false),
+            remembered: Remembered::default(),
         });
         Ok(Self { handle })
     }
@@ -307,7 +309,7 @@ impl State {
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-        read(&Snapshot::new(&transaction))
+        read(&Snapshot::new(&transaction, &self.handle.remembered))
     }
 
     fn later(&self, changes: Changes) -> Written {

@@ -16,7 +16,8 @@ use crate::support::upstream::Upstream;
 /// What was called, by all that tells series apart.
 async fn calls(gateway: &Harness) -> BTreeMap<String, Sums> {
     let read = |snapshot: &Snapshot<'_>| {
-        let names: BTreeMap<i64, Series> = snapshot.series()?.into_iter().collect();
+        let names: BTreeMap<i64, Series> =
+            snapshot.dictionary()?.series().iter().cloned().collect();
         let mut found: BTreeMap<String, Sums> = BTreeMap::new();
         snapshot.totals(60, i64::MIN, i64::MAX, |_, series, sums| {
             let series = &names[&series];

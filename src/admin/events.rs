@@ -150,9 +150,10 @@ pub(super) fn wanted(
     snapshot: &Snapshot<'_>,
     filter: &Filter,
 ) -> Result<HashMap<i64, Series>, ReadError> {
-    let all = snapshot.series()?.into_iter();
+    let dictionary = snapshot.dictionary()?;
+    let all = dictionary.series().iter();
     let wanted = all.filter(|(_, series)| series.policy.is_empty() && filter.wants(series));
-    Ok(wanted.collect())
+    Ok(wanted.cloned().collect())
 }
 
 /// An event of the store.

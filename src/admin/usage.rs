@@ -76,8 +76,13 @@ async fn report_to(
                     notes: notes(answer.notes, history, viewer),
                     ..answer
                 };
-                match written::document(&question, &answer) {
-                    Ok(document) => text("application/json", document + "\n"),
+                // Megabytes, for some questions: calls do not wait for that.
+                let write = move || written::document(&question, &answer);
+                match tokio::task::spawn_blocking(write).await {
+                    Ok(Ok(document)) => text("application/json", document),
+                    Ok(Err(error)) => {
+                        Unavailable(format!("The report cannot be written: {error}.")).response()
+                    }
                     Err(error) => {
                         Unavailable(format!("The report cannot be written: {error}.")).response()
                     }
@@ -88,8 +93,13 @@ async fn report_to(
                 Unavailable(notes(Vec::new(), history, viewer).join(" ")).response()
             }
             Format::Csv => {
-                let csv = written::csv(&question, &answer);
-                text("text/csv; charset=utf-8; header=present", csv)
+                let write = move || written::csv(&question, &answer);
+                match tokio::task::spawn_blocking(write).await {
+                    Ok(csv) => text("text/csv; charset=utf-8; header=present", csv),
+                    Err(error) => {
+                        Unavailable(format!("The report cannot be written: {error}.")).response()
+                    }
+                }
             }
         },
         Ok(Err(unanswerable)) => Misasked(unanswerable).response(),

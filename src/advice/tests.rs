@@ -182,18 +182,19 @@ fn validators_and_freshness_that_nobody_uses() {
 #[test]
 fn a_spike_stands_out_from_several_quarter_hours() {
     let mut totals = Totals::default();
-    let quarters = totals.quarters.entry("crm".into()).or_default();
+    let busy = totals.busy.entry("crm".into()).or_default();
     for quarter in 0..10 {
         let calls = if quarter == 7 { 3_000 } else { 30 };
         let start = 1_795_348_800 + quarter * LEVEL;
-        quarters.insert(start, [("sync".into(), calls)].into_iter().collect());
+        busy.add(start, calls, || vec![("sync".into(), calls)]);
     }
     let [advice] = &advise(&totals, &[])[..] else {
         panic!("one piece of advice");
     };
     assert_eq!((advice.kind, advice.calls), (Kind::Spike, 3_000));
-    for calls in totals.quarters.values_mut().flat_map(BTreeMap::values_mut) {
-        calls.insert("sync".into(), 3_000);
+    assert_eq!(advice.numbers["at"], "2026-11-22T13:45:00Z");
+    for busy in totals.busy.values_mut() {
+        busy.calls = 10 * 3_000;
     }
     assert_eq!(advise(&totals, &[]), []);
 }
@@ -279,6 +280,7 @@ fn totals_are_read_from_blocks_and_from_what_is_fresh() {
         length: 7_200,
         ..Totals::default()
     };
+    let mut quarters: BTreeMap<i64, BTreeMap<Arc<str>, u64>> = BTreeMap::new();
     let mut chunk = Chunk::default();
     for minute in 0..90_u16 {
         let series = series(
@@ -292,7 +294,6 @@ fn totals_are_read_from_blocks_and_from_what_is_fresh() {
             ..Sums::default()
         };
         let start = NOON + i64::from(minute) * 60;
-        let quarters = expected.quarters.entry("crm".into()).or_default();
         let callers = quarters.entry(start - start.rem_euclid(LEVEL)).or_default();
         *callers.entry(Arc::clone(&series.consumer)).or_default() += sums.calls;
         expected.add(series.clone(), &sums);
@@ -303,6 +304,11 @@ fn totals_are_read_from_blocks_and_from_what_is_fresh() {
         for series in [series, policy] {
             chunk.totals.insert((start, Arc::new(series)), sums);
         }
+    }
+    let busy = expected.busy.entry("crm".into()).or_default();
+    for (start, callers) in quarters {
+        let calls = callers.values().sum();
+        busy.add(start, calls, || callers.into_iter().collect());
     }
     state.add_blocking(Arc::new(chunk)).unwrap();
     // Nothing, something and all of it.
@@ -321,7 +327,7 @@ fn totals_are_read_from_blocks_and_from_what_is_fresh() {
         let read = state.read(|snapshot| Totals::read(snapshot, NOON, NOON + 7_200));
         let read = read.unwrap();
         assert_eq!(read.series, expected.series, "{over}");
-        assert_eq!(read.quarters, expected.quarters, "{over}");
+        assert_eq!(read.busy, expected.busy, "{over}");
         assert_eq!(read.length, expected.length);
     }
 }

@@ -1,7 +1,6 @@
-//! With which totals a range is covered, and into which rows it is cut. Pure: moments in, moments out.
+//! Into which rows a range is cut, and which edges of time can be told. Pure: moments in, moments out.
 //!
-//! A long total holds what the short ones within it hold, so a range is covered with the longest that fit. Short ones are
-//! forgotten first; then only the edges of long ones can be told exactly.
+//! Short totals are forgotten first; then only the edges of long ones can be told exactly.
 
 use std::sync::Arc;
 
@@ -44,14 +43,6 @@ pub(super) struct Cell {
     pub(super) end: i64,
     /// The date, or the beginning of the whole hour or minute with its offset; empty without a step.
     pub(super) label: Arc<str>,
-}
-
-/// Totals of one level to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Scan {
-    pub(super) level: i64,
-    pub(super) from: i64,
-    pub(super) to: i64,
 }
 
 /// From when on each level is there whole.
@@ -107,32 +98,6 @@ fn ceil(moment: i64, level: i64) -> i64 {
     } else {
         moment.saturating_add(level - over)
     }
-}
-
-/// The blocks to be read for these cells, whose edges are edges of what is kept. In the order of time, as the cells are.
-///
-/// Blocks hold nothing of `rolled` and later. So one that reaches beyond its cell is as good where all that it holds is in it:
-/// today's, for a range until now.
-pub(super) fn scans(cells: &[Cell], rolled: i64) -> Vec<Scan> {
-    let mut scans: Vec<Scan> = Vec::new();
-    for cell in cells {
-        let mut at = cell.start;
-        while at < cell.end.min(rolled) {
-            let ends = |level: &i64| at + level <= cell.end || rolled <= cell.end;
-            let fits = |level: &i64| at.rem_euclid(*level) == 0 && ends(level);
-            let level = LEVELS.into_iter().rev().find(fits).unwrap_or(MINUTE);
-            match scans.last_mut() {
-                Some(last) if last.level == level && last.to == at => last.to += level,
-                _ => scans.push(Scan {
-                    level,
-                    from: at,
-                    to: at + level,
-                }),
-            }
-            at += level;
-        }
-    }
-    scans
 }
 
 /// Cuts a range; `None`: into more than `most`, or out of all calendars.

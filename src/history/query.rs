@@ -194,7 +194,8 @@ pub fn answer(
         Err(unanswerable) => return Ok(Err(unanswerable)),
     };
     let Settled { from, to, cells } = range;
-    let book = Book::new(snapshot.series()?, question);
+    let dictionary = snapshot.dictionary()?;
+    let book = Book::new(&dictionary, question);
     let counted = tally(snapshot, &cells, &book)?;
     if counted.len() > MOST_ROWS {
         return Ok(Err(format!(
@@ -202,14 +203,14 @@ pub fn answer(
         )));
     }
     let mut totals = Numbers::default();
-    for numbers in counted.values() {
-        totals.add_all(numbers);
+    for counted in &counted {
+        totals.add_all(&counted.numbers);
     }
     let rows = sorted(counted, &book, question);
     let rows = rows.into_iter();
-    let rows = rows
-        .filter_map(|((cell, group), numbers)| book.row(question, &cells, cell, group, numbers));
-    let rows: Vec<_> = rows.collect();
+    let rows: Vec<_> = rows
+        .filter_map(|counted| book.row(question, &cells, counted))
+        .collect();
     let first_unit = rows.first().map(|row| row.unit.clone());
     let one_unit = rows
         .iter()
@@ -371,7 +372,7 @@ fn overlap(
     }
     let mut days: Vec<OverlapDay> = Vec::new();
     let mut parts = vec![0_u64; cells.len()];
-    for ((cell, _), numbers) in tally(snapshot, &cells, book)? {
+    for Counted { cell, numbers, .. } in tally(snapshot, &cells, book)? {
         if let Some(part) = parts.get_mut(cell) {
             *part += numbers.calls;
         }
@@ -402,14 +403,13 @@ fn overlap(
 }
 
 /// With time in the order of the columns, else the most calls first. Groups are compared once, not with each row.
-fn sorted(counted: Counted, book: &Book, question: &Question) -> Vec<((usize, usize), Numbers)> {
+fn sorted(mut rows: Vec<Counted>, book: &Book, question: &Question) -> Vec<Counted> {
     let ranks = book.ranks(question);
     let timed = question.by.iter().any(|by| matches!(by, By::Step(_)));
-    let mut rows: Vec<_> = counted.into_iter().collect();
-    rows.sort_unstable_by_key(|((cell, group), numbers)| {
-        let (first, then) = ranks.get(*group).copied().unwrap_or_default();
-        let most = if timed { 0 } else { numbers.calls };
-        (Reverse(most), first, *cell, then)
+    rows.sort_unstable_by_key(|row| {
+        let (first, then) = ranks.get(row.group).copied().unwrap_or_default();
+        let most = if timed { 0 } else { row.numbers.calls };
+        (Reverse(most), first, row.cell, then)
     });
     rows
 }

@@ -45,7 +45,9 @@ fn history() -> Arc<History> {
 /// All totals of a level, by start.
 async fn totals(history: &Arc<History>, level: i64) -> Vec<(i64, Series, Sums)> {
     let read = move |snapshot: &Snapshot<'_>| {
-        let names: std::collections::HashMap<_, _> = snapshot.series()?.into_iter().collect();
+        let dictionary = snapshot.dictionary()?;
+        let names = dictionary.series().iter().cloned();
+        let names: std::collections::HashMap<_, _> = names.collect();
         let mut found: std::collections::BTreeMap<_, Sums> = Default::default();
         snapshot.totals(level, i64::MIN, i64::MAX, |start, series, sums| {
             let key = (start, names[&series].clone());

@@ -7,6 +7,7 @@ mod calls;
 mod dictionary;
 mod retention;
 mod roll;
+mod scan;
 mod snapshot;
 
 use std::collections::HashMap;
@@ -16,10 +17,11 @@ use rusqlite::{Transaction, params};
 
 pub use block::{Row, Values};
 pub use calls::EventLine;
-pub(super) use dictionary::Numbers;
-pub use dictionary::Places;
+pub use dictionary::{Dictionary, Places};
+pub(super) use dictionary::{Numbers, RENEW, Remembered};
 pub use retention::Retention;
 pub(super) use retention::{retain, size};
+pub use scan::{Scan, scans};
 pub use snapshot::Snapshot;
 
 use block::Writer;

@@ -282,6 +282,7 @@ fn open(folder: &Folder, salt: [u8; SALT], now_ms: Option<i64>) -> Result<Opened
         "INSERT INTO meta (name, value) VALUES ('salt', ?1) ON CONFLICT DO NOTHING",
         params![salt],
     )?;
+    transaction.execute_batch(history::RENEW)?;
     let salt = "SELECT value FROM meta WHERE name = 'salt'";
     let mut loaded = Loaded {
         meters: Vec::new(),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::filter::has;
-use super::{By, Numbers, Question, Row};
+use super::{By, Counted, Question, Row};
 use crate::history::plan::Cell;
-use crate::state::history::{Places, Series};
+use crate::state::history::{Dictionary, Places, Series};
 
 /// A value of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ pub(super) struct Slot {
 type Group = (Vec<Key>, Option<Arc<str>>);
 
 impl Book {
-    pub(super) fn new(dictionary: Vec<(i64, Series)>, question: &Question) -> Self {
+    pub(super) fn new(dictionary: &Dictionary, question: &Question) -> Self {
         let of_policies = question.by.contains(&By::Policy);
         let mut book = Self {
             places: Places::default(),
@@ -51,14 +51,14 @@ impl Book {
         };
         let mut known_groups: HashMap<Group, usize> = HashMap::new();
         let mut known_slots: HashMap<Slot, usize> = HashMap::new();
-        for (number, series) in dictionary {
+        for (number, series) in dictionary.series() {
             let is_wanted = series.policy.is_empty() != of_policies
-                && question.filter.wants(&series)
+                && question.filter.wants(series)
                 && (!of_policies || has(&question.filter.policy, &series.policy));
             if !is_wanted {
                 continue;
             }
-            let keys = question.by.iter().filter_map(|by| key(*by, &series));
+            let keys = question.by.iter().filter_map(|by| key(*by, series));
             let unit = of_policies.then(|| Arc::clone(&series.unit));
             let group: Group = (keys.collect(), unit);
             let groups = &mut book.groups;
@@ -80,9 +80,14 @@ impl Book {
                 slots.push(slot);
                 slots.len() - 1
             });
-            book.places.set(number, place);
+            book.places.set(*number, place);
         }
         book
+    }
+
+    /// How many there are.
+    pub(super) const fn groups(&self) -> usize {
+        self.groups.len()
     }
 
     /// How the rows of a group stand to those of others: the columns before time, and those behind it.
@@ -95,17 +100,10 @@ impl Book {
     }
 
     /// A row for people.
-    pub(super) fn row(
-        &self,
-        question: &Question,
-        cells: &[Cell],
-        cell: usize,
-        group: usize,
-        numbers: Numbers,
-    ) -> Option<Row> {
-        let (keys, unit) = self.groups.get(group)?;
+    pub(super) fn row(&self, question: &Question, cells: &[Cell], counted: Counted) -> Option<Row> {
+        let (keys, unit) = self.groups.get(counted.group)?;
         let mut keys = keys.iter();
-        let label = &cells.get(cell)?.label;
+        let label = &cells.get(counted.cell)?.label;
         let whole = question.by.iter().map(|by| match by {
             By::Step(_) => Some(Key::Text(Arc::clone(label))),
             _ => keys.next().cloned(),
@@ -113,7 +111,7 @@ impl Book {
         Some(Row {
             keys: whole.collect::<Option<_>>()?,
             unit: unit.clone(),
-            numbers,
+            numbers: counted.numbers,
         })
     }
 }

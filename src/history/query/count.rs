@@ -1,12 +1,10 @@
 //! Adding totals up by what a question tells apart.
 
-use hashbrown::HashMap;
-
 use super::MOST_ROWS;
 use super::book::Book;
-use crate::history::plan::{self, Cell};
+use crate::history::plan::Cell;
 use crate::state::ReadError;
-use crate::state::history::{Row, Snapshot, Sums, Values};
+use crate::state::history::{Row, Snapshot, Sums, Values, scans};
 
 /// How many, and how much. Each call is one of ok, failed, refused, exhausted and unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,29 +80,47 @@ impl Numbers {
     }
 }
 
-/// What was counted, by cell and group.
-pub(super) type Counted = HashMap<(usize, usize), Numbers>;
+/// What was counted of a cell and a group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    pub(super) cell: usize,
+    pub(super) group: usize,
+    pub(super) numbers: Numbers,
+}
 
-/// Adds up what is in these cells, of which each begins where the one before ends.
+/// Adds up what is in these cells, of which each begins where the one before ends. In the order of cells and groups.
 pub(super) fn tally(
     snapshot: &Snapshot<'_>,
     cells: &[Cell],
     book: &Book,
-) -> Result<Counted, ReadError> {
-    let mut counted = Counted::new();
-    let mut counter = Counter::new(cells, book, &mut counted);
-    for scan in plan::scans(cells, snapshot.rolled()?) {
-        let each = |start, series, row: Row<'_>| counter.see(start, series, &row);
-        snapshot.blocks(scan.level, scan.from, scan.to, each)?;
-    }
-    counter.close_cell();
+) -> Result<Vec<Counted>, ReadError> {
+    let ranges = cells.iter().map(|cell| (cell.start, cell.end));
+    let scans = scans(ranges, snapshot.rolled()?);
+    let counter = || Counter::new(cells, book);
+    let counters = snapshot.share(
+        scans,
+        [counter(), counter()],
+        |counter, start, series, row| {
+            counter.see(start, series, &row);
+        },
+    )?;
     // What is fresh comes in the order of time, too, from the first cell on.
-    let mut counter = Counter::new(cells, book, &mut counted);
+    let mut fresh = counter();
     if let (Some(first), Some(last)) = (cells.first(), cells.last()) {
-        let each = |start, series, row: Row<'_>| counter.see(start, series, &row);
+        let each = |start, series, row: Row<'_>| fresh.see(start, series, &row);
         snapshot.fresh(first.start, last.end, each)?;
     }
-    counter.close_cell();
+    let counters = counters.into_iter().chain([fresh]);
+    let mut counted: Vec<Counted> = counters.flat_map(Counter::close).collect();
+    // Each of the three is sorted, and this notices.
+    counted.sort_by_key(|counted| (counted.cell, counted.group));
+    counted.dedup_by(|next, kept| {
+        let is_same = (next.cell, next.group) == (kept.cell, kept.group);
+        if is_same {
+            kept.numbers.add_all(&next.numbers);
+        }
+        is_same
+    });
     Ok(counted)
 }
 
@@ -118,18 +134,22 @@ struct Counter<'a> {
     sums: Vec<(bool, Values)>,
     /// Slots of which there is something in this cell.
     used: Vec<usize>,
-    counted: &'a mut Counted,
+    /// Of cells that are closed.
+    counted: Vec<Counted>,
+    /// Where each group was counted last.
+    places: Vec<usize>,
 }
 
 impl<'a> Counter<'a> {
-    fn new(cells: &'a [Cell], book: &'a Book, counted: &'a mut Counted) -> Self {
+    fn new(cells: &'a [Cell], book: &'a Book) -> Self {
         Self {
             cells,
             book,
             cell: 0,
             sums: vec![(false, Values::default()); book.slots.len()],
             used: Vec::new(),
-            counted,
+            counted: Vec::new(),
+            places: vec![0; book.groups()],
         }
     }
 
@@ -157,18 +177,36 @@ impl<'a> Counter<'a> {
 
     /// Moves the sums of the cell to what was counted.
     fn close_cell(&mut self) {
+        let group = |slot: &usize| self.book.slots.get(*slot).map(|slot| slot.group);
+        self.used.sort_unstable_by_key(group);
         for slot in self.used.drain(..) {
             let (Some(sums), Some(slot)) = (self.sums.get_mut(slot), self.book.slots.get(slot))
             else {
                 continue;
             };
             let (_, values) = std::mem::take(sums);
-            let key = (self.cell, slot.group);
-            // One more than may be: the answer is not given, and takes no more memory than one that is.
-            if self.counted.len() <= MOST_ROWS || self.counted.contains_key(&key) {
-                let numbers = self.counted.entry(key).or_default();
+            let of_group = self.places.get_mut(slot.group);
+            let Some(place) = of_group else { continue };
+            let is_it =
+                |counted: &&mut Counted| (counted.cell, counted.group) == (self.cell, slot.group);
+            if let Some(counted) = self.counted.get_mut(*place).filter(is_it) {
+                counted.numbers.add(slot.status, &values.sums());
+            } else if self.counted.len() <= MOST_ROWS {
+                // One more than may be: the answer is not given, and takes no more memory than one that is.
+                *place = self.counted.len();
+                let mut numbers = Numbers::default();
                 numbers.add(slot.status, &values.sums());
+                self.counted.push(Counted {
+                    cell: self.cell,
+                    group: slot.group,
+                    numbers,
+                });
             }
         }
+    }
+
+    fn close(mut self) -> Vec<Counted> {
+        self.close_cell();
+        self.counted
     }
 }

@@ -1,11 +1,17 @@
 //! Numbers for who called what, and places for those numbers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use hashbrown::HashMap;
-use rusqlite::{Transaction, params};
+use hashbrown::{HashMap, HashSet};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{DAY, Series, floor};
+use crate::state::ReadError;
+
+/// Says that numbers may stand for others than before, or are of another file: what somebody remembers of them is void.
+pub(in crate::state) const RENEW: &str = "
+    INSERT INTO meta (name, value) VALUES ('dictionary', random())
+    ON CONFLICT DO UPDATE SET value = excluded.value";
 
 /// Series that are known to be in the file.
 pub(in crate::state) type Numbers = HashMap<Arc<Series>, Known>;
@@ -58,6 +64,89 @@ pub(super) fn number(
     )?;
     numbers.insert(Arc::clone(series), known);
     Ok(known.number)
+}
+
+/// A dictionary as it was read, in the order of its numbers.
+#[derive(Debug, Default)]
+pub struct Dictionary {
+    /// Which dictionary it is ([`RENEW`]).
+    mark: i64,
+    series: Vec<(i64, Series)>,
+}
+
+impl Dictionary {
+    /// Each number with what it stands for.
+    #[must_use]
+    pub fn series(&self) -> &[(i64, Series)] {
+        &self.series
+    }
+}
+
+/// The dictionary as it was read last: reading all of it takes most of the time of a short report.
+#[derive(Debug, Default)]
+pub(in crate::state) struct Remembered(Mutex<Arc<Dictionary>>);
+
+impl Remembered {
+    /// Of what is remembered only what is new has to be read, unless it is of another dictionary.
+    pub(super) fn read(&self, connection: &Connection) -> Result<Arc<Dictionary>, ReadError> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = "SELECT value FROM meta WHERE name = 'dictionary'";
+        let mark = connection
+            .query_row(mark, [], |row| row.get(0))
+            .optional()?;
+        let Some(mark) = mark else {
+            return Ok(Arc::new(Dictionary {
+                mark: 0,
+                series: read(connection, 0, &mut Texts::default())?,
+            }));
+        };
+        let known = Arc::clone(&lock());
+        let mut texts = Texts::default();
+        let mut series = Vec::new();
+        if known.mark == mark
+            && let Some((last, _)) = known.series.last()
+        {
+            // From the last that is known: a snapshot from before it was read has not even that, and a file that somebody has
+            // put there may have another one.
+            let new = read(connection, last - 1, &mut texts)?;
+            match new.split_first() {
+                Some((first, [])) if Some(first) == known.series.last() => return Ok(known),
+                Some((first, more)) if Some(first) == known.series.last() => {
+                    series.clone_from(&known.series);
+                    series.extend_from_slice(more);
+                }
+                _ => {}
+            }
+        }
+        if series.is_empty() {
+            series = read(connection, 0, &mut texts)?;
+        }
+        let read = Arc::new(Dictionary { mark, series });
+        *lock() = Arc::clone(&read);
+        Ok(read)
+    }
+}
+
+/// What has a higher number than this.
+fn read(
+    connection: &Connection,
+    above: i64,
+    texts: &mut Texts,
+) -> Result<Vec<(i64, Series)>, ReadError> {
+    let query = format!("SELECT {COLUMNS}, id FROM series WHERE id > ?1 ORDER BY id");
+    let mut statement = connection.prepare(&query)?;
+    let rows = statement.query_map([above], |row| Ok((row.get(10)?, read_series(row, texts)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What was used on the day of this moment (seconds since 1970) or later.
+pub(super) fn since(connection: &Connection, moment: i64) -> Result<Vec<Series>, ReadError> {
+    let query = format!("SELECT {COLUMNS} FROM series WHERE seen >= ?1");
+    let mut statement = connection.prepare(&query)?;
+    let mut texts = Texts::default();
+    let read = |row: &Row<'_>| read_series(row, &mut texts);
+    let rows = statement.query_map([floor(moment, DAY)], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Places by the numbers of series, for whoever adds up millions of rows: one look into a vector.
@@ -120,6 +209,36 @@ pub(super) fn tidy(transaction: &Transaction<'_>, numbers: &mut Numbers) -> rusq
     )?;
     if gone > 0 {
         numbers.clear();
+        // What is gone may leave its number to another one.
+        transaction.execute_batch(RENEW)?;
     }
     Ok(())
 }
+
+const COLUMNS: &str = "connection, provider, consumer, method, endpoint, status, upstream_status, refused_by, policy, unit";
+
+/// Texts that were read: most series share theirs with others.
+type Texts = HashSet<Arc<str>>;
+
+fn read_series(row: &Row<'_>, texts: &mut Texts) -> rusqlite::Result<Series> {
+    let mut text = |column| {
+        let text = row.get_ref(column)?.as_str()?;
+        let found = texts.get_or_insert_with(text, |text| Arc::from(text));
+        Ok::<_, rusqlite::Error>(Arc::clone(found))
+    };
+    Ok(Series {
+        connection: text(0)?,
+        provider: text(1)?,
+        consumer: text(2)?,
+        method: text(3)?,
+        endpoint: text(4)?,
+        refused_by: text(7)?,
+        policy: text(8)?,
+        unit: text(9)?,
+        status: row.get(5)?,
+        upstream_status: row.get(6)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

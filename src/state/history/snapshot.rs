@@ -1,36 +1,41 @@
 //! Reading the history, while others write it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
-use hashbrown::HashSet;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Statement, ToSql};
 
 use super::block::{Block, Row};
 use super::calls::{self, EventLine};
-use super::{DAY, Series, Sums, floor, size};
+use super::dictionary::{self, Dictionary, Remembered};
+use super::{DAY, Scan, Series, Sums, floor, size};
 use crate::state::ReadError;
 
 /// What one reading sees: everything that was written before it began, and nothing later.
 pub struct Snapshot<'a> {
     connection: &'a Connection,
+    remembered: &'a Remembered,
 }
 
 impl<'a> Snapshot<'a> {
-    pub(in crate::state) const fn new(connection: &'a Connection) -> Self {
-        Self { connection }
+    pub(in crate::state) const fn new(
+        connection: &'a Connection,
+        remembered: &'a Remembered,
+    ) -> Self {
+        Self {
+            connection,
+            remembered,
+        }
     }
 
     /// The dictionary.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn series(&self) -> Result<Vec<(i64, Series)>, ReadError> {
-        let query = format!("SELECT {COLUMNS}, id FROM series");
-        let mut statement = self.connection.prepare(&query)?;
-        let mut texts = Texts::default();
-        let rows =
-            statement.query_map([], |row| Ok((row.get(10)?, read_series(row, &mut texts)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn dictionary(&self) -> Result<Arc<Dictionary>, ReadError> {
+        self.remembered.read(self.connection)
     }
 
     /// What was called on the day of this moment (seconds since 1970) or later.
@@ -38,12 +43,7 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// The file cannot be read.
     pub fn series_since(&self, moment: i64) -> Result<Vec<Series>, ReadError> {
-        let query = format!("SELECT {COLUMNS} FROM series WHERE seen >= ?1");
-        let mut statement = self.connection.prepare(&query)?;
-        let mut texts = Texts::default();
-        let read = |row: &SqlRow<'_>| read_series(row, &mut texts);
-        let rows = statement.query_map([floor(moment, DAY)], read)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        dictionary::since(self.connection, moment)
     }
 
     /// Until when blocks may hold something (seconds since 1970): what is later is fresh, all of it.
@@ -68,10 +68,59 @@ impl<'a> Snapshot<'a> {
         to: i64,
         each: impl FnMut(i64, i64, Row<'_>),
     ) -> Result<(), ReadError> {
-        let mut statement = self.connection.prepare(
-            "SELECT start, data FROM blocks WHERE level = ?1 AND start >= ?2 AND start < ?3 ORDER BY start",
-        )?;
+        let mut statement = self.connection.prepare(BLOCKS)?;
         read(&mut statement, [level, from, to], each)
+    }
+
+    /// The same for several scans, whose blocks two threads share: `see` adds a row (start, series, sums) to what one of them
+    /// has. Each gets its blocks in the order of the scans.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn share<T: Send>(
+        &self,
+        scans: impl IntoIterator<Item = Scan>,
+        [mut mine, mut other]: [T; 2],
+        see: impl Fn(&mut T, i64, i64, Row<'_>) + Sync,
+    ) -> Result<[T; 2], ReadError> {
+        let waiting = AtomicUsize::new(0);
+        let (send, blocks) = mpsc::channel::<(i64, Vec<u8>)>();
+        thread::scope(|scope| {
+            let (see, waiting) = (&see, &waiting);
+            let help = move || {
+                for (start, data) in blocks {
+                    waiting.fetch_sub(1, Ordering::Relaxed);
+                    unpack(start, &data, |start, series, row| {
+                        see(&mut other, start, series, row);
+                    })?;
+                }
+                Ok::<_, ReadError>(other)
+            };
+            let helper = thread::Builder::new().name("headroom-report".to_owned());
+            let helper = helper
+                .spawn_scoped(scope, help)
+                .map_err(|error| ReadError::new(format!("there is no thread for it: {error}")))?;
+            // Blocks of one level are about as long: a few ahead keep both busy, and neither has many left at the end.
+            let mut statement = self.connection.prepare(BLOCKS)?;
+            for Scan { level, from, to } in scans {
+                each_block(&mut statement, [level, from, to], |start, data| {
+                    if waiting.load(Ordering::Relaxed) < AHEAD {
+                        waiting.fetch_add(1, Ordering::Relaxed);
+                        // Who has given up tells why when it is joined.
+                        if send.send((start, data.to_vec())).is_ok() {
+                            return Ok(());
+                        }
+                    }
+                    unpack(start, data, |start, series, row| {
+                        see(&mut mine, start, series, row);
+                    })
+                })?;
+            }
+            drop(send);
+            let other = helper.join();
+            let other = other.map_err(|_| ReadError::new("the reading broke off".to_owned()))??;
+            Ok([mine, other])
+        })
     }
 
     /// What is not in blocks yet, by minute, from `from` until before `to` (seconds since 1970), in the order of time: start,
@@ -191,20 +240,47 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+const BLOCKS: &str =
+    "SELECT start, data FROM blocks WHERE level = ?1 AND start >= ?2 AND start < ?3 ORDER BY start";
+
+/// So many blocks wait for the thread that helps.
+const AHEAD: usize = 3;
+
 /// Each row of the blocks that a question finds.
 fn read<const N: usize>(
     statement: &mut Statement<'_>,
     parameters: [impl ToSql; N],
     mut each: impl FnMut(i64, i64, Row<'_>),
 ) -> Result<(), ReadError> {
+    each_block(statement, parameters, |start, data| {
+        unpack(start, data, &mut each)
+    })
+}
+
+/// Each block that a question finds: its start, and its bytes.
+fn each_block<const N: usize>(
+    statement: &mut Statement<'_>,
+    parameters: [impl ToSql; N],
+    mut each: impl FnMut(i64, &[u8]) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
     let mut found = statement.query(rusqlite::params_from_iter(parameters))?;
     while let Some(row) = found.next()? {
-        let start = row.get(0)?;
-        let block = Block::open(blob(row, 1)?)?;
-        for row in block.rows() {
-            let (series, row) = row?;
-            each(start, series, row);
-        }
+        each(row.get(0)?, blob(row, 1)?)?;
+    }
+    Ok(())
+}
+
+/// Each row of a block.
+#[inline]
+fn unpack(
+    start: i64,
+    data: &[u8],
+    mut each: impl FnMut(i64, i64, Row<'_>),
+) -> Result<(), ReadError> {
+    let block = Block::open(data)?;
+    for row in block.rows() {
+        let (series, row) = row?;
+        each(start, series, row);
     }
     Ok(())
 }
@@ -214,27 +290,5 @@ fn blob<'row>(row: &'row SqlRow<'_>, column: usize) -> Result<&'row [u8], ReadEr
     bytes.map_err(|error| ReadError::new(error.to_string()))
 }
 
-const COLUMNS: &str = "connection, provider, consumer, method, endpoint, status, upstream_status, refused_by, policy, unit";
-
-/// Texts that were read: most series share theirs with others.
-type Texts = HashSet<Arc<str>>;
-
-fn read_series(row: &SqlRow<'_>, texts: &mut Texts) -> rusqlite::Result<Series> {
-    let mut text = |column| {
-        let text = row.get_ref(column)?.as_str()?;
-        let found = texts.get_or_insert_with(text, |text| Arc::from(text));
-        Ok::<_, rusqlite::Error>(Arc::clone(found))
-    };
-    Ok(Series {
-        connection: text(0)?,
-        provider: text(1)?,
-        consumer: text(2)?,
-        method: text(3)?,
-        endpoint: text(4)?,
-        refused_by: text(7)?,
-        policy: text(8)?,
-        unit: text(9)?,
-        status: row.get(5)?,
-        upstream_status: row.get(6)?,
-    })
-}
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::super::roll::tests::{database, put, series};
 use super::super::{Chunk, EventRow, Snapshot, write};
 use super::*;
+use crate::state::history::Remembered;
 
 const NOON: i64 = 1_795_348_800;
 const HOUR: i64 = 3_600;
@@ -55,7 +56,7 @@ fn put_calls(connection: &mut Connection, numbers: std::ops::RangeInclusive<i64>
 
 fn kept(connection: &Connection) -> Vec<i64> {
     let mut kept = Vec::new();
-    let all = Snapshot::new(connection).events(i64::MAX, |event| {
+    let all = Snapshot::new(connection, &Remembered::default()).events(i64::MAX, |event| {
         assert_eq!(event.at_ms, (NOON + event.id) * 1_000);
         kept.push(event.id);
         true
@@ -80,7 +81,10 @@ fn events_are_cut_to_the_number_that_is_kept() {
         let expected: Vec<_> = (first..=30).collect();
         assert_eq!(kept(&connection), expected, "{max_events}");
     }
-    assert_eq!(Snapshot::new(&connection).last_event(), Ok(30));
+    assert_eq!(
+        Snapshot::new(&connection, &Remembered::default()).last_event(),
+        Ok(30)
+    );
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn a_large_batch_is_several_blocks() {
     assert_eq!(blocks, 3);
     assert_eq!(kept(&connection).len(), 10_000);
     let mut page = Vec::new();
-    let read = Snapshot::new(&connection).events(5_001, |event| {
+    let read = Snapshot::new(&connection, &Remembered::default()).events(5_001, |event| {
         page.push(event.id);
         page.len() < 3
     });
@@ -121,9 +125,14 @@ fn a_large_batch_is_several_blocks() {
 /// The starts of the blocks of a level, in hours from noon.
 fn hours(connection: &Connection, level: i64) -> Vec<i64> {
     let mut hours = Vec::new();
-    let all = Snapshot::new(connection).blocks(level, i64::MIN, i64::MAX, |start, _, _| {
-        hours.push((start - NOON) / HOUR);
-    });
+    let all = Snapshot::new(connection, &Remembered::default()).blocks(
+        level,
+        i64::MIN,
+        i64::MAX,
+        |start, _, _| {
+            hours.push((start - NOON) / HOUR);
+        },
+    );
     all.unwrap();
     hours
 }
@@ -142,7 +151,8 @@ fn old_totals_go_and_reports_know() {
     assert_eq!(hours(&connection, 60), [2, 3]);
     assert_eq!(hours(&connection, 900), [0, 1, 2, 3]);
     assert_eq!(hours(&connection, 3_600), [1, 2, 3]);
-    let snapshot = Snapshot::new(&connection);
+    let remembered = Remembered::default();
+    let snapshot = Snapshot::new(&connection, &remembered);
     assert_eq!(snapshot.forgotten(60), Ok(Some(NOON + HOUR + 1)));
     assert_eq!(snapshot.forgotten(900), Ok(None));
     assert_eq!(snapshot.oldest(), Ok(Some(NOON - NOON.rem_euclid(86_400))));
@@ -185,7 +195,9 @@ fn names_go_when_nothing_uses_them() {
         retained(&mut connection, &everything());
     }
     let names = |connection: &Connection| {
-        let series = Snapshot::new(connection).series().unwrap().into_iter();
+        let remembered = Remembered::default();
+        let dictionary = Snapshot::new(connection, &remembered).dictionary().unwrap();
+        let series = dictionary.series().iter();
         series.map(|(_, series)| series.status).collect::<Vec<_>>()
     };
     let mut retention = Retention {
@@ -197,7 +209,11 @@ fn names_go_when_nothing_uses_them() {
     retention.totals_before = [NOON + 5 * day; 4];
     retained(&mut connection, &retention);
     assert_eq!(names(&connection), [202]);
-    let since = |moment| Snapshot::new(&connection).series_since(moment).unwrap();
+    let since = |moment| {
+        Snapshot::new(&connection, &Remembered::default())
+            .series_since(moment)
+            .unwrap()
+    };
     assert_eq!(
         since(NOON + 9 * day + HOUR),
         [Arc::unwrap_or_clone(series(202))]

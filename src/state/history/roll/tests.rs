@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use super::super::{BLOCKS, FORGOTTEN, TABLES, write};
 use super::super::{Chunk, Numbers, Row, Series, Snapshot, Sums};
 use super::*;
+use crate::state::history::Remembered;
 
 const NOON: i64 = 1_795_348_800;
 
@@ -67,8 +68,15 @@ fn collect(
     connection: &Connection,
     read: impl FnOnce(&Snapshot<'_>, &mut dyn FnMut(i64, i64, Row<'_>)),
 ) -> Found {
-    let snapshot = Snapshot::new(connection);
-    let names: BTreeMap<_, _> = snapshot.series().unwrap().into_iter().collect();
+    let remembered = Remembered::default();
+    let snapshot = Snapshot::new(connection, &remembered);
+    let names: BTreeMap<_, _> = snapshot
+        .dictionary()
+        .unwrap()
+        .series()
+        .iter()
+        .cloned()
+        .collect();
     let mut found = Found::new();
     read(&snapshot, &mut |start, number, row| {
         let sums = row.values().sums();
@@ -111,7 +119,9 @@ fn check(connection: &Connection, put: &Found) {
             "{level}"
         );
     }
-    let rolled = Snapshot::new(connection).rolled().unwrap();
+    let rolled = Snapshot::new(connection, &Remembered::default())
+        .rolled()
+        .unwrap();
     assert!(minutes.keys().all(|(start, _)| start + 60 <= rolled));
     let mut all = minutes;
     for (key, calls) in fresh_ones(connection) {
@@ -176,7 +186,10 @@ fn minutes_are_rolled_when_five_are_over_and_not_before() {
         fresh_ones(&connection),
         Found::from([((NOON + 300, 200), 5)])
     );
-    assert_eq!(Snapshot::new(&connection).rolled(), Ok(NOON + 300));
+    assert_eq!(
+        Snapshot::new(&connection, &Remembered::default()).rolled(),
+        Ok(NOON + 300)
+    );
 }
 
 #[test]
@@ -270,7 +283,8 @@ fn totals_that_cannot_be_read_stop_nothing_and_are_not_told_any_more() {
     roll_until(&mut connection, NOON + 300);
     let damage = "UPDATE blocks SET data = x'01ff' WHERE level = 86400";
     connection.execute(damage, []).unwrap();
-    let snapshot = Snapshot::new(&connection);
+    let remembered = Remembered::default();
+    let snapshot = Snapshot::new(&connection, &remembered);
     assert!(
         snapshot
             .totals(86_400, i64::MIN, i64::MAX, |_, _, _| {})
@@ -279,7 +293,8 @@ fn totals_that_cannot_be_read_stop_nothing_and_are_not_told_any_more() {
     put(&mut connection, NOON + 60, 200, 2);
     roll_until(&mut connection, NOON + 300);
     assert_eq!(blocks(&connection, 3_600), Found::from([((NOON, 200), 3)]));
-    let snapshot = Snapshot::new(&connection);
+    let remembered = Remembered::default();
+    let snapshot = Snapshot::new(&connection, &remembered);
     let day = floor(NOON, 86_400);
     assert_eq!(snapshot.forgotten(86_400), Ok(Some(day + 1)));
     assert_eq!(snapshot.forgotten(3_600), Ok(None));
@@ -290,6 +305,7 @@ fn totals_that_cannot_be_read_stop_nothing_and_are_not_told_any_more() {
         .unwrap();
     roll_until(&mut connection, NOON + 300);
     assert_eq!(fresh_ones(&connection), Found::new());
-    let snapshot = Snapshot::new(&connection);
+    let remembered = Remembered::default();
+    let snapshot = Snapshot::new(&connection, &remembered);
     assert_eq!(snapshot.forgotten(3_600), Ok(Some(NOON + 121)));
 }
