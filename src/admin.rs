@@ -7,6 +7,7 @@ mod events;
 mod live;
 mod metrics;
 mod parameters;
+mod reloads;
 pub mod usage;
 
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::state::ReadError;
 use crate::trace::Counters;
 use crate::warn::Warnings;
 
+pub use reloads::Reloads;
+
 /// What a gateway counts, remembers and warns of: what the pages look at.
 #[derive(Clone)]
 pub struct Books {
@@ -32,6 +35,8 @@ pub struct Books {
     pub history: Arc<History>,
     /// What was warned of.
     pub warnings: Arc<Warnings>,
+    /// What became of reading the files.
+    pub reloads: Arc<Reloads>,
 }
 
 /// Who looks at a page; in the extensions of its request.

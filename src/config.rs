@@ -21,6 +21,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use rustls::pki_types::CertificateDer;
 
 pub use exposure::reject_exposed;
 pub use language::CONFIG;
@@ -56,8 +57,8 @@ pub struct Config {
     pub admin: Admin,
     /// Folders of adapters, as written: relative to the file.
     pub providers: Vec<String>,
-    /// A file with certificate authorities to trust beside the system's, as written.
-    pub ca_file: Option<String>,
+    /// Certificate authorities to trust beside the system's.
+    pub authorities: Vec<CertificateDer<'static>>,
     /// Who headroom is to its callers; with it, they all speak TLS.
     pub identity: Option<Identity>,
     /// Headroom's name in `Via` (RFC 9110, section 7.6.3).
@@ -96,7 +97,7 @@ impl Default for Config {
             open_to_all: false,
             admin: Admin::default(),
             providers: Vec::new(),
-            ca_file: None,
+            authorities: Vec::new(),
             identity: None,
             via: None,
             state_dir: None,
@@ -174,6 +175,8 @@ pub struct ConnectionConfig {
     pub base_url: Option<String>,
     /// What its calls show the provider.
     pub access: Access,
+    /// The certificate that headroom shows the provider when that asks for one.
+    pub identity: Option<Identity>,
     /// The account's plan.
     pub plan: Option<String>,
     /// The account's zone.
@@ -290,6 +293,8 @@ struct Spans {
     provider: Range<usize>,
     plan: Range<usize>,
     credential: Range<usize>,
+    base_url: Range<usize>,
+    client_certificate: Range<usize>,
     listen: Range<usize>,
     /// Of `quotas` and `mode`.
     policies: Named,

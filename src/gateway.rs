@@ -2,7 +2,7 @@
 //! answer comes back with the standard headers on it.
 //!
 //! In reading order: [`connection`] is what a call can be for, `pipeline` the request path on one screen, and its
-//! phases `route`, `forward`, `upstream`, `links` and `body`; [`preferences`] is what a caller asks of headroom itself,
+//! phases `route`, `forward`, `upstream` with its `clients`, `links` and `body`; [`preferences`] is what a caller asks of headroom itself,
 //! [`refusal`] what it gets where a quota has no room, `error` maps every other problem to its answer; `pages` is
 //! headroom's own `/-/`, [`server`] accepts and drains, `pulse` is how long a caller may take, `load` how much may be under
 //! way. No files, no environment; time only through [`crate::clock`].
@@ -25,6 +25,7 @@ mod accept;
 mod acceptor;
 mod admission;
 mod body;
+mod clients;
 mod coding;
 pub mod connection;
 mod door;
@@ -57,7 +58,8 @@ mod upstream;
 
 pub use connection::{Access, Catalogue, Connection, Connections, Lookup, Reach};
 pub use server::Listener;
-pub(crate) use tls::{client_config, pinned_config};
+pub use tls::Trust;
+pub(crate) use tls::pinned_config;
 
 /// What an operator can choose.
 #[derive(Clone)]
@@ -70,8 +72,8 @@ pub struct Settings {
     pub pseudonym: String,
     /// Who headroom is to its callers; with it, they all speak TLS.
     pub identity: Option<Identity>,
-    /// Certificate authorities to trust beside the system's.
-    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Whom to trust at the other end; `None`: the system's certificate authorities alone.
+    pub trust: Option<Trust>,
     /// What credentials are hashed with; the same as long as the store is.
     pub secret: (u64, u64),
     /// Takes calls that ended to a collector of traces, where there is one.
@@ -85,7 +87,7 @@ impl Default for Settings {
             read_ahead_timeout: Duration::from_secs(10),
             pseudonym: "headroom".to_owned(),
             identity: None,
-            extra_roots: Vec::new(),
+            trust: None,
             secret: (0, 0),
             tracer: None,
         }
@@ -99,7 +101,7 @@ impl std::fmt::Debug for Settings {
             read_ahead_timeout,
             pseudonym,
             identity,
-            extra_roots,
+            trust: _,
             // Who knows it can look for credentials in what is stored and shown.
             secret: _,
             tracer: _,
@@ -109,7 +111,6 @@ impl std::fmt::Debug for Settings {
             .field("read_ahead_timeout", read_ahead_timeout)
             .field("pseudonym", pseudonym)
             .field("identity", identity)
-            .field("extra_roots", &extra_roots.len())
             .finish_non_exhaustive()
     }
 }
@@ -131,8 +132,8 @@ impl std::error::Error for SetupError {}
 /// # Errors
 ///
 /// The endpoint is no address, or the client side cannot be set up; a sentence for people.
-pub fn tracer(endpoint: &str, settings: &Settings) -> Result<(Arc<Tracer>, Exporter), String> {
-    Tracer::new(endpoint, tls::client_config(&settings.extra_roots)?)
+pub fn tracer(endpoint: &str, trust: &Trust) -> Result<(Arc<Tracer>, Exporter), String> {
+    Tracer::new(endpoint, trust.client_config()?)
 }
 
 /// Everything that calls share.
@@ -141,6 +142,7 @@ pub struct Gateway {
     house: Arc<House>,
     ledger: Arc<Ledger>,
     history: Arc<History>,
+    trust: Trust,
     upstream: upstream::Upstream,
     acceptor: Option<acceptor::Acceptor>,
     load: load::Load,
@@ -180,10 +182,15 @@ impl Gateway {
                 .map(|tracer| Arc::clone(tracer.counters())),
         });
         let acceptor = settings.identity.as_ref().map(acceptor::Acceptor::new);
+        let trust = settings.trust.clone();
+        let trust = trust.map_or_else(|| Trust::new(&[]), Ok);
+        let trust = trust.map_err(SetupError)?;
+        let upstream = upstream::Upstream::new(trust.clone(), &settings.limits);
         Ok(Self {
             ledger,
             history,
-            upstream: upstream::Upstream::new(&settings).map_err(SetupError)?,
+            trust,
+            upstream: upstream.map_err(SetupError)?,
             acceptor: acceptor.transpose().map_err(SetupError)?,
             load: load::Load::new(settings.limits.concurrent_calls),
             pages: pages::Pages::new(Arc::clone(&house)),
@@ -205,6 +212,19 @@ impl Gateway {
         }
     }
 
+    /// Trusts these certificate authorities beside the system's from now on, and no others. Nothing but the calls in flight goes
+    /// on with connections to providers that were opened before.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be used; for people.
+    pub fn trust(&self, extra_roots: &[CertificateDer<'static>]) -> Result<(), String> {
+        if self.trust.replace(extra_roots)? {
+            self.upstream.clients().renew()?;
+        }
+        Ok(())
+    }
+
     /// Puts another catalogue in place. Calls in flight keep theirs, and so do the connections to providers; calls that wait
     /// are judged by its rules. Goes through all meters: a million take a moment.
     pub fn replace(&self, catalogue: Arc<dyn Catalogue>) {
@@ -223,6 +243,7 @@ impl Gateway {
             }
         }
         self.ledger.leave(left);
+        self.upstream.clients().keep(&catalogue.identities());
         *self
             .house
             .catalogue

@@ -1,15 +1,20 @@
 //! Who one side of a TLS connection is: a chain of certificates, and the private key of the first of them. Read from the text
 //! of PEM files; what is wrong is told without a word of the key.
 
+mod validity;
+
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ring::digest;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, RootCertStore};
 
 /// A certificate with its chain, and its key.
 #[derive(Clone)]
@@ -69,6 +74,12 @@ impl Identity {
         })
     }
 
+    /// When its certificate is valid; `None`: that cannot be read.
+    #[must_use]
+    pub fn validity(&self) -> Option<RangeInclusive<Timestamp>> {
+        validity::of(self.certified.cert.first()?)
+    }
+
     /// For rustls.
     #[must_use]
     pub fn certified(&self) -> Arc<CertifiedKey> {
@@ -90,6 +101,21 @@ pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> 
     }
 }
 
+/// The certificates of authorities in the text of a PEM file, at least one.
+///
+/// # Errors
+///
+/// There is none, the text is no PEM, or one of them is not a certificate that others can be verified with; for people.
+pub fn authorities(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = certificates(text)?;
+    for (place, certificate) in (1..).zip(&found) {
+        if RootCertStore::empty().add(certificate.clone()).is_err() {
+            return Err(format!("certificate {place} in it cannot be read"));
+        }
+    }
+    Ok(found)
+}
+
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
         self.digest == other.digest
@@ -97,6 +123,12 @@ impl PartialEq for Identity {
 }
 
 impl Eq for Identity {}
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
+}
 
 impl fmt::Debug for Identity {
     /// The key is not written out.
@@ -112,6 +144,15 @@ mod tests {
     const CERTIFICATE: &str = include_str!("../tests/support/tls/server.pem");
     const KEY: &str = include_str!("../tests/support/tls/server.key");
     const OTHER: &str = include_str!("../tests/support/tls/authority.pem");
+
+    #[test]
+    fn an_authority_that_cannot_be_read_is_told_by_its_place() {
+        assert_eq!(authorities(OTHER).unwrap().len(), 1);
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let problem = authorities(&format!("{OTHER}{broken}")).unwrap_err();
+        assert_eq!(problem, "certificate 2 in it cannot be read");
+        assert!(authorities("").is_err());
+    }
 
     #[test]
     fn a_pair_is_an_identity_and_what_is_none_says_why_without_its_text() {

@@ -31,7 +31,9 @@ pub struct Limits {
     pub concurrent_calls: usize,
     /// Connections in use at a time at one origin of a provider; more calls wait for one.
     pub connections_per_origin: usize,
-    /// How long calls in flight may go on after the order to stop.
+    /// How long calls are still taken after the order to stop, while readiness says that it came.
+    pub drain_delay: Duration,
+    /// How long calls in flight may go on after that.
     pub drain_timeout: Duration,
 }
 
@@ -50,6 +52,7 @@ impl Default for Limits {
             silence_timeout: Duration::from_secs(300),
             concurrent_calls: 10_000,
             connections_per_origin: 1_000,
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
     }

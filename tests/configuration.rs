@@ -212,7 +212,7 @@ fn limits_are_read_and_nonsense_is_refused() {
     let config = read(
         "[limits]\nheader_bytes = 8192\nheader_fields = 32\nbody_bytes = 1\nhead_timeout = \"1s\"\nbody_timeout = \"2s\"\n\
          send_timeout = \"3s\"\nidle_timeout = \"4s\"\nconnect_timeout = \"5s\"\nanswer_timeout = \"6s\"\n\
-         silence_timeout = \"24h\"\nconcurrent_calls = 1000000\nconnections_per_origin = 1\ndrain_timeout = \"1m\"\n",
+         silence_timeout = \"24h\"\nconcurrent_calls = 1000000\nconnections_per_origin = 1\ndrain_delay = \"0s\"\ndrain_timeout = \"1m\"\n",
     );
     let told = Limits {
         header_bytes: 8_192,
@@ -227,6 +227,7 @@ fn limits_are_read_and_nonsense_is_refused() {
         silence_timeout: seconds(86_400),
         concurrent_calls: 1_000_000,
         connections_per_origin: 1,
+        drain_delay: seconds(0),
         drain_timeout: seconds(60),
     };
     assert_eq!(config.limits, told);
@@ -235,7 +236,7 @@ fn limits_are_read_and_nonsense_is_refused() {
     let written = "[limits]\nheader_bytes = 65536\nheader_fields = 512\nhead_timeout = \"10s\"\nbody_timeout = \"30s\"\n\
                    send_timeout = \"60s\"\nidle_timeout = \"75s\"\nconnect_timeout = \"10s\"\nanswer_timeout = \"120s\"\n\
                    silence_timeout = \"300s\"\nconcurrent_calls = 10000\nconnections_per_origin = 1000\n\
-                   drain_timeout = \"30s\"\n";
+                   drain_delay = \"0s\"\ndrain_timeout = \"30s\"\n";
     assert_eq!(read(written).limits, Limits::default());
     let range = "number-out-of-range";
     for (wrong, code) in [

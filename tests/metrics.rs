@@ -1,6 +1,6 @@
 //! `GET /-/metrics`: exact, and as those who read it want it.
 
-mod page;
+pub(crate) mod page;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -285,6 +285,7 @@ async fn the_dashboard_for_grafana_asks_for_what_there_is() {
     // And shows all that matters.
     let unused = [
         "headroom_build_info",
+        "headroom_config_last_reload_success_timestamp_seconds",
         "headroom_uptime_seconds",
         "process_start_time_seconds",
         "headroom_quota_meters",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headroom::gateway::{self, Settings};
+use headroom::gateway::{self, Settings, Trust};
 use headroom::trace::Counters;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -30,7 +30,8 @@ impl Traced {
     async fn new(provider: &Upstream, collector_answers: &str) -> Self {
         let collector = Upstream::answering(collector_answers).await;
         let settings = Settings::default();
-        let (tracer, exporter) = gateway::tracer(&collector.base_url(), &settings).unwrap();
+        let (tracer, exporter) =
+            gateway::tracer(&collector.base_url(), &Trust::new(&[]).unwrap()).unwrap();
         let counters = Arc::clone(tracer.counters());
         let settings = Settings {
             tracer: Some(tracer),

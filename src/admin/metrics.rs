@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderMap, StatusCode};
 
-use super::Books;
+use super::{Books, Reloads};
 use crate::clock;
 use crate::history::tally::Tally;
 use crate::ledger::report::Report;
@@ -38,6 +38,7 @@ struct Numbers {
     dropped: u64,
     waiting: u64,
     warnings: Arc<Warnings>,
+    reloads: Arc<Reloads>,
     /// Spans that were exported, and that were dropped.
     spans: Option<[u64; 2]>,
     started: Now,
@@ -66,6 +67,7 @@ pub(super) async fn page(
             dropped: books.history.dropped(),
             waiting: books.history.waiting(),
             warnings: Arc::clone(&books.warnings),
+            reloads: Arc::clone(&books.reloads),
             spans: traces.map(|traces| [traces.exported(), traces.dropped()]),
             started: clock::started(),
             now,

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::mounts::{Exposure, folders_of};
+use super::loaded::{Sources, folders_of};
 use super::process::Process;
-use super::{Failure, Openness, colour_on, files, print};
+use super::start::{Start, StartArguments, expired};
+use super::{Failure, colour_on, files, print, tell};
 use crate::adapter::catalog::Catalog;
 use crate::adapter::parse::parse;
+use crate::clock;
 use crate::config;
 use crate::diagnostic::Mistakes;
 
@@ -18,17 +20,16 @@ pub(super) struct Arguments {
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    openness: Openness,
+    start: StartArguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut paths = Vec::new();
+    let sources = arguments.start.sources([]);
     if arguments.paths.is_empty() {
-        let (config, folder) = (Path::new("headroom.toml"), Path::new("providers"));
-        if config.exists() {
-            paths.push(config.to_path_buf());
-        }
-        if !folder.is_dir() && paths.is_empty() {
+        let folder = Path::new("providers");
+        paths.extend(sources.path().map(Path::to_path_buf));
+        if !folder.is_dir() && paths.is_empty() && arguments.start.is_silent() {
             return Err(Failure::unreadable(
                 "headroom: there is nothing to check here: no ./headroom.toml and no ./providers; name a file or a folder",
             ));
@@ -48,15 +49,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             paths.push(path.clone());
         }
     }
-    let exposure = Exposure {
-        open_to_all: arguments.openness.open_to_all,
-        listen: Vec::new(),
-    };
     // The mistakes are the result, so they go to stdout; what kept the command from looking goes to stderr.
     let mut text = String::new();
     let mut problems = String::new();
     let mut wrong = 0;
     let mut unreadable = None;
+    let mut configs = Vec::new();
     for path in &paths {
         let source = match files::read(path) {
             Ok(source) => source,
@@ -67,10 +65,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 continue;
             }
         };
-        if let Err(mistakes) = check(path, &source, &exposure)? {
+        let is_config = is_config(path, &source) || sources.config.as_ref() == Some(path);
+        if is_config {
+            configs.push(Some(path.clone()));
+        }
+        if let Err(mistakes) = check(path, &source, is_config, &sources)? {
             wrong += mistakes.sorted().len();
             let colour = colour_on(&std::io::stdout());
-            let shown = if is_config(path, &source) {
+            let shown = if is_config {
                 config::without_secrets(&source)
             } else {
                 source
@@ -91,6 +93,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if wrong > 0 {
         return Err(Failure::mistakes(problems));
+    }
+    if configs.is_empty() && arguments.paths.is_empty() {
+        configs.push(None);
+    }
+    for config in configs {
+        let sources = Sources {
+            config,
+            ..sources.clone()
+        };
+        begin(&arguments.start, &sources)?;
     }
     let files = paths.len();
     print(&format!(
@@ -130,21 +142,42 @@ fn is_config(path: &Path, source: &str) -> bool {
         })
 }
 
-fn check(path: &Path, source: &str, exposure: &Exposure) -> Result<Result<(), Mistakes>, Failure> {
-    if !is_config(path, source) {
+/// Goes as far as `serve` does before it opens a port, and says what does not keep it from starting.
+fn begin(arguments: &StartArguments, sources: &Sources) -> Result<(), Failure> {
+    let loaded = sources.read()?;
+    Start::new(arguments, &loaded)?;
+    let state = arguments.place(&loaded).trouble();
+    let state = state.map(|trouble| format!("counts would not be kept: {trouble}"));
+    for problem in expired(&loaded.config, clock::now())
+        .into_iter()
+        .chain(state)
+    {
+        tell(&format!("warning: {problem}"));
+    }
+    Ok(())
+}
+
+fn check(
+    path: &Path,
+    source: &str,
+    is_config: bool,
+    sources: &Sources,
+) -> Result<Result<(), Mistakes>, Failure> {
+    if !is_config {
         return Ok(parse(stem(path), source).map(|_| ()));
     }
     let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let (config, mut mistakes) = config::parse(source, &Process::new(&base));
     let mut catalog = Catalog::default();
-    for folder in folders_of(&config, &base) {
-        for (id, path) in files::adapters_in(&folder)? {
+    let named = folders_of(&config, &base);
+    for folder in named.iter().chain(&sources.folders) {
+        for (id, path) in files::adapters_in(folder)? {
             // The mistakes of these files are told when they are checked themselves.
             let _ = catalog.add(&id, &files::read(&path)?);
         }
     }
     mistakes.append(config.check(&catalog));
-    mistakes.append(exposure.mistakes(&config));
+    mistakes.append(sources.exposure.mistakes(&config));
     Ok(if mistakes.is_empty() {
         Ok(())
     } else {

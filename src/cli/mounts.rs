@@ -1,222 +1,24 @@
-//! From files to connections: what the user configured, and the catalogue under its own names.
+//! From what was read to connections: what the user configured, and the catalogue under its own names.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
-use super::process::Process;
-use super::{Failure, colour, files};
+use super::loaded::Loaded;
 use crate::adapter::Adapter;
 use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
-use crate::config::{
-    self, Access as Shown, Config, ConnectionConfig, ConsumerConfig, Reserve, Waiting,
-};
+use crate::config::{Access as Shown, Config, ConnectionConfig, ConsumerConfig, Reserve, Waiting};
 use crate::consumer::{Consumer, Consumers, number};
 use crate::credential::Credential;
-use crate::diagnostic::Mistakes;
 use crate::emit::Style;
 use crate::gateway::{Access, Catalogue, Connection, Lookup, Reach};
 use crate::guard::Admin;
+use crate::identity::Identity;
 use crate::ledger::account::Account;
 use crate::ledger::lookout::{Bell, Watch};
 use crate::ledger::rule::{Shares, Wishes};
 use crate::oauth::Registry;
 use crate::origin::Origin;
-
-/// Everything that was read.
-pub(super) struct Loaded {
-    pub(super) config: Config,
-    catalog: Arc<Catalog>,
-    /// The folder that paths of the configuration are relative to.
-    base: PathBuf,
-    fingerprint: u64,
-    /// The files that the configuration refers to.
-    files: Vec<PathBuf>,
-}
-
-/// What is said outside of the file about who can reach headroom.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Exposure {
-    /// All may call.
-    pub(super) open_to_all: bool,
-    /// Where headroom listens whatever the file says: by the command line, or because it does already.
-    pub(super) listen: Vec<SocketAddr>,
-}
-
-impl Exposure {
-    /// What is wrong in the file.
-    pub(super) fn mistakes(&self, config: &Config) -> Mistakes {
-        if self.open_to_all {
-            return Mistakes::default();
-        }
-        config.check_exposure(!self.listen.is_empty())
-    }
-
-    /// What is wrong beside the file.
-    fn check(&self, config: &Config) -> Result<(), Failure> {
-        if self.open_to_all || !config.is_private() {
-            return Ok(());
-        }
-        let exposed = |address: &SocketAddr| config::reject_exposed(*address).err();
-        match self.listen.iter().find_map(exposed) {
-            None => Ok(()),
-            Some(problem) => Err(Failure::mistakes(format!(
-                "headroom: {problem}; make keys (`headroom key new NAME`), listen on 127.0.0.1, or say that all may call: --open-to-all, or open_to_all = true in headroom.toml"
-            ))),
-        }
-    }
-}
-
-impl Loaded {
-    /// Reads the configuration (`./headroom.toml` when none is named and it is there) and all folders of adapters.
-    pub(super) fn read(
-        path: Option<&Path>,
-        folders: &[PathBuf],
-        exposure: &Exposure,
-    ) -> Result<Self, Failure> {
-        let found = Path::new("headroom.toml");
-        let path = path.or_else(|| found.exists().then_some(found));
-        let mut hasher = DefaultHasher::new();
-        let Some(path) = path else {
-            let catalog = files::catalog(folders, &mut hasher)?;
-            let config = Config::default();
-            exposure.check(&config)?;
-            return Ok(Self {
-                config,
-                catalog: Arc::new(catalog),
-                base: PathBuf::new(),
-                fingerprint: hasher.finish(),
-                files: Vec::new(),
-            });
-        };
-        let source = files::read(path)?;
-        source.hash(&mut hasher);
-        let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        let shown = path.display().to_string();
-        let process = Process::new(&base);
-        let (config, mut mistakes) = config::parse(&source, &process);
-        let read = process.read();
-        read.hash(&mut hasher);
-        // The command line's folders go last, and so before those of the file.
-        let mut all = folders_of(&config, &base);
-        all.extend_from_slice(folders);
-        let catalog = files::catalog(&all, &mut hasher)?;
-        mistakes.append(config.check(&catalog));
-        mistakes.append(exposure.mistakes(&config));
-        if !mistakes.is_empty() {
-            return Err(Failure::mistakes(mistakes.render(
-                &shown,
-                &config::without_secrets(&source),
-                colour(),
-            )));
-        }
-        exposure.check(&config)?;
-        Ok(Self {
-            config,
-            catalog: Arc::new(catalog),
-            base,
-            fingerprint: hasher.finish(),
-            files: read.into_iter().map(|(path, _)| path).collect(),
-        })
-    }
-
-    /// Changes when any file that was read changes.
-    pub(super) const fn fingerprint(&self) -> u64 {
-        self.fingerprint
-    }
-
-    /// The folders of adapters that the configuration names.
-    pub(super) fn folders(&self) -> Vec<PathBuf> {
-        folders_of(&self.config, &self.base)
-    }
-
-    /// Files that the configuration refers to: certificates, keys, credentials.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
-        self.files.clone()
-    }
-
-    /// The folder for the state that the configuration names.
-    pub(super) fn state_dir(&self) -> Option<PathBuf> {
-        let named = self.config.state_dir.as_ref();
-        named.map(|folder| self.base.join(folder))
-    }
-
-    /// The certificate authorities of the flag and of the configuration.
-    pub(super) fn extra_roots(
-        &self,
-        flag: Option<&Path>,
-    ) -> Result<Vec<CertificateDer<'static>>, Failure> {
-        let configured = self
-            .config
-            .ca_file
-            .as_ref()
-            .map(|path| self.base.join(path));
-        let mut roots = Vec::new();
-        for path in flag.map(Path::to_path_buf).into_iter().chain(configured) {
-            let failure = |error: String| {
-                Failure::unreadable(format!(
-                    "headroom: cannot read certificates from {}: {error}",
-                    path.display()
-                ))
-            };
-            let before = roots.len();
-            let found =
-                CertificateDer::pem_file_iter(&path).map_err(|error| failure(error.to_string()))?;
-            for certificate in found {
-                roots.push(certificate.map_err(|error| failure(error.to_string()))?);
-            }
-            if roots.len() == before {
-                return Err(failure("there is no certificate in it".to_owned()));
-            }
-        }
-        Ok(roots)
-    }
-}
-
-/// The folders of adapters that a configuration in the folder `base` names.
-pub(super) fn folders_of(config: &Config, base: &Path) -> Vec<PathBuf> {
-    let named = config.providers.iter();
-    named.map(|folder| base.join(folder)).collect()
-}
-
-/// Sizes and times of all files that are read: cheap to look at, and different when one of them was written. Folders are
-/// looked at, not watched, because a mounted file is replaced without a word.
-pub(super) fn stamp(
-    config: Option<&Path>,
-    folders: &[PathBuf],
-    named: &[PathBuf],
-    files: &[PathBuf],
-) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let mut add = |path: &Path| {
-        let metadata = std::fs::metadata(path).ok();
-        let modified = metadata.as_ref().and_then(|data| data.modified().ok());
-        (path, metadata.map(|data| data.len()), modified).hash(&mut hasher);
-    };
-    add(config.unwrap_or(Path::new("headroom.toml")));
-    for path in files {
-        add(path);
-    }
-    for folder in folders.iter().chain(named) {
-        for (_, path) in files::adapters_in(folder).unwrap_or_default() {
-            add(&path);
-        }
-    }
-    hasher.finish()
-}
-
-/// A fingerprint of any bytes, for comparing what was seen with what is there.
-pub(super) fn fingerprint_of(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
-}
 
 /// The connections of the configuration, and every provider of the catalogue under its own name.
 pub(super) struct Mounts {
@@ -322,6 +124,11 @@ impl Catalogue for Mounts {
         names.sort();
         names.dedup();
         names
+    }
+
+    fn identities(&self) -> Vec<Identity> {
+        let all = self.configured.values();
+        all.filter_map(|one| one.identity.clone()).collect()
     }
 
     fn consumers(&self) -> &Consumers {
@@ -438,6 +245,7 @@ fn configured(
         name: connection.name.clone(),
         origin,
         access,
+        identity: connection.identity.clone(),
         adapter,
         terms,
         style: config.style,
@@ -482,6 +290,7 @@ impl Mounts {
             name: adapter.id.clone(),
             origin,
             access: Access::Callers,
+            identity: None,
             terms,
             account: Arc::new(account),
             adapter,

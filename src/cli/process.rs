@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use super::mounts::fingerprint_of;
+use super::loaded::fingerprint_of;
 use crate::config::Outside;
 
 /// The environment and the files of this process.
@@ -36,7 +36,7 @@ impl Outside for Process<'_> {
     fn file(&self, path: &str) -> Result<String, String> {
         let path = self.base.join(path);
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
-        let fingerprint = fingerprint_of(text.as_bytes());
+        let fingerprint = fingerprint_of(&text);
         self.read.borrow_mut().push((path, fingerprint));
         Ok(text)
     }

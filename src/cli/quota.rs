@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ink::{self, Ink};
-use super::serve::Orders;
+use super::orders::Orders;
 use super::{Failure, is_read, print, tell};
 use crate::clock;
 use crate::ledger::report::Report;

@@ -1,6 +1,7 @@
 //! A gateway that runs, asked over HTTP.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,8 +12,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::cli::loaded::authorities;
 use crate::cli::{Failure, healthcheck};
-use crate::gateway::client_config;
+use crate::gateway::Trust;
 
 /// Which gateway.
 #[derive(Args)]
@@ -28,6 +30,9 @@ pub(in crate::cli) struct Address {
         default_value = "127.0.0.1:8080"
     )]
     listen: SocketAddr,
+    /// A PEM file with certificate authorities to trust beside the system's, for https
+    #[arg(long, value_name = "FILE", env = "HEADROOM_CA_FILE")]
+    ca_file: Option<PathBuf>,
     /// The admin's key, or a consumer's: needed where the gateway is on another machine
     #[arg(long, value_name = "KEY", env = "HEADROOM_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -77,8 +82,15 @@ impl Gateway {
         let failure = |error: &dyn std::fmt::Display| {
             Failure::unreadable(format!("headroom: no client: {error}"))
         };
+        // Over http nobody shows a certificate, and the file may be of the gateway's own environment.
+        let ca_file = address.ca_file.as_deref();
+        let roots = match ca_file.filter(|_| base.scheme() == "https") {
+            Some(path) => authorities(path)?,
+            None => Vec::new(),
+        };
+        let trust = Trust::new(&roots).map_err(|error| failure(&error))?;
         let client = Client::builder()
-            .tls_backend_preconfigured(client_config(&[]).map_err(|error| failure(&error))?)
+            .tls_backend_preconfigured(trust.client_config().map_err(|error| failure(&error))?)
             .no_proxy()
             .timeout(PATIENCE)
             .build()

@@ -1,10 +1,12 @@
 //! Where the gateway keeps what it has counted.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use rustix::fs::{Access, access};
 
 #[derive(Debug, Default, Args)]
 pub(super) struct StateArguments {
@@ -50,6 +52,38 @@ impl StateArguments {
             .or(configured)
             .or_else(default)
             .map_or(State::Homeless, State::Folder)
+    }
+}
+
+impl State {
+    /// Why nothing can be kept there, as far as that shows without making anything.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let folder = match self {
+            Self::Folder(folder) => folder,
+            Self::Off => return None,
+            Self::Homeless => {
+                return Some(
+                    "there is no home to keep them in: name a folder with --state-dir".to_owned(),
+                );
+            }
+        };
+        // What is not there yet is made at the start, below the first folder that is.
+        let mut above = std::path::absolute(folder).ok()?;
+        let found = loop {
+            match std::fs::metadata(&above) {
+                Err(error) if error.kind() == ErrorKind::NotFound && above.pop() => {}
+                found => break found,
+            }
+        };
+        let trouble = match found {
+            Ok(found) if !found.is_dir() => format!("{} is no folder", above.display()),
+            Ok(_) => match access(&above, Access::WRITE_OK | Access::EXEC_OK) {
+                Ok(()) => return None,
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        Some(format!("cannot use {}: {trouble}", folder.display()))
     }
 }
 

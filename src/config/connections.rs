@@ -9,6 +9,7 @@ use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
 use crate::diagnostic::{Mistakes, closest};
 use crate::document::{Fields, Node};
+use crate::origin::Origin;
 use crate::quota::Mode;
 
 impl ConnectionConfig {
@@ -36,6 +37,19 @@ impl ConnectionConfig {
                 self.spans.name.clone(),
                 format!("every account of {} has a host of its own", adapter.name),
                 format!("write base_url = \"{example}\" with your own host in it"),
+            );
+        }
+        let base_url = self.base_url.as_ref().or(adapter.base_url.as_ref());
+        let is_plain =
+            base_url.is_some_and(|url| Origin::parse(url).is_ok_and(|origin| origin.is_plain()));
+        if is_plain && !self.spans.client_certificate.is_empty() {
+            let spans = [&self.spans.base_url, &self.spans.client_certificate];
+            let span = spans.into_iter().find(|span| !span.is_empty());
+            mistakes.push(
+                "bad-url",
+                span.cloned().unwrap_or_default(),
+                "over http nobody asks for a certificate",
+                "write a base_url that begins with https://, or take `client_certificate` out",
             );
         }
         if let Err(message) = Terms::new(&adapter, self.plan.as_deref(), None, &BTreeMap::new()) {
@@ -91,6 +105,8 @@ impl Reader<'_> {
             provider: fields.get("provider").map_or(span, Node::span),
             plan: fields.get("plan").map_or(0..0, Node::span),
             credential: fields.get("credential").map_or(0..0, Node::span),
+            base_url: fields.get("base_url").map_or(0..0, Node::span),
+            client_certificate: fields.get("client_certificate").map_or(0..0, Node::span),
             listen: fields.get("listen").map_or(0..0, Node::span),
             ..Spans::default()
         };
@@ -108,6 +124,7 @@ impl Reader<'_> {
                 .unwrap_or_else(|| name.to_owned()),
             base_url: fields.get("base_url").and_then(|node| self.base_url(node)),
             access: self.access(fields),
+            identity: self.client_identity(fields),
             plan: fields.get("plan").and_then(|node| self.text(node)),
             time_zone: fields.get("time_zone").and_then(|node| self.zone(node)),
             quotas,

@@ -52,6 +52,7 @@ impl Reader<'_> {
                 (1, MOST_CONNECTIONS),
                 connections,
             ),
+            drain_delay: self.delay(fields, "drain_delay", defaults.drain_delay),
             drain_timeout: self.timeout(fields, "drain_timeout", defaults.drain_timeout),
         }
     }
@@ -80,6 +81,20 @@ impl Reader<'_> {
     }
 
     fn timeout(&mut self, fields: &Fields<'_>, key: &str, default: Duration) -> Duration {
+        self.time(fields, key, "1s", default)
+    }
+
+    /// A time that may be none.
+    fn delay(&mut self, fields: &Fields<'_>, key: &str, default: Duration) -> Duration {
+        let node = fields.get(key);
+        let is_none = node.and_then(|node| self.text(node)).as_deref() == Some("0s");
+        if is_none {
+            return Duration::ZERO;
+        }
+        self.time(fields, key, "0s", default)
+    }
+
+    fn time(&mut self, fields: &Fields<'_>, key: &str, least: &str, default: Duration) -> Duration {
         let Some(node) = fields.get(key) else {
             return default;
         };
@@ -93,7 +108,7 @@ impl Reader<'_> {
             "bad-duration",
             node.span(),
             format!("`{key}` is out of range"),
-            "write a time from \"1s\" to \"24h\"",
+            format!("write a time from \"{least}\" to \"24h\""),
         );
         default
     }

@@ -100,7 +100,10 @@ impl<'a> Reader<'a> {
                     .filter_map(|node| self.text(node))
                     .collect()
             }),
-            ca_file: root.get("ca_file").and_then(|node| self.authorities(node)),
+            authorities: root
+                .get("ca_file")
+                .and_then(|node| self.authorities(node))
+                .unwrap_or_default(),
             identity: root
                 .get("tls")
                 .and_then(Node::table)

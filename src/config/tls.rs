@@ -1,8 +1,10 @@
 //! Certificates and their keys: each stands in a file of its own, whose path is in the configuration.
 
+use rustls::pki_types::CertificateDer;
+
 use super::reader::Reader;
 use crate::document::{Fields, Node};
-use crate::identity::{Identity, Unfit, certificates};
+use crate::identity::{Identity, Unfit, authorities};
 
 impl Reader<'_> {
     /// A certificate and its key, from the files that these two keys name.
@@ -30,14 +32,35 @@ impl Reader<'_> {
         None
     }
 
-    /// A file with certificate authorities, as written.
-    pub(super) fn authorities(&mut self, node: Node<'_>) -> Option<String> {
+    /// What a connection shows its provider, if anything: both files, or neither.
+    pub(super) fn client_identity(&mut self, fields: &Fields<'_>) -> Option<Identity> {
+        let keys = ["client_certificate", "client_key"];
+        let [certificate, key] = keys;
+        let (present, missing) = match keys.map(|key| fields.get(key).is_some()) {
+            [true, false] => (certificate, key),
+            [false, true] => (key, certificate),
+            _ => return self.identity(fields, keys),
+        };
+        self.mistakes.push(
+            "missing-key",
+            fields.key_span(present),
+            format!("`{present}` is there without `{missing}`"),
+            "a certificate and its key go together: write both, or neither",
+        );
+        None
+    }
+
+    /// The certificate authorities in the file that a value names.
+    pub(super) fn authorities(&mut self, node: Node<'_>) -> Option<Vec<CertificateDer<'static>>> {
         let text = self.file_of(Some(node))?;
-        if let Err(problem) = certificates(&text) {
-            let help = "write a PEM file with the certificates of the authorities";
-            self.bad_file(node, &problem, help);
+        match authorities(&text) {
+            Ok(found) => Some(found),
+            Err(problem) => {
+                let help = "write a PEM file with the certificates of the authorities";
+                self.bad_file(node, &problem, help);
+                None
+            }
         }
-        self.text(node)
     }
 
     /// The text of the file that a value names.

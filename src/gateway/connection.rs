@@ -10,6 +10,7 @@ use crate::consumer::Consumers;
 use crate::credential::Credential;
 use crate::emit::Style;
 use crate::guard::Admin;
+use crate::identity::Identity;
 use crate::ledger::account::Account;
 use crate::oauth::Tokens;
 use crate::origin::Origin;
@@ -22,6 +23,8 @@ pub struct Connection {
     pub origin: Origin,
     /// What its calls show the provider.
     pub access: Access,
+    /// The certificate that headroom shows the provider when that asks for one.
+    pub identity: Option<Identity>,
     /// How the provider speaks of its limits.
     pub adapter: Arc<Adapter>,
     /// What this account is known to have.
@@ -36,6 +39,14 @@ pub struct Connection {
     pub configured: bool,
     /// The longest that a call is held.
     pub max_wait: Duration,
+}
+
+impl Connection {
+    /// The provider takes its calls for the operator's own, whoever made them.
+    #[must_use]
+    pub(super) const fn vouches(&self) -> bool {
+        self.access.is_own() || self.identity.is_some()
+    }
 }
 
 /// Whose credential the provider gets.
@@ -68,7 +79,7 @@ impl Access {
 }
 
 /// Which addresses a connection's host may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// Those of the public internet: the host is one of the built-in catalogue, and who answers for its name in the DNS, or
     /// breaks into it, must not lead calls into the operator's own network.
@@ -93,6 +104,8 @@ pub trait Catalogue: Send + Sync {
     fn connection(&self, name: &str) -> Lookup;
     /// All names, in the order to show them.
     fn names(&self) -> Vec<String>;
+    /// Who headroom is to providers that want to see a certificate.
+    fn identities(&self) -> Vec<Identity>;
     /// The programs that may call; empty: everybody may.
     fn consumers(&self) -> &Consumers;
     /// Who may look at headroom's own pages.
@@ -125,6 +138,11 @@ impl Catalogue for Connections {
 
     fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
+    }
+
+    fn identities(&self) -> Vec<Identity> {
+        let all = self.0.values();
+        all.filter_map(|one| one.identity.clone()).collect()
     }
 
     fn consumers(&self) -> &Consumers {

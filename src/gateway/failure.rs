@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use http::StatusCode;
+use rustls::AlertDescription;
 
 /// What went wrong between headroom and the provider. The words are those of RFC 9209, section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum Failure {
     Prohibited,
     TlsCertificate,
     TlsAlert,
+    /// It wants to be shown a certificate, and there is none.
+    TlsNoIdentity,
     TlsProtocol,
     /// The connection ended before an answer came.
     ConnectionTerminated,
@@ -97,6 +100,9 @@ impl Failure {
                 rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
                     Self::TlsCertificate
                 }
+                rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+                    Self::TlsNoIdentity
+                }
                 rustls::Error::AlertReceived(_) => Self::TlsAlert,
                 _ => Self::TlsProtocol,
             });
@@ -153,6 +159,7 @@ impl Failure {
                 | Self::Prohibited
                 | Self::TlsCertificate
                 | Self::TlsAlert
+                | Self::TlsNoIdentity
                 | Self::TlsProtocol
                 | Self::NotProcessed
         )
@@ -167,7 +174,7 @@ impl Failure {
             Self::Unroutable => "destination_ip_unroutable",
             Self::Prohibited => "destination_ip_prohibited",
             Self::TlsCertificate => "tls_certificate_error",
-            Self::TlsAlert => "tls_alert_received",
+            Self::TlsAlert | Self::TlsNoIdentity => "tls_alert_received",
             Self::TlsProtocol => "tls_protocol_error",
             Self::ConnectionTerminated | Self::NotProcessed => "connection_terminated",
             Self::Incomplete => "http_response_incomplete",
@@ -191,6 +198,9 @@ impl Failure {
             }
             Self::TlsCertificate => "The provider's certificate is not trusted.",
             Self::TlsAlert => "The provider ended the TLS handshake with an alert.",
+            Self::TlsNoIdentity => {
+                "The provider wants to be shown a certificate: write `client_certificate` and `client_key` into the connection in headroom.toml."
+            }
             Self::TlsProtocol => "The TLS handshake with the provider failed.",
             Self::ConnectionTerminated => {
                 "The provider closed the connection before its answer was complete."

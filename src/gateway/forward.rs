@@ -76,6 +76,7 @@ pub(super) fn outgoing(
         method: head.method.clone(),
         url,
         reach: route.connection.reach,
+        identity: route.connection.identity.clone(),
         headers,
         body,
         progress,

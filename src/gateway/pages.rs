@@ -125,12 +125,18 @@ async fn readiness(
     // Counts that cannot be stored are counts all the same: traffic goes on, and whoever watches is told.
     let mut told = "ready\n".to_owned();
     let (state, history) = (house.books.ledger.health(), house.books.history.health());
-    for (what, trouble) in [("state", state), ("history", history)] {
+    // Neither do files with mistakes stop anything: what ran before them goes on.
+    let configuration = house.books.reloads.trouble();
+    for (what, trouble, in_short) in [
+        ("state", state, "not written"),
+        ("history", history, "not written"),
+        ("configuration", configuration, "not read again"),
+    ] {
         if let Some(trouble) = trouble {
             // The reason names files.
             let trouble = match viewer {
                 Viewer::Operator => trouble,
-                _ => "not written".to_owned(),
+                _ => in_short.to_owned(),
             };
             told.push_str(&format!("{what}: {trouble}\n"));
         }

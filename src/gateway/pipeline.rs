@@ -87,7 +87,7 @@ impl Gateway {
         memo.by(visitor.who(), head, route);
         visitor.check(head, route)?;
         keys::check(head, route, consumers)?;
-        if connection.access.is_own() && consumers.is_empty() {
+        if connection.vouches() && consumers.is_empty() {
             door::check_browser(head, route.host, entrance, catalogue.admin())?;
         }
         let mut call = call(head, route);

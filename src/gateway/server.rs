@@ -41,8 +41,8 @@ const STREAMS: u32 = 256;
 const STREAM_BUFFER: usize = 64 * 1024;
 
 impl Gateway {
-    /// Serves until `shutdown` is ready, then stops accepting and lets the calls in flight finish, for as long as the
-    /// drain timeout allows. Calls that only wait for a quota are refused at once ([`super::refusal::Reason::Draining`]).
+    /// Serves until `shutdown` is ready, and for the drain delay after it; then stops accepting and lets the calls in flight
+    /// finish, for as long as the drain timeout allows. Calls that only wait for a quota are refused at once ([`super::refusal::Reason::Draining`]).
     pub async fn serve(
         self: Arc<Self>,
         listeners: Vec<Listener>,
@@ -57,6 +57,8 @@ impl Gateway {
         let recorder = tokio::spawn(keep_records(Arc::clone(&self)));
         shutdown.await;
         self.house.draining.store(true, Ordering::Relaxed);
+        // Whoever asks for readiness sends its next calls elsewhere, before there is nobody to take them.
+        tokio::time::sleep(self.settings.limits.drain_delay).await;
         // A call that waits for its quota was not sent: somebody else can send it, and sooner.
         self.ledger.end_waits();
         self.history.end_listening();

@@ -1,9 +1,8 @@
-//! The client side of calls: everything that they know of reqwest is in this file and in `target`.
+//! The client side of calls: everything that they know of reqwest is in this file and in `clients`.
 //!
 //! What reqwest adds that cannot be taken off: `accept: */*` where the caller sent no `Accept`. It means the same
 //! (RFC 9110, section 12.5.1).
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,19 +11,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use reqwest::Client;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use super::Settings;
+use super::clients::Clients;
 use super::connection::Reach;
 use super::error::Problem;
-use super::failure::{DnsError, Failure, ProhibitedError};
+use super::failure::Failure;
 use super::load::{Origins, Place};
-use super::tls;
+use super::tls::Trust;
 use super::upload::{Progress, RequestBody};
 use crate::address::is_public;
-use crate::{clock, outbound};
+use crate::clock;
+use crate::identity::Identity;
+use crate::limits::Limits;
 
 /// The body of a provider's answer. Its connection is in use until this is dropped.
 pub(super) struct UpstreamBody {
@@ -58,6 +57,8 @@ pub(super) struct Outgoing {
     pub(super) url: Url,
     /// Which addresses its host may have.
     pub(super) reach: Reach,
+    /// Who headroom is to it, where it wants to see a certificate.
+    pub(super) identity: Option<Identity>,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<RequestBody>,
     pub(super) progress: Option<Arc<Progress>>,
@@ -116,60 +117,25 @@ pub(super) enum Freshness {
     New,
 }
 
-/// How long a connection counts as fresh after its last use. Servers that close idle ones wait for longer.
-const FRESH: Duration = Duration::from_secs(2);
-/// Below the 60 s after which common servers close, so that headroom mostly closes first.
-const KEPT: Duration = Duration::from_secs(50);
-/// The longest head of a provider's answer in HTTP/2. The client's own 16 KiB are less than what passes in HTTP/1.1.
-const HTTP2_HEAD_BYTES: u32 = 256 * 1024;
-
 /// The connections to all providers.
 pub(super) struct Upstream {
-    /// To hosts that must be of the public internet. Nothing that was opened to another address is among them.
-    public: Clients,
-    anywhere: Clients,
+    clients: Clients,
     origins: Origins,
     answer_timeout: Duration,
 }
 
-/// By how fresh a connection has to be.
-struct Clients {
-    kept: Client,
-    fresh: Client,
-    new: Client,
-}
-
 impl Upstream {
-    pub(super) fn new(settings: &Settings) -> Result<Self, String> {
-        let tls = tls::client_config(&settings.extra_roots)?;
-        let limits = &settings.limits;
-        let client = |reach, pool_idle_timeout, kept_connections| {
-            outbound::builder(tls.clone())
-                .dns_resolver(Arc::new(SystemResolver { reach }))
-                .connect_timeout(limits.connect_timeout)
-                .pool_idle_timeout(pool_idle_timeout)
-                .pool_max_idle_per_host(kept_connections)
-                .http1_max_headers(limits.header_fields)
-                .http2_max_header_list_size(HTTP2_HEAD_BYTES)
-                // One HTTP/2 connection carries all callers, so a dead one must be noticed.
-                .http2_keep_alive_interval(Duration::from_secs(20))
-                .http2_keep_alive_timeout(Duration::from_secs(10))
-                .build()
-                .map_err(|error| format!("the client side cannot be set up: {error}"))
-        };
-        let clients = |reach| {
-            Ok::<_, String>(Clients {
-                kept: client(reach, KEPT, limits.connections_per_origin)?,
-                fresh: client(reach, FRESH, limits.connections_per_origin)?,
-                new: client(reach, FRESH, 0)?,
-            })
-        };
+    pub(super) fn new(trust: Trust, limits: &Limits) -> Result<Self, String> {
         Ok(Self {
-            public: clients(Reach::Public)?,
-            anywhere: clients(Reach::Anywhere)?,
+            clients: Clients::new(trust, *limits)?,
             origins: Origins::new(limits.connections_per_origin, limits.connect_timeout),
             answer_timeout: limits.answer_timeout,
         })
+    }
+
+    /// The clients that calls go out with.
+    pub(super) const fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// Sends a request, once, and waits for the head of its answer.
@@ -178,6 +144,7 @@ impl Upstream {
             method,
             url,
             reach,
+            identity,
             headers,
             body,
             progress,
@@ -193,15 +160,11 @@ impl Upstream {
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(reqwest::Body::wrap);
-        let clients = match reach {
-            Reach::Public => &self.public,
-            Reach::Anywhere => &self.anywhere,
-        };
-        let client = match connection {
-            Freshness::Kept => &clients.kept,
-            Freshness::Fresh => &clients.fresh,
-            Freshness::New => &clients.new,
-        };
+        let pools = self.clients.of(&(reach, identity)).map_err(|error| {
+            tracing::error!("A call has no client to go out with: {error}");
+            Problem::Upstream(Failure::Other)
+        })?;
+        let client = pools.client(connection);
         match self
             .head_in_time(client.execute(request), progress.as_deref())
             .await
@@ -251,30 +214,5 @@ fn may_be_public(host: &Host<&str>) -> bool {
         Host::Domain(_) => true,
         Host::Ipv4(address) => is_public((*address).into()),
         Host::Ipv6(address) => is_public((*address).into()),
-    }
-}
-
-/// The system's resolver, with its errors marked as such. What it finds is what is connected to, so nobody can answer one
-/// thing when an address is looked at and another when it is used.
-struct SystemResolver {
-    reach: Reach,
-}
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.reach;
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(DnsError)?;
-            let mut addresses: Vec<SocketAddr> = found.collect();
-            if reach == Reach::Public {
-                addresses.retain(|address| is_public(address.ip()));
-                if addresses.is_empty() {
-                    return Err(ProhibitedError.into());
-                }
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
     }
 }

@@ -51,6 +51,13 @@ await inBrowser(async (browser) => {
   await page.locator(".notice", { hasText: "the disk is full" }).waitFor();
   await page.locator("#checks [data-state=bad]", { hasText: "the disk is full" }).waitFor();
 
+  // Files with mistakes: the store is fine.
+  await page.route((url) => url.pathname === "/-/readyz", (route) => route.fulfill({ contentType: "text/plain", body: "ready\nconfiguration: error[bad-url]: this is none\n" }));
+  await page.reload();
+  await page.locator(".notice", { hasText: "Configuration error[bad-url]: this is none. What ran before goes on." }).waitFor();
+  assert.equal(await page.locator("#checks [data-state=bad]", { hasText: "none" }).count(), 1);
+  assert.equal(await page.locator("#checks [data-state=good]", { hasText: "counts and history are written" }).count(), 1);
+
   // A history that cannot be read is not a history without calls.
   await page.route((url) => url.pathname === "/-/usage", (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ detail: "The history is broken." }) }));
   await page.reload();

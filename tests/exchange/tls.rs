@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use headroom::gateway::Settings;
+use headroom::gateway::{Settings, Trust};
 use http::{HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -86,7 +86,7 @@ async fn seen(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
 fn trusting() -> Settings {
     let authority = CertificateDer::from_pem_file("tests/support/tls/authority.pem").unwrap();
     Settings {
-        extra_roots: vec![authority],
+        trust: Some(Trust::new(&[authority]).unwrap()),
         ..Settings::default()
     }
 }

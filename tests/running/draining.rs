@@ -9,7 +9,7 @@ use headroom::clock;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::exchange::{OK, http2, status};
+use crate::exchange::{OK, body, http2, status};
 use crate::running::tls::POLICY;
 use crate::support::harness::{Caller, PATIENCE};
 use crate::support::program::{Program, get, stub};
@@ -137,4 +137,39 @@ async fn ten_reloads_under_load_break_nothing() {
     while let Some(calls) = callers.join_next().await {
         assert!(calls.unwrap() > 0);
     }
+}
+
+#[tokio::test]
+async fn who_asks_for_readiness_hears_of_the_end_before_it_takes_no_calls() {
+    let upstream = Upstream::answering(OK).await;
+    let (folder, config) = stub(&upstream, POLICY, "");
+    let config = config.replacen('\n', "\n[limits]\ndrain_delay = \"2s\"\n", 1);
+    let program = Program::start(folder.path(), &config);
+    let address = program.address();
+    assert_eq!(status(&get(address, "/-/readyz", "").await), 200);
+    let started = clock::monotonic();
+    let end = tokio::task::spawn_blocking(move || {
+        let ended = program.terminate();
+        (ended, clock::monotonic())
+    });
+    let mut answer = get(address, "/-/readyz", "").await;
+    while status(&answer) == 200 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        answer = get(address, "/-/readyz", "").await;
+    }
+    assert_eq!(
+        (status(&answer), body(&answer)),
+        (503, "draining\n"),
+        "{answer}"
+    );
+    // Others may not have looked yet.
+    assert_eq!(status(&get(address, "/stub/", "").await), 200);
+    let (ended, at) = end.await.unwrap();
+    assert!(ended.success());
+    let took = at.saturating_duration_since(started);
+    assert!(
+        took >= Duration::from_secs(2) && took < Duration::from_secs(3),
+        "{took:?}"
+    );
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }

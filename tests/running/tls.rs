@@ -212,3 +212,46 @@ async fn its_health_is_checked_over_tls_by_its_own_certificate_alone() {
     let another = healthcheck(folder.path(), program.address(), "other");
     assert_eq!(another.status.code(), Some(1), "{another:?}");
 }
+
+#[tokio::test]
+async fn commands_ask_over_tls_whom_the_file_vouches_for() {
+    let (_upstream, folder, program, _) = secure(OK, "").await;
+    let url = format!("https://{}", program.address());
+    let ask = |command: &str, url: &str, root: Option<&str>| {
+        let mut asking = headroom(folder.path());
+        asking.args([command, "--url", url]);
+        if let Some(root) = root {
+            let file = fs::canonicalize(format!("tests/support/tls/{root}.pem")).unwrap();
+            match command {
+                // In both ways.
+                "quota" => asking.env("HEADROOM_CA_FILE", file),
+                _ => asking.arg("--ca-file").arg(file),
+            };
+        }
+        asking.output().unwrap()
+    };
+    for command in ["quota", "usage", "healthcheck"] {
+        let trusted = ask(command, &url, Some("authority"));
+        assert!(trusted.status.success(), "{command}: {trusted:?}");
+        for root in [None, Some("other")] {
+            let strange = ask(command, &url, root);
+            assert!(!strange.status.success(), "{command}: {strange:?}");
+            let told = String::from_utf8_lossy(&strange.stderr).to_lowercase();
+            assert!(told.contains("certificate"), "{command}: {told}");
+        }
+    }
+    // Where nobody shows a certificate, the file is not looked at: it is for the gateway itself.
+    let upstream = Upstream::answering(OK).await;
+    let (plain, config) = stub(&upstream, POLICY, "");
+    let program = Program::start(plain.path(), &config);
+    let url = format!("http://{}", program.address());
+    for command in ["quota", "usage", "healthcheck"] {
+        let mut asking = headroom(plain.path());
+        asking.args([command, "--url", &url, "--ca-file", "absent.pem"]);
+        let answer = asking.output().unwrap();
+        assert!(answer.status.success(), "{command}: {answer:?}");
+    }
+    let mut asking = headroom(plain.path());
+    asking.args(["healthcheck", "--url", "ftp://127.0.0.1:1/"]);
+    assert_eq!(asking.output().unwrap().status.code(), Some(2));
+}

@@ -92,6 +92,7 @@ impl Stage {
             name: id.to_owned(),
             origin: Origin::parse(&base).unwrap(),
             access: Default::default(),
+            identity: None,
             account: Arc::new(Counted::new(id, &base, adapter, &terms, &wishes, 1_000)),
             reach: Reach::Anywhere,
             configured: true,

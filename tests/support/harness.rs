@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
-use headroom::admin::Books;
+use headroom::admin::{Books, Reloads};
 use headroom::emit::Style;
 use headroom::gateway::{Access, Connection, Connections, Gateway, Listener, Reach, Settings};
 use headroom::history::History;
@@ -42,6 +42,7 @@ pub(crate) fn books(ledger: Arc<Ledger>) -> Books {
         ledger,
         history: Arc::new(History::new(None, Default::default(), 0).unwrap()),
         warnings: Warnings::new(Vec::new()),
+        reloads: Arc::new(Reloads::new(0)),
     }
 }
 
@@ -70,6 +71,7 @@ pub(crate) fn connection(name: &str, rewrite_urls: bool, base_url: &str) -> Conn
         account: Arc::new(Account::new(name, base_url, &adapter, &terms, &wishes, 100)),
         reach: Reach::Anywhere,
         access: Access::Callers,
+        identity: None,
         configured: true,
         max_wait: Duration::from_secs(60),
         terms,

@@ -27,7 +27,11 @@ export class Health {
   setReadiness(text) {
     const [first, ...troubles] = text.trim().split("\n");
     this.set("Gateway", first === "ready" ? "good" : "bad", first);
-    this.set("Store", troubles.length ? "bad" : "good", troubles.length ? `${troubles.join("; ")}. Traffic goes on and is counted in memory.` : "counts and history are written");
+    const own = "configuration: ";
+    const configuration = troubles.find((trouble) => trouble.startsWith(own));
+    const store = troubles.filter((trouble) => trouble !== configuration);
+    this.set("Store", store.length ? "bad" : "good", store.length ? `${store.join("; ")}. Traffic goes on and is counted in memory.` : "counts and history are written");
+    this.set("Configuration", configuration ? "bad" : "good", configuration ? `${configuration.slice(own.length)}. What ran before goes on.` : "as in the files");
   }
 
   warn(warning) {

@@ -3,7 +3,7 @@
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::admin::Books;
+use crate::admin::{Books, Reloads};
 use crate::history::record::{Outcome, Record, Who};
 use crate::ledger::Ledger;
 use crate::warn::Warnings;
@@ -15,6 +15,7 @@ fn desk() -> Desk {
         ledger,
         history,
         warnings: Warnings::new(Vec::new()),
+        reloads: Arc::new(Reloads::new(0)),
     };
     Desk {
         books,

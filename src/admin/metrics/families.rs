@@ -218,6 +218,16 @@ impl Numbers {
             Family::new(name, help).counter(encoder, dropped)?;
         }
 
+        let name = "headroom_config_last_reload_successful";
+        let help = "Whether the files that were read last are in place: 1 or 0";
+        let is_in_place = u64::from(self.reloads.trouble().is_none());
+        Family::new(name, help).gauge(encoder, is_in_place)?;
+        let name = "headroom_config_last_reload_success_timestamp";
+        let help = "When files were put in place for the last time, in seconds since 1970";
+        let succeeded = u64::try_from(self.reloads.succeeded_ms()).unwrap_or(0);
+        let family = Family::new(name, help).seconds();
+        family.gauge(encoder, secs(succeeded.saturating_mul(1_000)))?;
+
         let labels = [("version", env!("CARGO_PKG_VERSION"))];
         Family::new("headroom_build", "What runs").info(encoder, labels)?;
         let name = "process_start_time";

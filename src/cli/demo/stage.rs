@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::adapter::Call;
 use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
-use crate::admin::Books;
+use crate::admin::{Books, Reloads};
 use crate::cli::Failure;
 use crate::clock;
 use crate::emit::Style;
@@ -106,6 +106,7 @@ impl Stage {
                 name: id.to_owned(),
                 origin: Origin::parse(&base).map_err(wrong)?,
                 access: Access::Callers,
+                identity: None,
                 account: Arc::new(Counted::new(id, &base, &adapter, &terms, &wishes, 1_000)),
                 reach: Reach::Anywhere,
                 configured: true,
@@ -141,6 +142,7 @@ impl Stage {
             ledger,
             history: Arc::new(history),
             warnings: Warnings::new(Vec::new()),
+            reloads: Arc::new(Reloads::new(now_ms)),
         };
         let gateway = Gateway::new(Arc::new(connections), books, Settings::default())
             .map_err(|error| wrong(error.to_string()))?;

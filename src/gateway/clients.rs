@@ -1,0 +1,186 @@
+//! The clients that calls go out with: for each kind of host, and for each identity that a connection shows its provider.
+//! Connections are kept within one client, so nobody's call goes out on what was opened with another's certificate.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::connection::Reach;
+use super::failure::{DnsError, ProhibitedError};
+use super::tls::Trust;
+use super::upstream::Freshness;
+use crate::address::is_public;
+use crate::identity::Identity;
+use crate::limits::Limits;
+use crate::outbound;
+
+/// How long a connection counts as fresh after its last use. Servers that close idle ones wait for longer.
+const FRESH: Duration = Duration::from_secs(2);
+/// Below the 60 s after which common servers close, so that headroom mostly closes first.
+const KEPT: Duration = Duration::from_secs(50);
+/// The longest head of a provider's answer in HTTP/2. The client's own 16 KiB are less than what passes in HTTP/1.1.
+const HTTP2_HEAD_BYTES: u32 = 256 * 1024;
+
+/// Which addresses the host may have, and who headroom is to it.
+type Kind = (Reach, Option<Identity>);
+
+/// All of them.
+pub(super) struct Clients {
+    trust: Trust,
+    limits: Limits,
+    /// Held for the length of a look, never across an await.
+    made: RwLock<HashMap<Kind, Arc<Pools>>>,
+}
+
+impl Clients {
+    pub(super) fn new(trust: Trust, limits: Limits) -> Result<Self, String> {
+        let made = common(&trust, &limits)?;
+        Ok(Self {
+            trust,
+            limits,
+            made: RwLock::new(made),
+        })
+    }
+
+    /// Those for this kind of call, made at the first one.
+    pub(super) fn of(&self, kind: &Kind) -> Result<Arc<Pools>, String> {
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = made.get(kind) {
+            return Ok(Arc::clone(found));
+        }
+        drop(made);
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: what is made here must not trust those from before a `renew`.
+        let new = Arc::new(Pools::new(kind, &self.trust, &self.limits)?);
+        Ok(Arc::clone(made.entry(kind.clone()).or_insert(new)))
+    }
+
+    /// Lets go of those for identities that nobody has any more. Their calls in flight go on.
+    pub(super) fn keep(&self, identities: &[Identity]) {
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        made.retain(|(_, identity), _| {
+            let identity = identity.as_ref();
+            identity.is_none_or(|identity| identities.contains(identity))
+        });
+    }
+
+    /// Begins anew with what is trusted now. Calls in flight go on, and no other goes out on their connections.
+    pub(super) fn renew(&self) -> Result<(), String> {
+        let next = common(&self.trust, &self.limits)?;
+        *self.made.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+}
+
+/// What almost every call needs.
+fn common(trust: &Trust, limits: &Limits) -> Result<HashMap<Kind, Arc<Pools>>, String> {
+    let kinds = [(Reach::Public, None), (Reach::Anywhere, None)];
+    let made = kinds.map(|kind| Pools::new(&kind, trust, limits).map(|made| (kind, made)));
+    let made = made.into_iter();
+    made.map(|made| made.map(|(kind, pools)| (kind, Arc::new(pools))))
+        .collect()
+}
+
+/// Connections of one kind, by how fresh they have to be.
+pub(super) struct Pools {
+    kept: Client,
+    fresh: Client,
+    new: Client,
+}
+
+impl Pools {
+    fn new((reach, identity): &Kind, trust: &Trust, limits: &Limits) -> Result<Self, String> {
+        // Of its own: what a handshake left for the next one is of this identity.
+        let tls = trust.client_config_as(identity.as_ref())?;
+        let client = |pool_idle_timeout, kept_connections| {
+            outbound::builder(tls.clone())
+                .dns_resolver(Arc::new(SystemResolver { reach: *reach }))
+                .connect_timeout(limits.connect_timeout)
+                .pool_idle_timeout(pool_idle_timeout)
+                .pool_max_idle_per_host(kept_connections)
+                .http1_max_headers(limits.header_fields)
+                .http2_max_header_list_size(HTTP2_HEAD_BYTES)
+                // One HTTP/2 connection carries all callers, so a dead one must be noticed.
+                .http2_keep_alive_interval(Duration::from_secs(20))
+                .http2_keep_alive_timeout(Duration::from_secs(10))
+                .build()
+                .map_err(|error| format!("the client side cannot be set up: {error}"))
+        };
+        Ok(Self {
+            kept: client(KEPT, limits.connections_per_origin)?,
+            fresh: client(FRESH, limits.connections_per_origin)?,
+            new: client(FRESH, 0)?,
+        })
+    }
+
+    /// The client whose connections are so fresh.
+    pub(super) const fn client(&self, freshness: Freshness) -> &Client {
+        match freshness {
+            Freshness::Kept => &self.kept,
+            Freshness::Fresh => &self.fresh,
+            Freshness::New => &self.new,
+        }
+    }
+}
+
+/// The system's resolver, with its errors marked as such. What it finds is what is connected to, so nobody can answer one
+/// thing when an address is looked at and another when it is used.
+struct SystemResolver {
+    reach: Reach,
+}
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let reach = self.reach;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0))
+                .await
+                .map_err(DnsError)?;
+            let mut addresses: Vec<SocketAddr> = found.collect();
+            if reach == Reach::Public {
+                addresses.retain(|address| is_public(address.ip()));
+                if addresses.is_empty() {
+                    return Err(ProhibitedError.into());
+                }
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CERTIFICATE: &str = include_str!("../../tests/support/tls/server.pem");
+    const KEY: &str = include_str!("../../tests/support/tls/server.key");
+
+    #[test]
+    fn each_identity_has_its_own_until_nobody_has_it() {
+        let clients = Clients::new(Trust::new(&[]).unwrap(), Limits::default()).unwrap();
+        let identity = || Identity::parse(CERTIFICATE, KEY).unwrap();
+        let kinds = [
+            (Reach::Anywhere, None),
+            (Reach::Public, None),
+            (Reach::Anywhere, Some(identity())),
+            (Reach::Public, Some(identity())),
+        ];
+        let all = || kinds.clone().map(|kind| clients.of(&kind).unwrap());
+        let (first, second) = (all(), all());
+        for (index, pools) in first.iter().enumerate() {
+            for (other, again) in second.iter().enumerate() {
+                assert_eq!(Arc::ptr_eq(pools, again), index == other);
+            }
+        }
+        clients.keep(&[identity()]);
+        assert_eq!(clients.made.read().unwrap().len(), 4);
+        clients.keep(&[]);
+        assert_eq!(clients.made.read().unwrap().len(), 2);
+        clients.renew().unwrap();
+        assert!(!Arc::ptr_eq(&first[0], &clients.of(&kinds[0]).unwrap()));
+    }
+}
