@@ -4,6 +4,7 @@ mod certificates;
 mod checks;
 mod draining;
 mod logs;
+mod packaging;
 mod reload;
 mod supervisor;
 pub(crate) mod tls;

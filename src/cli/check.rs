@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if wrong > 0 {
         return Err(Failure::mistakes(problems));
     }
-    if configs.is_empty() && arguments.paths.is_empty() {
+    if configs.is_empty() && arguments.paths.is_empty() && !arguments.start.is_silent() {
         configs.push(None);
     }
     for config in configs {
