@@ -28,6 +28,7 @@ mod body;
 mod clients;
 mod coding;
 pub mod connection;
+mod dial;
 mod door;
 mod error;
 mod failure;
@@ -75,6 +76,8 @@ pub struct Settings {
     pub identity: Option<Identity>,
     /// Whom to trust at the other end; `None`: the system's certificate authorities alone.
     pub trust: Option<Trust>,
+    /// The runtimes that serve callers, each of one thread; where there are none, that on which [`Gateway::serve`] is called.
+    pub workers: Vec<Handle>,
     /// What credentials are hashed with; the same as long as the store is.
     pub secret: (u64, u64),
     /// Takes calls that ended to a collector of traces, where there is one.
@@ -89,6 +92,7 @@ impl Default for Settings {
             pseudonym: "headroom".to_owned(),
             identity: None,
             trust: None,
+            workers: Vec::new(),
             secret: (0, 0),
             tracer: None,
         }
@@ -103,6 +107,7 @@ impl std::fmt::Debug for Settings {
             pseudonym,
             identity,
             trust: _,
+            workers,
             // Who knows it can look for credentials in what is stored and shown.
             secret: _,
             tracer: _,
@@ -112,6 +117,7 @@ impl std::fmt::Debug for Settings {
             .field("read_ahead_timeout", read_ahead_timeout)
             .field("pseudonym", pseudonym)
             .field("identity", identity)
+            .field("workers", &workers.len())
             .finish_non_exhaustive()
     }
 }
@@ -186,7 +192,7 @@ impl Gateway {
         let trust = settings.trust.clone();
         let trust = trust.map_or_else(|| Trust::new(&[]), Ok);
         let trust = trust.map_err(SetupError)?;
-        let upstream = upstream::Upstream::new(trust.clone(), &settings.limits);
+        let upstream = upstream::Upstream::new(trust.clone(), &settings.limits, settings.workers.len());
         Ok(Self {
             ledger,
             history,

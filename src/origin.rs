@@ -1,7 +1,12 @@
-//! Where a connection's calls go, and URLs below it that are made without changing one byte. No I/O.
+//! Where a connection's calls go, and URIs below it that are made without changing one byte. No I/O.
 
-use serde_json::Value;
-use url::Url;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use http::Uri;
+use http::uri::{self, Authority, PathAndQuery, Scheme};
+use url::{Host, Url};
 
 /// The longest URI that hyper takes.
 const LONGEST: usize = 65_534;
@@ -9,12 +14,12 @@ const LONGEST: usize = 65_534;
 /// Where a connection's calls go: scheme, host, port, and a path before every path where the base URL has one.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// `https://api.example.com` as a URL, so that it is parsed once.
-    root: Url,
-    /// The same as text, without the slash at the end.
-    base: String,
+    /// `https://api.example.com`, without a slash at the end.
+    base: Arc<str>,
+    scheme: Scheme,
     /// Lower-case host with its port where that is not the scheme's own.
-    authority: String,
+    host: Authority,
+    address: Option<IpAddr>,
     /// `""` or `/v2`: never with a slash at the end.
     prefix: String,
 }
@@ -44,28 +49,51 @@ impl Origin {
             return Err("a base URL cannot have a query or a fragment".to_owned());
         }
         let base = url.origin().ascii_serialization();
-        let authority = base
-            .split_once("://")
-            .map(|(_, authority)| authority.to_owned())
-            .unwrap_or_default();
-        let prefix = url.path().trim_end_matches('/').to_owned();
-        let root = Url::parse(&base).map_err(|error| format!("`{base}` is not a URL: {error}"))?;
+        let wrong = |error: &dyn std::fmt::Display| format!("`{shown}` is not a URL: {error}");
+        let (scheme, authority) = base.split_once("://").unwrap_or_default();
         Ok(Self {
-            root,
-            base,
-            authority,
-            prefix,
+            scheme: scheme.parse().map_err(|error| wrong(&error))?,
+            host: authority.parse().map_err(|error| wrong(&error))?,
+            address: match url.host() {
+                Some(Host::Ipv4(address)) => Some(address.into()),
+                Some(Host::Ipv6(address)) => Some(address.into()),
+                _ => None,
+            },
+            prefix: url.path().trim_end_matches('/').to_owned(),
+            base: base.into(),
         })
     }
 
-    /// The URL of a raw path and query, byte for byte; `None` where that cannot be had.
-    pub(crate) fn url(&self, target: &str) -> Option<Url> {
-        exact_url(&self.root, [&self.base, &self.prefix, target])
+    /// The URI of a raw path and query, byte for byte; `None` where that cannot be had: it is too long, does not begin with
+    /// `/`, or is none.
+    pub(crate) fn uri(&self, target: &str) -> Option<Uri> {
+        let length = self.base.len() + self.prefix.len() + target.len();
+        if length > LONGEST || !target.starts_with('/') || target.contains('#') {
+            return None;
+        }
+        let mut whole = BytesMut::with_capacity(self.prefix.len() + target.len());
+        whole.extend_from_slice(self.prefix.as_bytes());
+        whole.extend_from_slice(target.as_bytes());
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.host.clone());
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(whole.freeze()).ok()?);
+        Uri::from_parts(parts).ok()
+    }
+
+    /// `https://api.example.com`: what connections are kept and counted by.
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.base
+    }
+
+    /// The address, where the host is one and no name.
+    pub(crate) const fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     /// What follows the base URL in `reference`, when it is an absolute URL (or one without a scheme) within it.
     pub(crate) fn strip<'a>(&self, reference: &'a str) -> Option<&'a str> {
-        let scheme = self.root.scheme();
+        let scheme = self.scheme.as_str();
         let rest = match reference.split_once("//")? {
             ("", rest) => rest,
             (before, rest) => {
@@ -79,7 +107,7 @@ impl Origin {
         let (authority, path) = rest.split_at(end);
         let default_port = if scheme == "https" { ":443" } else { ":80" };
         let authority = authority.strip_suffix(default_port).unwrap_or(authority);
-        if !authority.eq_ignore_ascii_case(&self.authority) {
+        if !authority.eq_ignore_ascii_case(self.host.as_str()) {
             return None;
         }
         let path = path.strip_prefix(self.prefix.as_str())?;
@@ -93,43 +121,15 @@ impl Origin {
 
     /// Host and port.
     pub(crate) fn server(&self) -> (String, u16) {
-        let host = self.root.host_str().unwrap_or_default();
-        let port = self.root.port_or_known_default().unwrap_or(0);
-        (host.to_owned(), port)
+        let usual = if self.is_plain() { 80 } else { 443 };
+        let port = self.host.port_u16().unwrap_or(usual);
+        (self.host.host().to_owned(), port)
     }
 
     /// Without TLS the provider speaks HTTP/1.1 for certain.
     pub(crate) fn is_plain(&self) -> bool {
-        self.root.scheme() == "http"
+        self.scheme == Scheme::HTTP
     }
-}
-
-/// The URL of exactly this text: `root` with a path and query after it.
-///
-/// reqwest takes a `Url`, and parsing one changes what callers write every day: `'` in a query becomes `%27` (each
-/// `SOQL` and `OData` filter), `"`, `{` and `}` are encoded, `\` becomes `/`. It goes on to use the text of the URL
-/// alone, which hyper's own parser checks again. So where parsing would change the text, the parsed parts of the root
-/// are taken and the text is put in beside them, through the way that `url` offers for URLs that were stored. That way
-/// checks itself in debug builds, by parsing; Cargo.toml turns those checks off for the one crate. Where they are on
-/// nevertheless the answer is `None`: better refused than altered.
-fn exact_url(root: &Url, pieces: [&str; 3]) -> Option<Url> {
-    let text = pieces.concat();
-    if text.len() > LONGEST {
-        return None;
-    }
-    let parsed = Url::parse(&text).ok()?;
-    if parsed.as_str() == text {
-        return Some(parsed);
-    }
-    // (serialization, scheme_end, username_end, host_start, host_end, host, port, path_start, query_start, fragment)
-    let mut parts = root
-        .serialize_internal(serde_json::value::Serializer)
-        .ok()?;
-    let list = parts.as_array_mut()?;
-    *list.get_mut(8)? = text.find('?').map_or(Value::Null, Value::from);
-    *list.get_mut(0)? = Value::from(text.as_str());
-    let url = Url::deserialize_internal(parts).ok()?;
-    (url.as_str() == text && url.origin() == root.origin()).then_some(url)
 }
 
 #[cfg(test)]
@@ -137,8 +137,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_keep_every_byte_and_the_origin() {
-        let root = Url::parse("https://api.example.com:8443").unwrap();
+    fn uris_keep_every_byte_and_the_origin() {
+        let origin = Origin::parse("https://API.example.com:8443/v1/").unwrap();
         for target in [
             "/",
             "/?",
@@ -159,15 +159,10 @@ mod tests {
             "/%00",
             "/a?x[]=1",
         ] {
-            let url =
-                exact_url(&root, ["https://api.example.com:8443", "/v1", target]).expect(target);
-            assert_eq!(
-                url.as_str(),
-                format!("https://api.example.com:8443/v1{target}")
-            );
-            assert_eq!(url.host_str(), Some("api.example.com"));
-            assert_eq!(url.port(), Some(8443));
-            let uri: http::Uri = url.as_str().parse().expect(target);
+            let uri = origin.uri(target).expect(target);
+            assert_eq!(uri.scheme_str(), Some("https"));
+            assert_eq!(uri.host(), Some("api.example.com"));
+            assert_eq!(uri.port_u16(), Some(8443));
             assert_eq!(
                 uri.path_and_query().unwrap().as_str(),
                 format!("/v1{target}")
@@ -176,11 +171,31 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_hyper_would_not_take_are_not_made() {
-        let root = Url::parse("http://a").unwrap();
+    fn what_is_no_path_is_not_made_one() {
+        let origin = Origin::parse("http://a").unwrap();
         let longest = format!("/{}", "a".repeat(LONGEST - "http://a/".len()));
-        let url = exact_url(&root, ["http://a", "", &longest]).unwrap();
-        assert!(url.as_str().parse::<http::Uri>().is_ok());
-        assert_eq!(exact_url(&root, ["http://a", "", &(longest + "a")]), None);
+        let uri = origin.uri(&longest).unwrap();
+        assert!(uri.to_string().parse::<Uri>().is_ok());
+        assert_eq!(origin.uri(&(longest + "a")), None);
+        for target in ["", "a", "@b", ":80", "?a", "/a b", "/a\nb", "/#a"] {
+            assert_eq!(origin.uri(target), None, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_known_for_what_they_are() {
+        let address = |base: &str| Origin::parse(base).unwrap().address();
+        for (base, expected) in [
+            ("http://127.0.0.1", Some("127.0.0.1")),
+            ("http://0x7f.1:80", Some("127.0.0.1")),
+            ("http://2130706433", Some("127.0.0.1")),
+            ("https://[::1]:8443/a", Some("::1")),
+            ("http://[::ffff:10.0.0.1]", Some("::ffff:10.0.0.1")),
+            ("http://localhost", None),
+            ("https://api.example.com", None),
+        ] {
+            let expected = expected.map(|text| text.parse().unwrap());
+            assert_eq!(address(base), expected, "{base}");
+        }
     }
 }

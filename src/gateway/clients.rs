@@ -1,22 +1,22 @@
 //! The clients that calls go out with: for each kind of host, and for each identity that a connection shows its provider.
-//! Connections are kept within one client, so nobody's call goes out on what was opened with another's certificate.
+//! Connections are kept within one client, so nobody's call goes out on what was opened with another's certificate. Each worker
+//! has its own: a connection is driven by the thread that opened it, and no call waits for another thread.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::Client;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connection::Reach;
-use super::failure::{DnsError, ProhibitedError};
+use super::dial::Dialer;
 use super::tls::Trust;
-use super::upstream::Freshness;
-use crate::address::is_public;
+use super::upstream::{Freshness, Sent};
 use crate::identity::Identity;
 use crate::limits::Limits;
-use crate::outbound;
+
+type Client = legacy::Client<Dialer, Sent>;
 
 /// How long a connection counts as fresh after its last use. Servers that close idle ones wait for longer.
 const FRESH: Duration = Duration::from_secs(2);
@@ -32,28 +32,33 @@ type Kind = (Reach, Option<Identity>);
 pub(super) struct Clients {
     trust: Trust,
     limits: Limits,
-    /// Held for the length of a look, never across an await.
-    made: RwLock<HashMap<Kind, Arc<Pools>>>,
+    /// By worker. Held for the length of a look, never across an await.
+    made: Box<[RwLock<Made>]>,
 }
 
+type Made = HashMap<Kind, Arc<Pools>>;
+
 impl Clients {
-    pub(super) fn new(trust: Trust, limits: Limits) -> Result<Self, String> {
-        let made = common(&trust, &limits)?;
+    /// For so many workers.
+    pub(super) fn new(trust: Trust, limits: Limits, workers: usize) -> Result<Self, String> {
+        let made = (0..workers.max(1)).map(|_| common(&trust, &limits).map(RwLock::new));
         Ok(Self {
+            made: made.collect::<Result<_, _>>()?,
             trust,
             limits,
-            made: RwLock::new(made),
         })
     }
 
     /// Those for this kind of call, made at the first one.
-    pub(super) fn of(&self, kind: &Kind) -> Result<Arc<Pools>, String> {
-        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn of(&self, kind: &Kind, worker: usize) -> Result<Arc<Pools>, String> {
+        let all = self.made.get(worker).or_else(|| self.made.first());
+        let all = all.ok_or("there is no worker")?;
+        let made = all.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = made.get(kind) {
             return Ok(Arc::clone(found));
         }
         drop(made);
-        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        let mut made = all.write().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: what is made here must not trust those from before a `renew`.
         let new = Arc::new(Pools::new(kind, &self.trust, &self.limits)?);
         Ok(Arc::clone(made.entry(kind.clone()).or_insert(new)))
@@ -61,23 +66,27 @@ impl Clients {
 
     /// Lets go of those for identities that nobody has any more. Their calls in flight go on.
     pub(super) fn keep(&self, identities: &[Identity]) {
-        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
-        made.retain(|(_, identity), _| {
-            let identity = identity.as_ref();
-            identity.is_none_or(|identity| identities.contains(identity))
-        });
+        for made in &self.made {
+            let mut made = made.write().unwrap_or_else(PoisonError::into_inner);
+            made.retain(|(_, identity), _| {
+                let identity = identity.as_ref();
+                identity.is_none_or(|identity| identities.contains(identity))
+            });
+        }
     }
 
     /// Begins anew with what is trusted now. Calls in flight go on, and no other goes out on their connections.
     pub(super) fn renew(&self) -> Result<(), String> {
-        let next = common(&self.trust, &self.limits)?;
-        *self.made.write().unwrap_or_else(PoisonError::into_inner) = next;
+        for made in &self.made {
+            let next = common(&self.trust, &self.limits)?;
+            *made.write().unwrap_or_else(PoisonError::into_inner) = next;
+        }
         Ok(())
     }
 }
 
 /// What almost every call needs.
-fn common(trust: &Trust, limits: &Limits) -> Result<HashMap<Kind, Arc<Pools>>, String> {
+fn common(trust: &Trust, limits: &Limits) -> Result<Made, String> {
     let kinds = [(Reach::Public, None), (Reach::Anywhere, None)];
     let made = kinds.map(|kind| Pools::new(&kind, trust, limits).map(|made| (kind, made)));
     let made = made.into_iter();
@@ -96,24 +105,24 @@ impl Pools {
     fn new((reach, identity): &Kind, trust: &Trust, limits: &Limits) -> Result<Self, String> {
         // Of its own: what a handshake left for the next one is of this identity.
         let tls = trust.client_config_as(identity.as_ref())?;
-        let client = |pool_idle_timeout, kept_connections| {
-            outbound::builder(tls.clone())
-                .dns_resolver(Arc::new(SystemResolver { reach: *reach }))
-                .connect_timeout(limits.connect_timeout)
-                .pool_idle_timeout(pool_idle_timeout)
+        let dialer = Dialer::new(*reach, tls, limits.connect_timeout);
+        let client = |idle_timeout, kept_connections| {
+            legacy::Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(idle_timeout)
                 .pool_max_idle_per_host(kept_connections)
                 .http1_max_headers(limits.header_fields)
                 .http2_max_header_list_size(HTTP2_HEAD_BYTES)
                 // One HTTP/2 connection carries all callers, so a dead one must be noticed.
                 .http2_keep_alive_interval(Duration::from_secs(20))
                 .http2_keep_alive_timeout(Duration::from_secs(10))
-                .build()
-                .map_err(|error| format!("the client side cannot be set up: {error}"))
+                .build(dialer.clone())
         };
         Ok(Self {
-            kept: client(KEPT, limits.connections_per_origin)?,
-            fresh: client(FRESH, limits.connections_per_origin)?,
-            new: client(FRESH, 0)?,
+            kept: client(KEPT, limits.connections_per_origin),
+            fresh: client(FRESH, limits.connections_per_origin),
+            new: client(FRESH, 0),
         })
     }
 
@@ -127,31 +136,6 @@ impl Pools {
     }
 }
 
-/// The system's resolver, with its errors marked as such. What it finds is what is connected to, so nobody can answer one
-/// thing when an address is looked at and another when it is used.
-struct SystemResolver {
-    reach: Reach,
-}
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.reach;
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(DnsError)?;
-            let mut addresses: Vec<SocketAddr> = found.collect();
-            if reach == Reach::Public {
-                addresses.retain(|address| is_public(address.ip()));
-                if addresses.is_empty() {
-                    return Err(ProhibitedError.into());
-                }
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +145,7 @@ mod tests {
 
     #[test]
     fn each_identity_has_its_own_until_nobody_has_it() {
-        let clients = Clients::new(Trust::new(&[]).unwrap(), Limits::default()).unwrap();
+        let clients = Clients::new(Trust::new(&[]).unwrap(), Limits::default(), 2).unwrap();
         let identity = || Identity::parse(CERTIFICATE, KEY).unwrap();
         let kinds = [
             (Reach::Anywhere, None),
@@ -169,18 +153,22 @@ mod tests {
             (Reach::Anywhere, Some(identity())),
             (Reach::Public, Some(identity())),
         ];
-        let all = || kinds.clone().map(|kind| clients.of(&kind).unwrap());
-        let (first, second) = (all(), all());
+        let all = |worker| kinds.clone().map(|kind| clients.of(&kind, worker).unwrap());
+        let (first, second) = (all(0), all(0));
         for (index, pools) in first.iter().enumerate() {
             for (other, again) in second.iter().enumerate() {
                 assert_eq!(Arc::ptr_eq(pools, again), index == other);
             }
         }
+        for (pools, others) in first.iter().zip(all(1)) {
+            assert!(!Arc::ptr_eq(pools, &others));
+        }
+        let made = || [0, 1].map(|worker| clients.made[worker].read().unwrap().len());
         clients.keep(&[identity()]);
-        assert_eq!(clients.made.read().unwrap().len(), 4);
+        assert_eq!(made(), [4, 4]);
         clients.keep(&[]);
-        assert_eq!(clients.made.read().unwrap().len(), 2);
+        assert_eq!(made(), [2, 2]);
         clients.renew().unwrap();
-        assert!(!Arc::ptr_eq(&first[0], &clients.of(&kinds[0]).unwrap()));
+        assert!(!Arc::ptr_eq(&first[0], &clients.of(&kinds[0], 0).unwrap()));
     }
 }

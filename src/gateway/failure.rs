@@ -60,12 +60,8 @@ impl Error for ProhibitedError {}
 
 impl Failure {
     /// Finds the shape of an error by the types in its chain.
-    pub(super) fn of(error: &reqwest::Error) -> Self {
-        let mut found = if error.is_timeout() {
-            Some(Self::ConnectionTimeout)
-        } else {
-            None
-        };
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut found = None;
         for link in chain(error) {
             // The innermost shape says most, so later links overwrite.
             found = Self::of_link(link).or(found);

@@ -1,6 +1,7 @@
 //! The two heads as they pass: what a request becomes for the provider, and what an answer becomes for the caller.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING,
@@ -35,7 +36,7 @@ pub(super) fn outgoing(
         Some(credential) => credential.put_into_target(&target, place),
         None => Cow::Borrowed(&*target),
     };
-    let url = origin.url(&target).ok_or(Problem::Target)?;
+    let uri = origin.uri(&target).ok_or(Problem::Target)?;
     let body = body.filter(|body| !body.is_empty());
 
     let mut headers = head.headers.clone();
@@ -74,7 +75,9 @@ pub(super) fn outgoing(
     let (body, progress) = body.map(RequestBody::new).unzip();
     Ok(Outgoing {
         method: head.method.clone(),
-        url,
+        uri,
+        origin: Arc::clone(origin.name()),
+        address: origin.address(),
         reach: route.connection.reach,
         identity: route.connection.identity.clone(),
         headers,

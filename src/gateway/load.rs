@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use url::Url;
 
 use crate::clock;
 
@@ -63,7 +62,7 @@ impl Load {
 pub(super) struct Origins {
     most: usize,
     patience: Duration,
-    origins: Mutex<HashMap<String, Arc<Semaphore>>>,
+    origins: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
 }
 
 impl Origins {
@@ -76,9 +75,9 @@ impl Origins {
         }
     }
 
-    /// A place at the origin of this URL, in the order of arrival. `None`: none became free in time.
-    pub(super) async fn enter(&self, url: &Url) -> Option<Place> {
-        let places = self.places(url);
+    /// A place at this origin, in the order of arrival. `None`: none became free in time.
+    pub(super) async fn enter(&self, origin: &Arc<str>) -> Option<Place> {
+        let places = self.places(origin);
         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             return Some(place);
         }
@@ -86,16 +85,15 @@ impl Origins {
         free.await.ok()?.ok()
     }
 
-    fn places(&self, url: &Url) -> Arc<Semaphore> {
-        let origin = url.origin().ascii_serialization();
+    fn places(&self, origin: &Arc<str>) -> Arc<Semaphore> {
         let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = origins.get(&origin) {
+        if let Some(found) = origins.get(origin) {
             return Arc::clone(found);
         }
         // Of what earlier configurations named, only what is in use is kept.
         origins.retain(|_, places| Arc::strong_count(places) > 1);
         let made = places(self.most);
-        origins.insert(origin, Arc::clone(&made));
+        origins.insert(Arc::clone(origin), Arc::clone(&made));
         made
     }
 }
@@ -103,11 +101,12 @@ impl Origins {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::Origin;
 
     #[tokio::test(start_paused = true)]
     async fn each_origin_has_its_own_places_and_waiting_for_one_has_an_end() {
         let origins = Origins::new(1, Duration::from_secs(3));
-        let url = |text: &str| Url::parse(text).unwrap();
+        let url = |text: &str| Arc::clone(Origin::parse(text).unwrap().name());
         let first = origins.enter(&url("http://a/x?y")).await;
         assert!(first.is_some());
         assert!(origins.enter(&url("http://b/")).await.is_some());

@@ -118,7 +118,7 @@ impl Gateway {
         };
         memo.sends(spent, body.counter());
         let spans = memo.spans();
-        let mut received = match self.forward(head, body, route, spans, &mut ticket).await {
+        let mut received = match self.forward(head, body, route, (spans, entrance.worker), &mut ticket).await {
             Ok(received) => received,
             Err(problem) => {
                 if problem.is_before_provider() {
@@ -210,7 +210,7 @@ impl Gateway {
         head: &Parts,
         body: Upload,
         route: &Route<'_>,
-        spans: Option<Spans>,
+        (spans, worker): (Option<Spans>, usize),
         ticket: &mut Ticket,
     ) -> Result<Received, Problem> {
         let mut grant = route.connection.access.grant().await?;
@@ -225,20 +225,20 @@ impl Gateway {
         };
         let first = outgoing(Some(body), &grant)?;
         let repetition = first.repetition();
-        let answer = match self.upstream.send(first).await {
+        let answer = match self.upstream.send(first, worker).await {
             Err(Problem::Upstream(failure)) if repetition.fits(failure) => {
                 let again = outgoing(None, &grant)?.on_new_connection();
                 if failure != Failure::NotProcessed {
                     ticket.repeated(clock::moment());
                 }
-                self.upstream.send(again).await?
+                self.upstream.send(again, worker).await?
             }
             answer => answer?,
         };
         let is_repeatable = repetition == Repetition::Safe;
         let answer = if grant.is_renewed(answer.status(), is_repeatable).await {
             ticket.repeated(clock::moment());
-            let answer = self.upstream.send(outgoing(None, &grant)?).await?;
+            let answer = self.upstream.send(outgoing(None, &grant)?, worker).await?;
             grant.answered(answer.status());
             answer
         } else {

@@ -26,6 +26,8 @@ pub(super) struct Entrance {
     pub(super) own: Option<IpAddr>,
     /// The caller is on this machine, or somebody there has brought it.
     pub(super) is_near: bool,
+    /// The number of the worker that serves the caller.
+    pub(super) worker: usize,
 }
 
 impl Entrance {
@@ -36,6 +38,7 @@ impl Entrance {
             is_secure: self.is_secure,
             own,
             is_near: own.is_some_and(is_loopback) && callers.is_some_and(is_loopback),
+            worker: self.worker,
         }
     }
 }

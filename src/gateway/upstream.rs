@@ -1,22 +1,22 @@
-//! The client side of calls: everything that they know of reqwest is in this file and in `clients`.
-//!
-//! What reqwest adds that cannot be taken off: `accept: */*` where the caller sent no `Accept`. It means the same
-//! (RFC 9110, section 12.5.1).
+//! The client side of calls.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use url::{Host, Url};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::ResponseFuture;
 
 use super::clients::Clients;
 use super::connection::Reach;
 use super::error::Problem;
 use super::failure::Failure;
+use super::linger::Fault;
 use super::load::{Origins, Place};
 use super::tls::Trust;
 use super::upload::{Progress, RequestBody};
@@ -27,18 +27,18 @@ use crate::limits::Limits;
 
 /// The body of a provider's answer. Its connection is in use until this is dropped.
 pub(super) struct UpstreamBody {
-    inner: reqwest::Body,
+    inner: Incoming,
     _place: Place,
 }
 
 impl HttpBody for UpstreamBody {
     type Data = Bytes;
-    type Error = reqwest::Error;
+    type Error = hyper::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         Pin::new(&mut self.inner).poll_frame(cx)
     }
 
@@ -51,10 +51,41 @@ impl HttpBody for UpstreamBody {
     }
 }
 
+/// The body of a request, where it has one.
+pub(super) struct Sent(Option<RequestBody>);
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let none = SizeHint::with_exact(0);
+        self.0.as_ref().map_or(none, HttpBody::size_hint)
+    }
+}
+
 /// A request, ready to go.
 pub(super) struct Outgoing {
     pub(super) method: Method,
-    pub(super) url: Url,
+    pub(super) uri: Uri,
+    /// The origin that it goes to.
+    pub(super) origin: Arc<str>,
+    /// The address of that, where its host is one.
+    pub(super) address: Option<IpAddr>,
     /// Which addresses its host may have.
     pub(super) reach: Reach,
     /// Who headroom is to it, where it wants to see a certificate.
@@ -125,9 +156,9 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(trust: Trust, limits: &Limits) -> Result<Self, String> {
+    pub(super) fn new(trust: Trust, limits: &Limits, workers: usize) -> Result<Self, String> {
         Ok(Self {
-            clients: Clients::new(trust, *limits)?,
+            clients: Clients::new(trust, *limits, workers)?,
             origins: Origins::new(limits.connections_per_origin, limits.connect_timeout),
             answer_timeout: limits.answer_timeout,
         })
@@ -138,11 +169,13 @@ impl Upstream {
         &self.clients
     }
 
-    /// Sends a request, once, and waits for the head of its answer.
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<UpstreamBody>, Problem> {
+    /// Sends a request, once, and waits for the head of its answer. `worker` is the number of the thread that this is.
+    pub(super) async fn send(&self, outgoing: Outgoing, worker: usize) -> Result<Response<UpstreamBody>, Problem> {
         let Outgoing {
             method,
-            url,
+            uri,
+            origin,
+            address,
             reach,
             identity,
             headers,
@@ -151,25 +184,26 @@ impl Upstream {
             connection,
         } = outgoing;
         // Nobody resolves an address.
-        if reach == Reach::Public && !url.host().is_some_and(|host| may_be_public(&host)) {
+        if reach == Reach::Public && address.is_some_and(|address| !is_public(address)) {
             return Err(Problem::Upstream(Failure::Prohibited));
         }
-        let Some(place) = self.origins.enter(&url).await else {
+        let Some(place) = self.origins.enter(&origin).await else {
             return Err(Problem::Upstream(Failure::ConnectionLimit));
         };
-        let mut request = reqwest::Request::new(method, url);
+        let mut request = Request::new(Sent(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        *request.body_mut() = body.map(reqwest::Body::wrap);
-        let pools = self.clients.of(&(reach, identity)).map_err(|error| {
+        let pools = self.clients.of(&(reach, identity), worker).map_err(|error| {
             tracing::error!("A call has no client to go out with: {error}");
             Problem::Upstream(Failure::Other)
         })?;
         let client = pools.client(connection);
         match self
-            .head_in_time(client.execute(request), progress.as_deref())
+            .head_in_time(client.request(request), progress.as_deref())
             .await
         {
-            Ok(answer) => Ok(Response::from(answer).map(|inner| UpstreamBody {
+            Ok(answer) => Ok(answer.map(|inner| UpstreamBody {
                 inner,
                 _place: place,
             })),
@@ -183,9 +217,9 @@ impl Upstream {
     /// The time for the head starts anew with each piece of the request that the provider takes: an upload may be long.
     async fn head_in_time(
         &self,
-        sending: impl Future<Output = reqwest::Result<reqwest::Response>>,
+        sending: ResponseFuture,
         progress: Option<&Progress>,
-    ) -> Result<reqwest::Response, Problem> {
+    ) -> Result<Response<Incoming>, Problem> {
         let mut deadline = clock::monotonic() + self.answer_timeout;
         tokio::pin!(sending);
         loop {
@@ -193,7 +227,7 @@ impl Upstream {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => {
                     let failure = Failure::of(&error);
-                    tracing::debug!(error = ?error.without_url(), "The provider could not be called.");
+                    tracing::debug!(error = ?error, "The provider could not be called.");
                     return Err(Problem::Upstream(failure));
                 }
                 Err(_) => match progress.map(|progress| progress.last() + self.answer_timeout) {
@@ -205,14 +239,5 @@ impl Upstream {
                 },
             }
         }
-    }
-}
-
-/// Of a name its resolver will tell.
-fn may_be_public(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(_) => true,
-        Host::Ipv4(address) => is_public((*address).into()),
-        Host::Ipv6(address) => is_public((*address).into()),
     }
 }
