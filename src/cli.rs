@@ -29,6 +29,7 @@ mod supervisor;
 mod translate;
 mod usage;
 mod watch;
+mod workers;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
+use tokio::runtime::Handle;
 
 use crate::admin::Books;
 use crate::history::History;
@@ -28,6 +29,7 @@ mod body;
 mod clients;
 mod coding;
 pub mod connection;
+mod crew;
 mod dial;
 mod door;
 mod error;
@@ -152,6 +154,7 @@ pub struct Gateway {
     trust: Trust,
     upstream: upstream::Upstream,
     acceptor: Option<acceptor::Acceptor>,
+    crew: crew::Crew,
     load: load::Load,
     pages: pages::Pages,
 }
@@ -199,6 +202,7 @@ impl Gateway {
             trust,
             upstream: upstream.map_err(SetupError)?,
             acceptor: acceptor.transpose().map_err(SetupError)?,
+            crew: crew::Crew::new(settings.workers.clone()),
             load: load::Load::new(settings.limits.concurrent_calls),
             pages: pages::Pages::new(Arc::clone(&house)),
             settings,

@@ -1,5 +1,7 @@
 //! `headroom serve`: the gateway.
 
+use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
 
 use clap::Args;
@@ -15,6 +17,7 @@ use super::start::{Start, StartArguments};
 use super::state::State as Place;
 use super::supervisor::{self, Inherited, Supervisor};
 use super::watch::{Seen, Watch, endpoints, tell_expired};
+use super::workers::Workers;
 use super::{Failure, log};
 use crate::admin::{Books, Reloads};
 use crate::clock;
@@ -85,10 +88,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let now_ms = clock::now().as_millisecond();
     let history = History::new(state, loaded.config.history, now_ms).map_err(cannot_start)?;
     let history = Arc::new(history);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .map_err(|error| Failure::unreadable(format!("headroom: cannot start: {error}")))?;
+        .build();
+    let cannot_run =
+        |error: io::Error| Failure::unreadable(format!("headroom: cannot start: {error}"));
+    let runtime = runtime.map_err(cannot_run)?;
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = Workers::start(processors).map_err(cannot_run)?;
+    let settings = Settings {
+        workers: workers.runtimes(),
+        ..settings
+    };
     let store = Store { told, missing };
     let serving = serve(
         arguments,
@@ -100,6 +111,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         inherited,
     );
     let outcome = runtime.block_on(traced(exporter, serving));
+    drop(workers);
     if let Err(error) = history.close() {
         tracing::error!("What was called last is not in the history: {error}");
     }

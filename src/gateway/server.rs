@@ -85,8 +85,11 @@ impl Gateway {
                 () = told(&mut order) => break,
                 Some(_) = callers.join_next() => {}
                 stream = next_caller(&socket) => {
-                    let (gateway, entrance) = (Arc::clone(&self), Arc::new(entrance_of(&entrance, &stream)));
-                    callers.spawn(gateway.welcome(stream, entrance, Arc::clone(&server), stopped.clone()));
+                    let seat = self.crew.seat();
+                    let entrance = Arc::new(entrance_of(&entrance, &stream, seat.worker));
+                    let (gateway, server, stopped) = (Arc::clone(&self), Arc::clone(&server), stopped.clone());
+                    let serve = |stream| gateway.welcome(stream, entrance, server, stopped);
+                    self.crew.spawn(&mut callers, stream, seat, serve);
                 }
             }
         }
@@ -216,9 +219,12 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
 }
 
 /// Where this caller came in.
-fn entrance_of(entrance: &Entrance, stream: &TcpStream) -> Entrance {
+fn entrance_of(entrance: &Entrance, stream: &TcpStream, worker: usize) -> Entrance {
     let ip = |address: io::Result<SocketAddr>| address.ok().map(|address| address.ip());
-    entrance.between(ip(stream.local_addr()), ip(stream.peer_addr()))
+    Entrance {
+        worker,
+        ..entrance.between(ip(stream.local_addr()), ip(stream.peer_addr()))
+    }
 }
 
 /// Accepts one connection. While that fails for want of something, as when file descriptors have run out, it waits,
