@@ -52,6 +52,7 @@ mod route;
 pub mod server;
 mod target;
 mod tls;
+mod unread;
 mod upload;
 mod upstream;
 
