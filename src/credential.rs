@@ -1,7 +1,8 @@
 //! A credential in the place where a provider wants it. Pure.
 //!
 //! Whoever puts one in takes out what else could be one: the caller's `Authorization` and cookies (a session's cookie is a
-//! credential, at Toggl for one), what stands in the provider's own place, and the query parameter of RFC 6750, section 2.3.
+//! credential, at Toggl for one), what stands in the provider's own place and in places that many servers know (`x-api-key`),
+//! and the query parameter of RFC 6750, section 2.3.
 //! So exactly one reaches the provider.
 
 use std::borrow::Cow;
@@ -48,6 +49,18 @@ const BEARER: &str = "Bearer ";
 
 /// The query parameter of RFC 6750, section 2.3: a second credential for whoever looks at it.
 const ACCESS_TOKEN: &str = "access_token";
+
+/// Where many servers look for a key beside `Authorization`. What belongs to a second one that a provider wants beside the
+/// first (an application's key) is not among them.
+static OTHER_PLACES: [HeaderName; 7] = [
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("apikey"),
+    HeaderName::from_static("private-token"),
+    HeaderName::from_static("x-access-token"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-goog-api-key"),
+];
 
 impl Credential {
     /// Puts a secret into a provider's form.
@@ -175,6 +188,9 @@ impl fmt::Debug for Credential {
 pub fn take_out(headers: &mut HeaderMap, place: &CredentialPlace) {
     headers.remove(AUTHORIZATION);
     headers.remove(COOKIE);
+    for name in &OTHER_PLACES {
+        headers.remove(name);
+    }
     if let CredentialPlace::Header { name, .. } = place {
         headers.remove(name);
     }

@@ -53,6 +53,7 @@ mod route;
 pub mod server;
 mod target;
 mod tls;
+mod unread;
 mod upload;
 mod upstream;
 

@@ -9,6 +9,7 @@ mod hostile_h2;
 mod limits;
 mod lingering;
 mod load;
+mod outsider;
 mod serving;
 mod targets;
 pub(crate) mod tls;

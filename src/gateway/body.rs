@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::load::Place;
 use super::memo::Memo;
-use super::pulse::Presence;
+use super::pulse::{Presence, Pulse};
 use super::rewritten::RewrittenBody;
 use super::upstream::UpstreamBody;
 use crate::clock;
@@ -258,21 +258,46 @@ impl HttpBody for Body {
     }
 }
 
-/// An answer's body, with the call that it ends.
+/// An answer's body, with the call that it ends. Whoever watches the caller's connection can take both away.
 pub(super) struct Attended {
-    body: Body,
+    shelf: Arc<Shelf>,
     /// Waits until what came before it is sent. hyper would throw a head away that it holds, and a caller that got nothing
     /// at all may take its connection for a dead one and call again.
     error: Option<BoxError>,
-    _presence: Arc<Presence>,
+    /// Of a call over HTTP/2, whose caller may take other answers and not this one.
+    pulse: Option<Arc<Pulse>>,
 }
 
+/// Where an answer's body lies between two looks of the caller's.
+pub(super) type Shelf = Mutex<Option<(Body, Arc<Presence>)>>;
+
 impl Attended {
-    pub(super) const fn new(body: Body, presence: Arc<Presence>) -> Self {
+    pub(super) fn new(body: Body, presence: Arc<Presence>, pulse: Option<Arc<Pulse>>) -> Self {
         Self {
-            body,
+            shelf: Arc::new(Mutex::new(Some((body, presence)))),
             error: None,
-            _presence: presence,
+            pulse,
+        }
+    }
+
+    fn look<T>(&self, at: impl FnOnce(&Body) -> T) -> Option<T> {
+        let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        shelf.as_ref().map(|(body, _)| at(body))
+    }
+
+    fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *shelf {
+            Some((body, _)) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(Some(Err("the caller took nothing for too long".into()))),
+        }
+    }
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        if let Some(pulse) = &self.pulse {
+            pulse.took(&self.shelf);
         }
     }
 }
@@ -288,21 +313,30 @@ impl HttpBody for Attended {
         if let Some(error) = self.error.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        // Whoever asks for more has room for it.
+        if let Some(pulse) = &self.pulse {
+            pulse.took(&self.shelf);
+        }
+        match ready!(self.poll_body(cx)) {
             Some(Err(error)) => {
                 self.error = Some(error);
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            frame => Poll::Ready(frame),
+            frame => {
+                if let (Some(pulse), Some(_)) = (&self.pulse, &frame) {
+                    pulse.offers(&self.shelf);
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.error.is_none() && self.body.is_end_stream()
+        self.error.is_none() && self.look(HttpBody::is_end_stream).unwrap_or(false)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.look(HttpBody::size_hint).unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
 //! Every way in which headroom itself ends a call, and the one place that maps them to HTTP.
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -283,6 +283,8 @@ impl Problem {
                 return Some((RETRY_AFTER, secs));
             }
             Self::Method => (ALLOW, METHODS),
+            // Others may see another end of such a body than headroom does.
+            Self::TransferCoding => (CONNECTION, "close"),
             Self::PageMethod => (ALLOW, "GET, HEAD"),
             // Budgets are forgotten when their windows are over; most are minutes long.
             Self::HouseFull => (RETRY_AFTER, "60"),

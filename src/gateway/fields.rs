@@ -22,7 +22,7 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 
 /// What is for whoever answers, or for all on the way, whatever `Connection` says (RFC 9110, section 7.6.1: nobody must name
 /// such a field there). Who could have it taken off would make headroom and the provider see two different calls.
-static END_TO_END: [HeaderName; 17] = [
+static END_TO_END: [HeaderName; 20] = [
     http::header::ACCEPT,
     http::header::AUTHORIZATION,
     http::header::CACHE_CONTROL,
@@ -33,7 +33,10 @@ static END_TO_END: [HeaderName; 17] = [
     COOKIE,
     http::header::HOST,
     http::header::IF_MATCH,
+    http::header::IF_MODIFIED_SINCE,
     http::header::IF_NONE_MATCH,
+    http::header::IF_RANGE,
+    http::header::IF_UNMODIFIED_SINCE,
     http::header::RANGE,
     http::header::SET_COOKIE,
     VIA,
@@ -199,12 +202,14 @@ mod tests {
         for (name, value) in [
             (
                 "connection",
-                "close, Authorization, HOST, via, content-length, cookie",
+                "close, Authorization, HOST, via, content-length, cookie, If-Unmodified-Since, if-range",
             ),
             ("authorization", "a"),
             ("content-length", "1"),
             ("cookie", "b"),
             ("host", "c"),
+            ("if-range", "e"),
+            ("if-unmodified-since", "f"),
             ("via", "1.1 d"),
         ] {
             headers.append(
@@ -215,7 +220,15 @@ mod tests {
         strip_hop_by_hop(&mut headers);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        let expected = ["authorization", "content-length", "cookie", "host", "via"];
+        let expected = [
+            "authorization",
+            "content-length",
+            "cookie",
+            "host",
+            "if-range",
+            "if-unmodified-since",
+            "via",
+        ];
         assert_eq!(left, expected);
     }
 

@@ -179,6 +179,8 @@ pub(super) fn received(
     let headers = &mut head.headers;
     let foreign_coding = fields::tokens(headers, &TRANSFER_ENCODING)
         .any(|coding| !coding.eq_ignore_ascii_case("chunked"));
+    // Nothing is coded twice in chunks (RFC 9112, section 7.1).
+    let foreign_coding = foreign_coding || fields::tokens(headers, &TRANSFER_ENCODING).count() > 1;
     let is_coded = headers.contains_key(TRANSFER_ENCODING);
     // Nobody asked for another protocol; and a coding under `chunked` would stay on the body without its name.
     if head.status.is_informational() || foreign_coding {

@@ -4,13 +4,15 @@
 //! connection, and the caller would not see why; so what is left of such a head is thrown away for a while.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio_rustls::server::TlsStream;
 
 use super::pulse::Pulse;
 
@@ -19,8 +21,32 @@ const MOST: usize = 1 << 20;
 /// for so long.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// What callers come on.
+pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The other side has ended it, also where that stands behind what nobody has read yet.
+    fn is_gone(&self) -> bool;
+}
+
+impl Line for TcpStream {
+    fn is_gone(&self) -> bool {
+        let ready = pin!(self.ready(Interest::READABLE));
+        // Nobody waits for it: what the system has told so far is enough.
+        match ready.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        }
+    }
+}
+
+impl Line for TlsStream<TcpStream> {
+    fn is_gone(&self) -> bool {
+        self.get_ref().0.is_gone()
+    }
+}
+
 /// A caller's connection.
-pub(super) struct Greeting<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+pub(super) struct Greeting<S: Line> {
     /// Only gone while this is dropped.
     stream: Option<S>,
     pulse: Arc<Pulse>,
@@ -28,7 +54,7 @@ pub(super) struct Greeting<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     is_shut: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Greeting<S> {
+impl<S: Line> Greeting<S> {
     pub(super) const fn new(stream: S, pulse: Arc<Pulse>) -> Self {
         Self {
             stream: Some(stream),
@@ -48,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Greeting<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Greeting<S> {
+impl<S: Line> Drop for Greeting<S> {
     fn drop(&mut self) {
         let refused = self.is_shut && self.pulse.is_in_head();
         let stream = self.stream.take().filter(|_| refused);
@@ -76,7 +102,7 @@ pub(super) async fn throw_away(mut stream: impl AsyncRead + AsyncWrite + Unpin) 
     let _ = tokio::time::timeout(LONGEST, reading).await;
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Greeting<S> {
+impl<S: Line> AsyncRead for Greeting<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -86,11 +112,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Greeting<
         let read = self.stream()?.poll_read(cx, buf);
         self.pulse
             .heard(buf.filled().get(before..).unwrap_or_default());
+        if read.is_pending() {
+            self.pulse.listens();
+        }
         read
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Greeting<S> {
+impl<S: Line> AsyncWrite for Greeting<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -101,6 +130,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Greeting
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes at each look at a connection, also where it has no room to read on.
+        if self.pulse.is_to_look() && self.stream.as_ref().is_some_and(Line::is_gone) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         self.stream()?.poll_flush(cx)
     }
 

@@ -3,7 +3,7 @@
 //! Without it a client that follows page 2 takes the call, and the credential, out of the gateway. Relative references
 //! and other origins stay as they are.
 
-use http::header::{CONTENT_LOCATION, Entry, LINK, LOCATION, REFRESH};
+use http::header::{CONTENT_LOCATION, Entry, LINK, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::credential::Credential;
@@ -18,10 +18,16 @@ pub(super) fn rewrite(headers: &mut HeaderMap, origin: &Origin, mount: impl Fn()
     rewrite_field(headers, LINK, |text| link(text, origin, &mount));
 }
 
-/// Takes the connection's own credential out of the URLs in an answer's head.
+/// Takes the connection's own credential out of the URLs in an answer's head, in whatever field they stand, and what a
+/// provider has made of it: who has a session's cookie can call without headroom. Callers' cookies are not sent on either.
 pub(super) fn forget(headers: &mut HeaderMap, credential: &Credential) {
-    for name in [LOCATION, CONTENT_LOCATION, LINK, REFRESH] {
-        rewrite_field(headers, name, |text| credential.forgotten(text));
+    headers.remove(SET_COOKIE);
+    for line in headers.values_mut() {
+        let text = std::str::from_utf8(line.as_bytes()).ok();
+        let forgotten = text.and_then(|text| credential.forgotten(text));
+        if let Some(forgotten) = forgotten.and_then(|text| HeaderValue::try_from(text).ok()) {
+            *line = forgotten;
+        }
     }
 }
 

@@ -6,15 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use url::Url;
+
+use crate::clock;
 
 /// A place among what is under way; free again when this is dropped.
 pub(super) type Place = OwnedSemaphorePermit;
 
 /// The calls under way.
 pub(super) struct Load {
+    most: usize,
     calls: Arc<Semaphore>,
+    told: Mutex<Option<Instant>>,
 }
+
+/// That calls are refused is told once in so long.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 fn places(most: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
@@ -23,13 +31,31 @@ fn places(most: usize) -> Arc<Semaphore> {
 impl Load {
     pub(super) fn new(most: usize) -> Self {
         Self {
+            most,
             calls: places(most),
+            told: Mutex::default(),
         }
     }
 
     /// A place for one more call, unless all are taken.
     pub(super) fn enter(&self) -> Option<Place> {
-        Arc::clone(&self.calls).try_acquire_owned().ok()
+        let place = Arc::clone(&self.calls).try_acquire_owned().ok();
+        if place.is_none() && self.is_time_to_tell(clock::monotonic()) {
+            tracing::warn!(
+                calls = self.most,
+                "As many calls are under way as there may be (`concurrent_calls`); more are refused with 503."
+            );
+        }
+        place
+    }
+
+    fn is_time_to_tell(&self, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
+        if is_time {
+            *told = Some(now);
+        }
+        is_time
     }
 }
 
@@ -103,5 +129,14 @@ mod tests {
         assert!(first.is_some() && load.enter().is_none());
         drop(first);
         assert!(load.enter().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_calls_are_told_of_once_in_a_while() {
+        let load = Load::new(1);
+        let now = clock::monotonic();
+        assert!(load.is_time_to_tell(now));
+        assert!(!load.is_time_to_tell(now + TELL_EVERY / 2));
+        assert!(load.is_time_to_tell(now + TELL_EVERY));
     }
 }

@@ -61,7 +61,7 @@ impl Pages {
     }
 
     async fn page(&self, mut head: Parts, entrance: &Entrance, pseudonym: &str) -> Response<Body> {
-        if fields::forwards_left(&head.method, &head.headers) == Some(0) {
+        if head.uri.path() == "*" || fields::forwards_left(&head.method, &head.headers) == Some(0) {
             let mut response = Response::new(Body::Empty);
             let headers = response.headers_mut();
             headers.insert(ALLOW, HeaderValue::from_static(METHODS));

@@ -5,13 +5,16 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use super::body::Shelf;
 use super::frames::Frames;
+use super::unread::Unread;
 use crate::clock;
 use crate::limits::Limits;
 
@@ -20,6 +23,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Who is told to go has so long for going, unless a call is under way.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// While not all is read that a caller sends, its end is looked for so often.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a caller is too slow for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +36,18 @@ pub(super) enum Overdue {
     Head,
     /// An answer is there and is not taken.
     Reading,
+    /// One of several answers is not taken, or was not a while ago: [`Pulse::take_back`] knows.
+    Unread,
+    /// What the caller sends is not all read, so nobody would notice that it has gone: [`Pulse::look`].
+    Deaf,
 }
 
 /// The state of one connection, shared by its socket, its calls and its driver.
 pub(super) struct Pulse {
     limits: Limits,
     state: Mutex<State>,
+    /// Whether the caller is still there is to be looked at.
+    looks: AtomicBool,
 }
 
 struct State {
@@ -46,6 +58,9 @@ struct State {
     free_since: Instant,
     head_since: Option<Instant>,
     blocked_since: Option<Instant>,
+    /// Since when not everything is read that has come.
+    deaf_since: Option<Instant>,
+    unread: Unread,
     /// When the caller was told to go.
     dismissed: Option<Instant>,
 }
@@ -83,8 +98,11 @@ impl Pulse {
                 free_since: clock::monotonic(),
                 head_since: None,
                 blocked_since: None,
+                deaf_since: None,
+                unread: Unread::default(),
                 dismissed: None,
             }),
+            looks: AtomicBool::new(false),
         })
     }
 
@@ -108,7 +126,52 @@ impl Pulse {
     /// The caller sent these bytes.
     pub(super) fn heard(&self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.state().heard(bytes, clock::monotonic());
+            let now = clock::monotonic();
+            let mut state = self.state();
+            state.deaf_since.get_or_insert(now);
+            state.heard(bytes, now);
+        }
+    }
+
+    /// Whatever the caller does next is noticed.
+    pub(super) fn listens(&self) {
+        self.state().deaf_since = None;
+    }
+
+    /// Has [`Pulse::is_to_look`] say so, once.
+    pub(super) fn look(&self) {
+        self.looks.store(true, Ordering::Relaxed);
+        let mut state = self.state();
+        if state.deaf_since.is_some() {
+            state.deaf_since = Some(clock::monotonic());
+        }
+    }
+
+    /// Somebody is to look whether the caller is still there.
+    pub(super) fn is_to_look(&self) -> bool {
+        self.looks.load(Ordering::Relaxed) && self.looks.swap(false, Ordering::Relaxed)
+    }
+
+    /// A piece of an answer was handed over, and the caller may not have room for it.
+    pub(super) fn offers(&self, shelf: &Arc<Shelf>) {
+        self.state().unread.offer(shelf, clock::monotonic());
+    }
+
+    /// The caller had room, or the answer is over.
+    pub(super) fn took(&self, shelf: &Arc<Shelf>) {
+        self.state().unread.take(shelf);
+    }
+
+    /// Takes the answers away that were not taken for too long. Their providers need not wait any longer; the caller will
+    /// see a broken transfer when it asks for more.
+    pub(super) fn take_back(&self) {
+        let now = clock::monotonic();
+        let overdue = self.state().unread.overdue(now, self.limits.send_timeout);
+        for shelf in overdue {
+            let held = shelf.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // The end of a call is told to this pulse, so neither may be locked.
+            drop(held);
+            tracing::debug!("A caller takes nothing of an answer; it is broken off.");
         }
     }
 
@@ -146,7 +209,14 @@ impl Pulse {
         let reading = state.blocked_since.map(|since| since + limits.send_timeout);
         let is_free = state.calls == 0 && state.head_since.is_none();
         let call = is_free.then(|| end(state.free_since, limits.idle_timeout));
+        let unread = state
+            .unread
+            .since()
+            .map(|since| since + limits.send_timeout);
+        let deaf = state.deaf_since.filter(|_| state.calls > 0);
         let all = [
+            unread.map(|at| (at, Overdue::Unread)),
+            deaf.map(|since| (since + LOOK_EVERY, Overdue::Deaf)),
             head.map(|at| (at, Overdue::Head)),
             reading.map(|at| (at, Overdue::Reading)),
             call.map(|at| (at, Overdue::Call)),
@@ -275,12 +345,29 @@ mod tests {
         pulse.heard(b"GET / HTTP/1.1\r\n\r\n");
         let call = pulse.begin();
         pulse.heard(b"a body");
+        pulse.listens();
         let waiting = tokio::time::timeout(Duration::from_secs(3_600), overdue(&pulse));
         waiting.await.unwrap_err();
         drop(call);
         assert_eq!(overdue(&pulse).await, (Overdue::Call, 75));
         pulse.heard(b"G");
         assert_eq!(overdue(&pulse).await, (Overdue::Head, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_not_heard_to_the_end_is_looked_at_now_and_then() {
+        let pulse = pulse();
+        pulse.heard(b"GET / HTTP/1.1\r\n\r\nGET");
+        let _call = pulse.begin();
+        for _ in 0..3 {
+            assert_eq!(overdue(&pulse).await, (Overdue::Deaf, 0));
+            assert!(!pulse.is_to_look());
+            pulse.look();
+            assert!(pulse.is_to_look() && !pulse.is_to_look());
+        }
+        pulse.listens();
+        let waiting = tokio::time::timeout(Duration::from_secs(3_600), overdue(&pulse));
+        waiting.await.unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]
@@ -326,9 +413,11 @@ mod tests {
         let _call = pulse.begin();
         // HEADERS without END_HEADERS.
         pulse.heard(&[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82]);
+        pulse.listens();
         assert_eq!(overdue(&pulse).await, (Overdue::Head, 10));
         // CONTINUATION with END_HEADERS, and the beginning of the next.
         pulse.heard(&[0, 0, 1, 9, 4, 0, 0, 0, 1, 0x84, 0]);
+        pulse.listens();
         assert_eq!(overdue(&pulse).await, (Overdue::Head, 10));
     }
 }

@@ -106,6 +106,23 @@ pub(super) fn route<'a>(
         .uri
         .path_and_query()
         .map_or("/", |whole| whole.as_str());
+    // A gateway of HTTP has nothing else to fetch (RFC 9110, section 7.1), whoever names `ftp` there.
+    let is_of_http = |scheme: &str| {
+        ["http", "https"]
+            .iter()
+            .any(|one| scheme.eq_ignore_ascii_case(one))
+    };
+    if head
+        .uri
+        .scheme_str()
+        .is_some_and(|scheme| !is_of_http(scheme))
+    {
+        return Err(Problem::TargetForm);
+    }
+    // About headroom itself (RFC 9110, section 9.3.7).
+    if whole == "*" && head.method == Method::OPTIONS {
+        return Ok(Destination::Own);
+    }
     // `http://crm.localhost?q` has no path, which stands for `/`.
     let lacks_path = whole.starts_with('?');
     if !whole.starts_with('/') && !lacks_path {
@@ -177,7 +194,8 @@ pub(super) fn measure(head: &Parts, limits: &Limits) -> Result<(), Problem> {
         .map_or(0, |whole| whole.as_str().len());
     let fields = head.headers.iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS);
-    let whole = fields.fold(target, usize::saturating_add);
+    let line = target.saturating_add(head.method.as_str().len());
+    let whole = fields.fold(line, usize::saturating_add);
     if head.headers.len() > limits.header_fields {
         Err(Problem::HeadTooLarge)
     } else if whole <= limits.header_bytes {

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,7 +20,7 @@ use tracing::Instrument as _;
 
 use super::Gateway;
 use super::body::Attended;
-use super::greeting::Greeting;
+use super::greeting::{Greeting, Line};
 use super::pulse::{Alarm, Overdue, Pulse};
 use super::request_id::RequestId;
 use super::route::Entrance;
@@ -134,7 +133,7 @@ impl Gateway {
     /// Serves one connection until it ends, is overdue, or was let go at the order to stop.
     async fn converse(
         self: Arc<Self>,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        stream: impl Line,
         entrance: Arc<Entrance>,
         server: Arc<auto::Builder<TokioExecutor>>,
         mut stopped: watch::Receiver<bool>,
@@ -146,12 +145,13 @@ impl Gateway {
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
             let presence = beats.begin();
+            let pulse = (request.version() == Version::HTTP_2).then(|| Arc::clone(&beats));
             request.extensions_mut().insert(Arc::clone(&presence));
             let id = RequestId::of(request.headers());
             let span = tracing::debug_span!("call", request.id = %id);
             async move {
                 let response = gateway.answer(&entrance, request).instrument(span).await;
-                Ok::<_, Infallible>(response.map(|body| Attended::new(body, presence)))
+                Ok::<_, Infallible>(response.map(|body| Attended::new(body, presence, pulse)))
             }
         });
         let mut conversation = pin!(server.serve_connection(stream, service));
@@ -167,6 +167,14 @@ impl Gateway {
                 }
                 () = told(&mut stopped), if !dismissed => {}
                 overdue = alarm.overdue() => {
+                    match overdue {
+                        Overdue::Unread => pulse.take_back(),
+                        Overdue::Deaf => pulse.look(),
+                        _ => {}
+                    }
+                    if matches!(overdue, Overdue::Unread | Overdue::Deaf) {
+                        continue;
+                    }
                     if dismissed || overdue != Overdue::Call {
                         tracing::debug!(overdue = ?overdue, "A caller's connection is cut.");
                         return;

@@ -7,17 +7,71 @@ const LAYERS: usize = 3;
 
 /// Some segment of this raw path is `.` or `..`, in whatever encoding a server might undo.
 ///
-/// Providers disagree on what they decode and when (once, twice; `\` as `/`; Tomcat cuts a segment at `;`), so each of
-/// these readings is looked at. A path with such a segment could leave the part of the API that it names.
+/// Providers disagree on what they decode and when (once, twice; `\` as `/`; Tomcat cuts a segment at `;`, others at a NUL;
+/// some take forms of UTF-8 that are longer than they may be), so each of these readings is looked at. A path with such a segment could leave the part of the API that it names.
 pub(super) fn has_dot_segment(path: &str) -> bool {
     let mut is_found = false;
-    each_reading(path.as_bytes(), &mut |reading| {
-        is_found = reading
-            .split(|&byte| byte == b'/' || byte == b'\\')
-            .any(is_dot_segment);
+    let mut look = |reading: &[u8]| {
+        is_found |= has_plain_dot_segment(reading)
+            || without_overlong(reading).is_some_and(|reading| has_plain_dot_segment(&reading));
         is_found
-    });
+    };
+    each_reading(path.as_bytes(), &mut look);
+    if let Some(flat) = without_layers(path) {
+        each_reading(flat.as_bytes(), &mut look);
+    }
     is_found
+}
+
+fn has_plain_dot_segment(reading: &[u8]) -> bool {
+    let is_separator = |&byte: &u8| byte == b'/' || byte == b'\\';
+    reading.split(is_separator).any(is_dot_segment)
+}
+
+/// `%2e` for `%2525252e`, whatever the number of layers: they need not be undone one by one.
+fn without_layers(path: &str) -> Option<String> {
+    if !path.contains("%2525") {
+        return None;
+    }
+    let mut parts = path.split('%');
+    let mut flat = parts.next()?.to_owned();
+    for part in parts {
+        flat.push('%');
+        flat.push_str(part.trim_start_matches("25"));
+    }
+    // What is between two layers, as in `%25%32%65`, stays for the readings.
+    while flat.contains("%%") {
+        flat = flat.replace("%%", "%");
+    }
+    Some(flat)
+}
+
+/// With ASCII where longer forms of it stand (`C0 AE` is a dot), which no decoder of UTF-8 may accept and some do (RFC 3629,
+/// section 10). `None` where there are none.
+fn without_overlong(text: &[u8]) -> Option<Vec<u8>> {
+    if !text
+        .iter()
+        .any(|byte| matches!(byte, 0xc0 | 0xc1 | 0xe0 | 0xf0))
+    {
+        return None;
+    }
+    let mut short = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, tail)) = rest.split_first() {
+        let (high, low, after) = match (first, tail) {
+            (0xc0 | 0xc1, [low, after @ ..]) => (first, *low, after),
+            (0xe0, [high @ (0x80 | 0x81), low, after @ ..])
+            | (0xf0, [0x80, high @ (0x80 | 0x81), low, after @ ..]) => (*high, *low, after),
+            _ => {
+                short.push(first);
+                rest = tail;
+                continue;
+            }
+        };
+        short.push((high & 1) << 6 | (low & 0x3f));
+        rest = after;
+    }
+    Some(short)
 }
 
 /// Hands out a text as it is, and with each layer of percent-encoding undone, until `is_enough`.
@@ -37,7 +91,7 @@ pub(super) fn each_reading(text: &[u8], is_enough: &mut dyn FnMut(&[u8]) -> bool
 fn is_dot_segment(segment: &[u8]) -> bool {
     let end = segment
         .iter()
-        .position(|&byte| byte == b';')
+        .position(|&byte| matches!(byte, b';' | b'?' | b'#') || byte <= b' ')
         .unwrap_or(segment.len());
     matches!(&segment[..end], b"." | b"..")
 }
@@ -93,6 +147,18 @@ mod tests {
             "/a/%2e%2e%3bx/b",
             "/a/..\\",
             "/%%32e%2e",
+            "/%2525252e%2525252e/b",
+            "/%252525252525252525252e/b",
+            "/%c0%ae%c0%ae/b",
+            "/a/..%c0%afb",
+            "/a%c1%9c..%c1%9cb",
+            "/%25c0%25ae./b",
+            "/%e0%80%ae%e0%80%ae/b",
+            "/%f0%80%80%ae./b",
+            "/..%00/b",
+            "/..%20/b",
+            "/%2e%2e%23/b",
+            "/..%3fx/b",
         ] {
             assert!(has_dot_segment(path), "{path}");
         }
@@ -113,6 +179,11 @@ mod tests {
             "/;..",
             "/a;b/c",
             "/%e2%80%a6",
+            "/%c3%80.%c3%80",
+            "/%e0%a4%95",
+            "/a%20..b",
+            "/100%2525",
+            "/a%c0",
         ] {
             assert!(!has_dot_segment(path), "{path}");
         }

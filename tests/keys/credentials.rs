@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::*;
 
 /// What a caller sends of its own.
-const CALLERS: &str = "Authorization: Bearer callers\r\nAuthorization: Basic Y2FsbGVycw==\r\nCookie: session=callers\r\nProxy-Authorization: Basic Y2FsbGVycw==\r\nX-Kept: 1\r\n";
+const CALLERS: &str = "Authorization: Bearer callers\r\nAuthorization: Basic Y2FsbGVycw==\r\nCookie: session=callers\r\nX-Api-Key: callers\r\nPrivate-Token: callers\r\nProxy-Authorization: Basic Y2FsbGVycw==\r\nX-Kept: 1\r\n";
 
 #[tokio::test]
 async fn it_stands_where_the_adapter_says_and_is_the_only_one() {
@@ -302,7 +302,7 @@ async fn links_of_the_provider_do_not_tell_it() {
             peer.request().await?;
             let base = peer.stream.local_addr()?;
             let answer = format!(
-                "HTTP/1.1 302 Found\r\nlocation: http://{base}/a?access_token=third&page=2\r\ncontent-location: /a?page=2&access_token=third\r\nlink: <http://{base}/a?access_token=third>; rel=\"next\"\r\ncontent-length: 0\r\n\r\n"
+                "HTTP/1.1 302 Found\r\nlocation: http://{base}/a?access_token=third&page=2\r\ncontent-location: /a?page=2&access_token=third\r\nlink: <http://{base}/a?access_token=third>; rel=\"next\"\r\nx-next: http://{base}/b?access_token=third&a\r\nset-cookie: session=third\r\ncontent-length: 0\r\n\r\n"
             );
             peer.write(answer).await?;
         }
@@ -313,4 +313,6 @@ async fn links_of_the_provider_do_not_tell_it() {
     assert!(!answer.contains("third"), "{answer}");
     let next = format!("http://{}/three/a?page=2", site.program.address());
     assert_eq!(fields(&answer, "location"), [next]);
+    let elsewhere = format!("http://{}/b?a", site.upstream.address);
+    assert_eq!(fields(&answer, "x-next"), [elsewhere]);
 }

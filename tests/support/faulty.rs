@@ -132,6 +132,7 @@ pub(crate) fn faults() -> Vec<Fault> {
             Whole("hello"),
         ),
         ("a coding under the chunks", vec![Read, head("transfer-encoding: gzip, chunked\r\n"), say("0\r\n\r\n")], PROTOCOL),
+        ("chunks in chunks", vec![Read, head("transfer-encoding: chunked, chunked\r\n"), say("0\r\n\r\n")], PROTOCOL),
         ("no length, ended by closing", vec![Read, head(""), say("hello")], Whole("hello")),
         // In the body.
         ("closes in the body", vec![Read, say(SIZED), say("half")], Broken),
