@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
-use headroom::admin::Books;
+use headroom::admin::{Books, Reloads};
 use headroom::credential::Credential;
 use headroom::emit::Style;
 use headroom::gateway::{Access, Connection, Connections, Gateway, Listener, Reach, Settings};
@@ -207,6 +207,7 @@ async fn start(wrong: &Wrong) -> io::Result<SocketAddr> {
         ledger: Arc::new(Ledger::new(Default::default(), None)),
         history: Arc::new(history),
         warnings: Warnings::new(Vec::new()),
+        reloads: Arc::new(Reloads::new(0)),
     };
     let connections: Connections = connections.into_iter().collect();
     let gateway = Gateway::new(Arc::new(connections), books, settings).map_err(io::Error::other)?;
@@ -245,6 +246,7 @@ fn connection(name: &str, place: &str, is_own: bool, base_url: &str) -> Connecti
         account: Arc::new(Account::new(name, base_url, &adapter, &terms, &wishes, 100)),
         reach: Reach::Anywhere,
         access,
+        identity: None,
         configured: true,
         max_wait: Duration::ZERO,
         terms,
