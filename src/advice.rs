@@ -4,7 +4,7 @@
 mod busy;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -69,8 +69,8 @@ pub enum Kind {
 /// The totals of a while, as far as advice needs them.
 #[derive(Debug, Default)]
 pub struct Totals {
-    /// By what was called.
-    series: BTreeMap<Series, Sums>,
+    /// By what was called, each once.
+    series: Vec<(Series, Sums)>,
     /// By connection, when most was called.
     busy: BTreeMap<Arc<str>, Busy>,
     /// How long the while is, in seconds.
@@ -123,25 +123,21 @@ impl Totals {
             }
         })?;
         let mut totals = Self {
-            series: BTreeMap::new(),
+            series: Vec::new(),
             busy: pairs.busy([counter, other]),
             length: u64::try_from(to.saturating_sub(from)).unwrap_or(0),
         };
         for ((_, series), values) in calls.into_iter().zip(sums) {
             if values != Values::default() {
-                totals.add(series.clone(), &values.sums());
+                totals.series.push((series.clone(), values.sums()));
             }
         }
         Ok(totals)
     }
-
-    fn add(&mut self, series: Series, sums: &Sums) {
-        self.series.entry(series).or_default().add(sums);
-    }
 }
 
 /// Who calls what: what advice about calls is for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Habit {
     connection: Arc<str>,
     consumer: Arc<str>,
@@ -160,7 +156,7 @@ struct Outcomes {
 /// What there is to advise, the most saved first.
 #[must_use]
 pub fn advise(totals: &Totals, meters: &[MeterReport]) -> Vec<Advice> {
-    let mut habits: BTreeMap<Habit, Outcomes> = BTreeMap::new();
+    let mut habits: HashMap<Habit, Outcomes> = HashMap::new();
     for (series, sums) in &totals.series {
         let habit = Habit {
             connection: Arc::clone(&series.connection),
@@ -174,6 +170,8 @@ pub fn advise(totals: &Totals, meters: &[MeterReport]) -> Vec<Advice> {
             *outcomes.statuses.entry(series.status).or_default() += sums.calls;
         }
     }
+    let mut habits: Vec<_> = habits.into_iter().collect();
+    habits.sort_unstable_by(|(habit, _), (other, _)| habit.cmp(other));
     let mut advice = Vec::new();
     for (habit, outcomes) in &habits {
         advice.extend(identical_polls(habit, &outcomes.sums, totals.length));

@@ -315,7 +315,8 @@ pub fn parse(source: &str, outside: &dyn Outside) -> (Config, Mistakes) {
     let mut mistakes = Mistakes::default();
     let table = document::parse(source, &CONFIG, &mut mistakes);
     let root = Fields::root(&table);
-    let config = Reader::new(outside, &mut mistakes).config(&root);
+    let mut config = Reader::new(outside, &mut mistakes).config(&root);
+    config.resolved.extend(Resolved::written_out(source));
     reader::hide(&config.resolved, &mut mistakes);
     mistakes.drop_echoes(source);
     (config, mistakes)

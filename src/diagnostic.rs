@@ -82,9 +82,10 @@ impl Mistakes {
         });
     }
 
-    /// Writes the texts of those at one place anew.
+    /// Writes the texts of those that touch a place anew.
     pub(crate) fn rewrite(&mut self, span: &Range<usize>, rewrite: impl Fn(&str) -> String) {
-        for mistake in self.0.iter_mut().filter(|one| one.span == *span) {
+        let touches = |one: &Range<usize>| one.start < span.end && span.start < one.end;
+        for mistake in self.0.iter_mut().filter(|one| touches(&one.span)) {
             mistake.message = rewrite(&mistake.message);
             mistake.help = rewrite(&mistake.help);
         }

@@ -195,7 +195,8 @@ impl Gateway {
         let trust = settings.trust.clone();
         let trust = trust.map_or_else(|| Trust::new(&[]), Ok);
         let trust = trust.map_err(SetupError)?;
-        let upstream = upstream::Upstream::new(trust.clone(), &settings.limits, settings.workers.len());
+        let upstream =
+            upstream::Upstream::new(trust.clone(), &settings.limits, settings.workers.len());
         Ok(Self {
             ledger,
             history,

@@ -17,6 +17,7 @@ mod dashboard;
 mod demo;
 mod edges;
 mod exchange;
+mod fuzzed;
 mod guard;
 mod history;
 mod keys;

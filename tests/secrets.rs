@@ -1,6 +1,8 @@
 //! No secret leaves: a whole run with secrets wherever they can be, told at the level where everything is, and every output
 //! of it looked through.
 
+mod tokens;
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -79,7 +81,7 @@ async fn provider() -> Upstream {
                 _ => "200 OK",
             };
             let answer = format!(
-                "HTTP/1.1 {answer}\r\nset-cookie: s=hush-set\r\nx-limit: many\r\nwww-authenticate: Bearer hush\r\n\
+                "HTTP/1.1 {answer}\r\nset-cookie: s=hush-set\r\nx-limit: hush-many\r\nwww-authenticate: Bearer hush\r\n\
                  content-type: application/json\r\ncontent-length: 21\r\n\r\n{{\"token\":\"hush-body\"}}"
             );
             peer.write(answer).await?;

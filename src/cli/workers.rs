@@ -22,7 +22,10 @@ impl Workers {
     ///
     /// The system has no room for them.
     pub(super) fn start(count: usize) -> io::Result<Self> {
-        (0..count).map(Worker::start).collect::<io::Result<_>>().map(Self)
+        (0..count)
+            .map(Worker::start)
+            .collect::<io::Result<_>>()
+            .map(Self)
     }
 
     /// Where tasks of theirs are spawned.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::references::{self, Outside};
+use super::secrets::written_out;
 use super::{Config, Named, Waiting};
 use crate::adapter::parse::{closest_zone, read_seconds, read_zone};
 use crate::diagnostic::Mistakes;
@@ -23,13 +24,31 @@ pub(super) struct Reader<'a> {
     resolved: Vec<Resolved>,
 }
 
-/// A value that stands elsewhere: in the environment or in a file of its own. It may be a secret, whatever its key is.
+/// A value that stands elsewhere: in the environment or in a file of its own. It may be a secret, whatever its key is. Or one
+/// that is written out, and a secret by its key.
 #[derive(Clone)]
 pub(super) struct Resolved {
     span: Range<usize>,
     value: Secret,
-    /// As it stands in the configuration.
+    /// As it may be shown.
     written: String,
+}
+
+impl Resolved {
+    /// All secrets that are written out. Where a list is not closed, they may be taken for its elements.
+    pub(super) fn written_out(source: &str) -> impl Iterator<Item = Self> {
+        written_out(source).into_iter().filter_map(|span| {
+            let text = source.get(span.clone())?;
+            // Mistakes repeat a string without its escapes.
+            let told: Option<toml::Table> = format!("value = \"{text}\"").parse().ok();
+            let told = told.as_ref().and_then(|table| table.get("value")?.as_str());
+            Some(Self {
+                value: Secret::from(told.unwrap_or(text)),
+                span,
+                written: "(secret)".to_owned(),
+            })
+        })
+    }
 }
 
 impl fmt::Debug for Resolved {

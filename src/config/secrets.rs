@@ -1,5 +1,7 @@
 //! The text of a configuration as it may be shown: mistakes are told with their lines, and secrets may stand in them.
 
+use std::ops::Range;
+
 use super::references::is_reference;
 use crate::consumer::KEY_PREFIX;
 use crate::diagnostic::closest;
@@ -36,6 +38,22 @@ pub fn without_secrets(source: &str) -> String {
     hide_keys(&shown)
 }
 
+/// Where secrets are written out in a text.
+pub(super) fn written_out(source: &str) -> Vec<Range<usize>> {
+    let shown = without_secrets(source);
+    let mut found = Vec::new();
+    let mut at = 0;
+    for run in shown.split_inclusive(|c| c != '*') {
+        let stars = run.len() - run.trim_start_matches('*').len();
+        let span = at..at + stars;
+        if source.get(span.clone()) != shown.get(span.clone()) {
+            found.push(span);
+        }
+        at += run.len();
+    }
+    found
+}
+
 /// Writes stars for the value that the text begins with, and gives what follows.
 fn hide<'t>(text: &'t str, shown: &mut String) -> &'t str {
     let quote = ["\"\"\"", "'''", "\"", "'"]
@@ -68,12 +86,15 @@ fn hide<'t>(text: &'t str, shown: &mut String) -> &'t str {
 fn end_of(inner: &str, quote: &str) -> usize {
     let mut is_escaped = false;
     for (at, c) in inner.char_indices() {
+        // No backslash takes a string of one line further.
+        if c == '\n' && quote.len() == 1 {
+            return at;
+        }
         if is_escaped {
             is_escaped = false;
             continue;
         }
-        let is_end = inner.get(at..).is_some_and(|rest| rest.starts_with(quote));
-        if is_end || (c == '\n' && quote.len() == 1) {
+        if inner.get(at..).is_some_and(|rest| rest.starts_with(quote)) {
             return at;
         }
         is_escaped = c == '\\' && quote.starts_with('"');
@@ -125,6 +146,10 @@ mod tests {
                 "credential = \"abc\nplan = \"x\"",
                 "credential = \"***\nplan = \"x\"",
             ),
+            (
+                "credential = \"a\\\nsecret = \"b\"",
+                "credential = \"**\nsecret = \"*\"",
+            ),
             ("credential = abc", "credential = ***"),
             ("credentail = 'a\\'", "credentail = '**'"),
             ("\"credential\" = \"\u{e4}\"", "\"credential\" = \"**\""),
@@ -158,5 +183,15 @@ mod tests {
             assert_eq!(without_secrets(text), shown);
             assert_eq!(without_secrets(text).len(), text.len(), "{text}");
         }
+    }
+
+    #[test]
+    fn secrets_that_are_written_out_are_found() {
+        let source = "a = \"**\"\ncredential = \"x*y\"\nsecret = \"${A}\"\nsecret = 'z'";
+        let found: Vec<_> = written_out(source)
+            .into_iter()
+            .filter_map(|span| source.get(span))
+            .collect();
+        assert_eq!(found, ["x*y", "z"]);
     }
 }

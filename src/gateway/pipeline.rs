@@ -118,7 +118,10 @@ impl Gateway {
         };
         memo.sends(spent, body.counter());
         let spans = memo.spans();
-        let mut received = match self.forward(head, body, route, (spans, entrance.worker), &mut ticket).await {
+        let mut received = match self
+            .forward(head, body, route, (spans, entrance.worker), &mut ticket)
+            .await
+        {
             Ok(received) => received,
             Err(problem) => {
                 if problem.is_before_provider() {
@@ -174,7 +177,7 @@ impl Gateway {
             connection = connection.name,
             method = memo::registered(&head.method),
             upstream.status = received.status.as_u16(),
-            notes = ?translation.notes,
+            notes = ?unquoted(&translation.notes),
             "A call was answered."
         );
         if let Some(wait) = wait {
@@ -309,6 +312,15 @@ impl Gateway {
         }
         response
     }
+}
+
+/// What notes are about, without the values that they quote: a provider's header may be anything, and the log is read by others.
+fn unquoted(notes: &[String]) -> Vec<&str> {
+    let before = |note: &str| note.find('"').unwrap_or(note.len());
+    let notes = notes.iter();
+    notes
+        .filter_map(|note| Some(note.get(..before(note))?.trim_end_matches([' ', ':'])))
+        .collect()
 }
 
 /// The body as the caller gets it.

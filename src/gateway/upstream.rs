@@ -170,7 +170,11 @@ impl Upstream {
     }
 
     /// Sends a request, once, and waits for the head of its answer. `worker` is the number of the thread that this is.
-    pub(super) async fn send(&self, outgoing: Outgoing, worker: usize) -> Result<Response<UpstreamBody>, Problem> {
+    pub(super) async fn send(
+        &self,
+        outgoing: Outgoing,
+        worker: usize,
+    ) -> Result<Response<UpstreamBody>, Problem> {
         let Outgoing {
             method,
             uri,
@@ -194,10 +198,13 @@ impl Upstream {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let pools = self.clients.of(&(reach, identity), worker).map_err(|error| {
-            tracing::error!("A call has no client to go out with: {error}");
-            Problem::Upstream(Failure::Other)
-        })?;
+        let pools = self
+            .clients
+            .of(&(reach, identity), worker)
+            .map_err(|error| {
+                tracing::error!("A call has no client to go out with: {error}");
+                Problem::Upstream(Failure::Other)
+            })?;
         let client = pools.client(connection);
         match self
             .head_in_time(client.request(request), progress.as_deref())

@@ -6,6 +6,7 @@ mod count;
 pub mod filter;
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -18,7 +19,7 @@ use super::plan::{self, Kept, Step};
 use crate::state::ReadError;
 use crate::state::history::{LEVELS, Snapshot};
 
-pub use self::book::Key;
+pub use self::book::{Group, Key};
 pub use self::count::Numbers;
 
 /// By what calls are told apart.
@@ -127,12 +128,25 @@ pub struct Answer {
 /// A row of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// In the order of the columns.
-    pub keys: Vec<Key>,
-    /// What the policy counts.
-    pub unit: Option<std::sync::Arc<str>>,
+    /// What its calls have in common but for time. Rows of other times share it.
+    pub group: Arc<Group>,
+    /// The time; empty where calls are not told apart by it.
+    pub time: Arc<str>,
     /// How many.
     pub numbers: Numbers,
+}
+
+impl Row {
+    /// In the order of the columns.
+    #[must_use]
+    pub fn keys(&self, by: &[By]) -> Vec<Key> {
+        let mut keys = self.group.keys.iter().cloned();
+        let key = |by: &By| match by {
+            By::Step(_) => Some(Key::Text(Arc::clone(&self.time))),
+            _ => keys.next(),
+        };
+        by.iter().filter_map(key).collect()
+    }
 }
 
 /// The last 24 hours and the dates that they touch.
@@ -209,12 +223,10 @@ pub fn answer(
     let rows = sorted(counted, &book, question);
     let rows = rows.into_iter();
     let rows: Vec<_> = rows
-        .filter_map(|counted| book.row(question, &cells, counted))
+        .filter_map(|counted| book.row(&cells, counted))
         .collect();
-    let first_unit = rows.first().map(|row| row.unit.clone());
-    let one_unit = rows
-        .iter()
-        .all(|row| Some(&row.unit) == first_unit.as_ref());
+    let first_unit = rows.first().map(|row| &row.group.unit);
+    let one_unit = (rows.iter()).all(|row| Some(&row.group.unit) == first_unit);
     if question.by.contains(&By::Policy) && rows.len() > 1 {
         notes.push(
             "A call that several policies count is in the row of each, and in the totals as often."

@@ -14,7 +14,7 @@ const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 export const [BASE, ...ARGUMENTS] = process.argv.slice(2);
 export const DASHBOARD = `${BASE}/-/`;
 /** For whatever must come at all. */
-export const PATIENCE = 20_000;
+export const PATIENCE = 60_000;
 
 /** Runs checks in a browser, which ends with them. */
 export async function inBrowser(checks) {

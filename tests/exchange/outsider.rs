@@ -15,8 +15,8 @@ use crate::support::frames::{
 use crate::support::harness::{Caller, Harness, PATIENCE};
 use crate::support::upstream::Upstream;
 
-/// RFC 9110 leaves it to the gateway; headroom promises a second, also where the end stands behind what was sent. That a call has ended shows
-/// in its place, which the next one takes.
+/// RFC 9110 leaves it to the gateway; headroom promises a second, also where the end stands behind what was sent. That a
+/// call has ended shows in its place, which the next one takes.
 #[tokio::test]
 async fn a_caller_that_goes_away_behind_what_nobody_reads_is_noticed() {
     let upload = format!(

@@ -25,7 +25,7 @@ pub(super) struct Book {
     /// Where the sums of each series go that is wanted.
     pub(super) places: Places,
     pub(super) slots: Vec<Slot>,
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
 }
 
 /// What is added up as one: calls of a group that came out alike.
@@ -38,8 +38,14 @@ pub(super) struct Slot {
     is_refused: bool,
 }
 
-/// Keys without time, and the unit of a policy.
-type Group = (Vec<Key>, Option<Arc<str>>);
+/// What calls of all times have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// In the order of the columns, without time.
+    pub keys: Vec<Key>,
+    /// What the policy counts.
+    pub unit: Option<Arc<str>>,
+}
 
 impl Book {
     pub(super) fn new(dictionary: &Dictionary, question: &Question) -> Self {
@@ -49,7 +55,7 @@ impl Book {
             slots: Vec::new(),
             groups: Vec::new(),
         };
-        let mut known_groups: HashMap<Group, usize> = HashMap::new();
+        let mut known_groups: HashMap<Arc<Group>, usize> = HashMap::new();
         let mut known_slots: HashMap<Slot, usize> = HashMap::new();
         for (number, series) in dictionary.series() {
             let is_wanted = series.policy.is_empty() != of_policies
@@ -60,10 +66,16 @@ impl Book {
             }
             let keys = question.by.iter().filter_map(|by| key(*by, series));
             let unit = of_policies.then(|| Arc::clone(&series.unit));
-            let group: Group = (keys.collect(), unit);
+            let group = Group {
+                keys: keys.collect(),
+                unit,
+            };
             let groups = &mut book.groups;
-            let group = *known_groups.entry(group).or_insert_with_key(|group| {
-                groups.push(group.clone());
+            let place = known_groups.get(&group).copied();
+            let group = place.unwrap_or_else(|| {
+                let group = Arc::new(group);
+                groups.push(Arc::clone(&group));
+                known_groups.insert(group, groups.len() - 1);
                 groups.len() - 1
             });
             let slot = Slot {
@@ -94,23 +106,18 @@ impl Book {
     pub(super) fn ranks(&self, question: &Question) -> Vec<(usize, usize)> {
         let is_step = |by: &By| matches!(by, By::Step(_));
         let before = question.by.iter().position(is_step).unwrap_or(0);
-        let first = ranks(&self.groups, |(keys, _)| keys.get(..before));
-        let then = ranks(&self.groups, |(keys, unit)| (keys.get(before..), unit));
+        let first = ranks(&self.groups, |group| group.keys.get(..before));
+        let then = ranks(&self.groups, |group| {
+            (group.keys.get(before..), &group.unit)
+        });
         first.into_iter().zip(then).collect()
     }
 
     /// A row for people.
-    pub(super) fn row(&self, question: &Question, cells: &[Cell], counted: Counted) -> Option<Row> {
-        let (keys, unit) = self.groups.get(counted.group)?;
-        let mut keys = keys.iter();
-        let label = &cells.get(counted.cell)?.label;
-        let whole = question.by.iter().map(|by| match by {
-            By::Step(_) => Some(Key::Text(Arc::clone(label))),
-            _ => keys.next().cloned(),
-        });
+    pub(super) fn row(&self, cells: &[Cell], counted: Counted) -> Option<Row> {
         Some(Row {
-            keys: whole.collect::<Option<_>>()?,
-            unit: unit.clone(),
+            group: Arc::clone(self.groups.get(counted.group)?),
+            time: Arc::clone(&cells.get(counted.cell)?.label),
             numbers: counted.numbers,
         })
     }

@@ -1,0 +1,23 @@
+//! What is fuzzed. Each target takes any bytes, and panics where headroom breaks a promise.
+//!
+//! `fuzz/run` feeds them by libFuzzer, and `tests/fuzzed.rs` with what was found before (`fuzz/found/`).
+
+mod adapter;
+mod config;
+mod emitted;
+mod request;
+mod rewrite;
+mod translate;
+mod wire;
+
+/// Takes an input.
+pub(crate) type Target = fn(&[u8]);
+
+/// All of them, by name.
+pub(crate) const TARGETS: [(&str, Target); 5] = [
+    ("adapter", adapter::run),
+    ("config", config::run),
+    ("request", request::run),
+    ("rewrite", rewrite::run),
+    ("translate", translate::run),
+];
