@@ -2,9 +2,9 @@
 //! answer comes back with the standard headers on it.
 //!
 //! In reading order: [`connection`] is what a call can be for, `pipeline` the request path on one screen, and its
-//! phases `route`, `forward`, `upstream` with its `clients`, `links` and `body`; [`preferences`] is what a caller asks of headroom itself,
+//! phases `route`, `forward`, `upstream` with its `clients` and their `dial`, `links` and `body`; [`preferences`] is what a caller asks of headroom itself,
 //! [`refusal`] what it gets where a quota has no room, `error` maps every other problem to its answer; `pages` is
-//! headroom's own `/-/`, [`server`] accepts and drains, `pulse` is how long a caller may take, `load` how much may be under
+//! headroom's own `/-/`, [`server`] accepts and drains, `crew` shares callers among threads, `pulse` is how long a caller may take, `load` how much may be under
 //! way. No files, no environment; time only through [`crate::clock`].
 
 use std::collections::HashSet;

@@ -80,7 +80,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "outbound",
             "quota",
             "diagnostic",
             "adapter",
