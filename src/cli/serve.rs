@@ -213,11 +213,11 @@ async fn serve(
     inherited: Vec<Inherited>,
 ) -> Result<(), Failure> {
     let supervisor = Supervisor::new(|name| std::env::var_os(name), std::process::id());
-    let listeners = listeners(arguments.start.listen, &loaded.config, inherited).await?;
-    // Before anybody is told that headroom is there: who knows of it may stop it.
+    // Before an address is open: who finds headroom there may stop it.
     let orders = Orders::new();
     // Nobody has it read the files before it listens to that: the signal would be its end.
     let hangup = signal(SignalKind::hangup()).ok();
+    let listeners = listeners(arguments.start.listen, &loaded.config, inherited).await?;
     let scheme = match &settings.identity {
         Some(_) => "https",
         None => "http",

@@ -22,6 +22,17 @@ pub(super) struct Folder {
     lock: Option<File>,
 }
 
+/// A process that was just begun may have the lock's file too, until it has become another program: to close it here would not
+/// be enough.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(lock) = &self.lock {
+            // The operating system takes it back with the last that has the file, in any case.
+            let _ = lock.unlock();
+        }
+    }
+}
+
 impl Folder {
     /// Makes the folder where there is none, and locks it.
     pub(super) fn lock(path: &Path) -> Result<Self, OpenError> {
@@ -161,4 +172,20 @@ fn open_private(path: &Path) -> io::Result<File> {
         .create(true)
         .truncate(false)
         .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_goes_with_its_owner_whoever_else_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Folder::lock(folder.path()).unwrap();
+        assert!(Folder::lock(folder.path()).is_err());
+        // As a process has it that was begun and has not yet become another program.
+        let _inherited = first.lock.as_ref().unwrap().try_clone().unwrap();
+        drop(first);
+        assert!(Folder::lock(folder.path()).is_ok());
+    }
 }
