@@ -263,17 +263,13 @@ async fn flushes(names: &Names) {
 
 /// Nanoseconds that the thread of the store was on a processor.
 fn written_by() -> f64 {
-    worked_by(|name| name == "headroom-state")
-}
-
-/// Nanoseconds that threads were on a processor, by their names.
-fn worked_by(wanted: impl Fn(&str) -> bool) -> f64 {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let worked = tasks.filter_map(|task| {
         let task = task.unwrap().path();
         let name = std::fs::read_to_string(task.join("comm")).ok()?;
         let told = std::fs::read_to_string(task.join("schedstat")).ok()?;
-        wanted(name.trim()).then(|| told.split(' ').next().unwrap().parse::<f64>().unwrap())
+        let worked = || told.split(' ').next().unwrap().parse::<f64>().unwrap();
+        (name.trim() == "headroom-state").then(worked)
     });
     worked.sum()
 }

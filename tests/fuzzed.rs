@@ -5,7 +5,7 @@ use std::path::Path;
 
 // The targets themselves, so that what `fuzz/run` looks at is what is looked at here.
 #[path = "../fuzz/src/targets.rs"]
-mod targets;
+pub(crate) mod targets;
 
 /// Nothing, where there is no such folder.
 fn inputs(folder: &str, target: &str) -> Vec<Vec<u8>> {

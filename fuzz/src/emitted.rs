@@ -5,7 +5,7 @@ use headroom::translate::Translation;
 use http::StatusCode;
 use sfv::{BareItem, List, ListEntry, Parser};
 
-const STYLES: [Style; 4] = [
+pub(crate) const STYLES: [Style; 4] = [
     Style {
         limit: LimitStyle::Windowed,
         structured: true,
@@ -73,12 +73,12 @@ fn check_headers(translation: &Translation, upstream: StatusCode, style: &Style)
     }
 }
 
-fn is_integer(text: &str) -> bool {
+pub(crate) fn is_integer(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
 
 /// `110`, `110;w=10`, and a list of them.
-fn is_limit(text: &str, style: LimitStyle) -> bool {
+pub(crate) fn is_limit(text: &str, style: LimitStyle) -> bool {
     let item = |text: &str| match text.split_once(";w=") {
         Some((quota, window)) => is_integer(quota) && is_integer(window) && window != "0",
         None => is_integer(text),
@@ -93,7 +93,7 @@ fn is_limit(text: &str, style: LimitStyle) -> bool {
 }
 
 /// Each member is a name with parameters; `integers` are the parameters that count, the first is required.
-fn is_structured(text: &str, integers: [&str; 2]) -> bool {
+pub(crate) fn is_structured(text: &str, integers: [&str; 2]) -> bool {
     let Ok(list) = Parser::new(text).parse::<List>() else {
         return false;
     };

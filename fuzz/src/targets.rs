@@ -4,7 +4,7 @@
 
 mod adapter;
 mod config;
-mod emitted;
+pub(crate) mod emitted;
 mod request;
 mod rewrite;
 mod translate;

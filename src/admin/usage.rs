@@ -80,12 +80,8 @@ async fn report_to(
                 let write = move || written::document(&question, &answer);
                 match tokio::task::spawn_blocking(write).await {
                     Ok(Ok(document)) => text("application/json", document),
-                    Ok(Err(error)) => {
-                        Unavailable(format!("The report cannot be written: {error}.")).response()
-                    }
-                    Err(error) => {
-                        Unavailable(format!("The report cannot be written: {error}.")).response()
-                    }
+                    Ok(Err(error)) => unwritten(&error),
+                    Err(error) => unwritten(&error),
                 }
             }
             // There is no place in it for what is missing.
@@ -96,15 +92,17 @@ async fn report_to(
                 let write = move || written::csv(&question, &answer);
                 match tokio::task::spawn_blocking(write).await {
                     Ok(csv) => text("text/csv; charset=utf-8; header=present", csv),
-                    Err(error) => {
-                        Unavailable(format!("The report cannot be written: {error}.")).response()
-                    }
+                    Err(error) => unwritten(&error),
                 }
             }
         },
         Ok(Err(unanswerable)) => Misasked(unanswerable).response(),
         Err(error) => Unavailable::because(&error).response(),
     }
+}
+
+fn unwritten(error: &dyn std::fmt::Display) -> Response {
+    Unavailable(format!("The report cannot be written: {error}.")).response()
 }
 
 /// What is missing is told with the numbers; why, to whoever can do something about it.

@@ -285,7 +285,7 @@ fn who_uses_up_what_others_share() {
 #[test]
 fn totals_are_read_from_blocks_and_from_what_is_fresh() {
     use crate::state::State;
-    use crate::state::history::{Chunk, LEVELS, Retention};
+    use crate::state::history::{Chunk, Retention};
 
     const NOON: i64 = 1_795_348_800;
     let state = State::in_memory(0).unwrap();
@@ -329,11 +329,7 @@ fn totals_are_read_from_blocks_and_from_what_is_fresh() {
         for _ in 0..7 {
             let retention = Retention {
                 over: NOON + over,
-                totals_before: [i64::MIN; LEVELS.len()],
-                events_before_ms: i64::MIN,
-                max_events: 1,
-                max_bytes: u64::MAX,
-                thorough: false,
+                ..Retention::of_everything()
             };
             state.wait(state.retain(retention)).unwrap();
         }

@@ -4,12 +4,13 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
 };
 use rustls_platform_verifier::Verifier;
 
@@ -81,11 +82,7 @@ impl Trust {
         verifier: Arc<dyn ServerCertVerifier>,
         identity: Option<&Identity>,
     ) -> Result<ClientConfig, String> {
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier);
+        let builder = verified_by(verifier, Arc::clone(&self.provider))?;
         Ok(match identity {
             Some(identity) => {
                 let shown = SingleCertAndKey::from(identity.certified());
@@ -190,13 +187,20 @@ pub(crate) fn pinned_config(chain: Vec<CertificateDer<'static>>) -> Result<Clien
         chain,
         provider: Arc::clone(&provider),
     };
+    Ok(verified_by(Arc::new(pinned), provider)?.with_no_client_auth())
+}
+
+/// The client side's TLS, whose servers' certificates are verified by this.
+fn verified_by(
+    verifier: Arc<dyn ServerCertVerifier>,
+    provider: Arc<CryptoProvider>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?;
     Ok(builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(pinned))
-        .with_no_client_auth())
+        .with_custom_certificate_verifier(verifier))
 }
 
 /// Trusts one certificate. That the server has its key too is verified as ever.

@@ -1,75 +1,14 @@
 //! What goes out: well-formed whatever came in, and the provider's own headers kept.
 
-use headroom::emit::{LimitStyle, Style, standard_headers, write_headers};
+use headroom::emit::{Style, standard_headers, write_headers};
 use headroom::quota::ServiceLimit;
 use headroom::translate::Translation;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
-use sfv::{BareItem, List, ListEntry, Parser};
 
+use crate::fuzzed::targets::emitted::{STYLES, is_integer, is_limit, is_structured};
 use crate::support::answers::{changed_case, families, header_value, made_up, text, value};
-
-const STYLES: [Style; 4] = [
-    Style {
-        limit: LimitStyle::Windowed,
-        structured: true,
-    },
-    Style {
-        limit: LimitStyle::Plain,
-        structured: true,
-    },
-    Style {
-        limit: LimitStyle::List,
-        structured: true,
-    },
-    Style {
-        limit: LimitStyle::Windowed,
-        structured: false,
-    },
-];
-
-fn is_integer(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_digit())
-        && text.parse::<u64>().is_ok()
-}
-
-/// `110`, `110;w=10`, and a list of them.
-fn is_limit(text: &str, style: LimitStyle) -> bool {
-    let items: Vec<&str> = text.split(", ").collect();
-    let item = |text: &&str| match text.split_once(";w=") {
-        Some((quota, window)) => is_integer(quota) && is_integer(window) && window != "0",
-        None => is_integer(text),
-    };
-    match style {
-        LimitStyle::Plain => is_integer(text),
-        LimitStyle::List => items.len() > 1 && is_integer(items[0]) && items.iter().all(item),
-        LimitStyle::Windowed => items.iter().all(item),
-    }
-}
-
-/// Each member is a name with parameters; `integers` are the parameters that count, the first is required.
-fn is_structured(text: &str, integers: [&str; 2]) -> bool {
-    let Ok(list) = Parser::new(text).parse::<List>() else {
-        return false;
-    };
-    list.iter().all(|entry| {
-        let ListEntry::Item(item) = entry else {
-            return false;
-        };
-        let counts = item.params.iter().all(|(key, value)| match value {
-            BareItem::Integer(number) => {
-                integers.contains(&key.as_str()) && i64::from(*number) >= 0
-            }
-            BareItem::String(_) => key.as_str() == "qu",
-            _ => false,
-        });
-        matches!(item.bare_item, BareItem::String(_))
-            && counts
-            && item.params.contains_key(integers[0])
-    })
-}
 
 fn check(translation: &Translation, upstream: StatusCode) {
     for style in &STYLES {

@@ -23,6 +23,21 @@ pub struct Retention {
     pub thorough: bool,
 }
 
+#[cfg(test)]
+impl Retention {
+    /// Nothing goes, and all minutes are over.
+    pub(crate) const fn of_everything() -> Self {
+        Self {
+            over: i64::MAX,
+            totals_before: [i64::MIN; LEVELS.len()],
+            events_before_ms: i64::MIN,
+            max_events: u64::MAX,
+            max_bytes: u64::MAX,
+            thorough: false,
+        }
+    }
+}
+
 /// So many blocks of a level go in one transaction, and so many of events: calls may wait for the next one.
 const MOST_BLOCKS: i64 = 32;
 const MOST_EVENT_BLOCKS: i64 = 1_000;

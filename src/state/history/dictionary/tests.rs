@@ -19,6 +19,16 @@ fn marked() -> Connection {
     connection
 }
 
+/// With two series that are remembered.
+fn two() -> (Connection, Remembered) {
+    let mut connection = marked();
+    let remembered = Remembered::default();
+    put(&mut connection, NOON, 200, 1);
+    put(&mut connection, NOON, 201, 1);
+    assert_eq!(statuses(&remembered, &connection), [200, 201]);
+    (connection, remembered)
+}
+
 #[test]
 fn what_is_new_comes_behind_what_is_remembered() {
     let mut connection = marked();
@@ -35,11 +45,7 @@ fn what_is_new_comes_behind_what_is_remembered() {
 
 #[test]
 fn a_number_that_stands_for_another_one_is_read_again() {
-    let mut connection = marked();
-    let remembered = Remembered::default();
-    put(&mut connection, NOON, 200, 1);
-    put(&mut connection, NOON, 201, 1);
-    assert_eq!(statuses(&remembered, &connection), [200, 201]);
+    let (connection, remembered) = two();
     // As if it were forgotten for want of calls, and its number were given to the next.
     connection
         .execute("DELETE FROM series WHERE status = 200", [])
@@ -70,11 +76,7 @@ fn another_file_is_another_dictionary() {
 
 #[test]
 fn an_older_copy_has_what_it_had() {
-    let mut connection = marked();
-    let remembered = Remembered::default();
-    put(&mut connection, NOON, 200, 1);
-    put(&mut connection, NOON, 201, 1);
-    assert_eq!(statuses(&remembered, &connection), [200, 201]);
+    let (mut connection, remembered) = two();
     // A snapshot from before, or a copy that somebody has put back; then another series has the number.
     connection
         .execute("DELETE FROM series WHERE status = 201", [])

@@ -12,18 +12,6 @@ use crate::state::history::Remembered;
 const NOON: i64 = 1_795_348_800;
 const HOUR: i64 = 3_600;
 
-/// Nothing goes.
-fn everything() -> Retention {
-    Retention {
-        over: i64::MAX,
-        totals_before: [i64::MIN; LEVELS.len()],
-        events_before_ms: i64::MIN,
-        max_events: u64::MAX,
-        max_bytes: u64::MAX,
-        thorough: false,
-    }
-}
-
 fn retained(connection: &mut Connection, retention: &Retention) {
     let transaction = connection.transaction().unwrap();
     retain(&transaction, &mut Numbers::new(), retention).unwrap();
@@ -75,7 +63,7 @@ fn events_are_cut_to_the_number_that_is_kept() {
     for (max_events, first) in [(u64::MAX, 1), (25, 6), (20, 11), (19, 12), (3, 28), (0, 30)] {
         let retention = Retention {
             max_events,
-            ..everything()
+            ..Retention::of_everything()
         };
         retained(&mut connection, &retention);
         let expected: Vec<_> = (first..=30).collect();
@@ -94,7 +82,7 @@ fn old_events_go_with_their_block_and_the_last_stays() {
     put_calls(&mut connection, 11..=20);
     let before = |moment: i64| Retention {
         events_before_ms: (NOON + moment) * 1_000,
-        ..everything()
+        ..Retention::of_everything()
     };
     retained(&mut connection, &before(10));
     assert_eq!(kept(&connection).len(), 20);
@@ -142,9 +130,9 @@ fn old_totals_go_and_reports_know() {
     let mut connection = database();
     for hour in 0..4 {
         put(&mut connection, NOON + hour * HOUR, 200, 1);
-        retained(&mut connection, &everything());
+        retained(&mut connection, &Retention::of_everything());
     }
-    let mut retention = everything();
+    let mut retention = Retention::of_everything();
     retention.totals_before[0] = NOON + 2 * HOUR;
     retention.totals_before[2] = NOON + HOUR;
     retained(&mut connection, &retention);
@@ -164,11 +152,11 @@ fn what_is_too_large_loses_the_shortest_totals_first_and_never_the_day_that_goes
     put_calls(&mut connection, 1..=64);
     for hour in 0..40 {
         put(&mut connection, NOON + hour * HOUR, 200, 1);
-        retained(&mut connection, &everything());
+        retained(&mut connection, &Retention::of_everything());
     }
     let small = Retention {
         max_bytes: 0,
-        ..everything()
+        ..Retention::of_everything()
     };
     retained(&mut connection, &small);
     // A sixteenth of each.
@@ -192,7 +180,7 @@ fn names_go_when_nothing_uses_them() {
     put(&mut connection, NOON + day, 201, 1);
     put(&mut connection, NOON + 9 * day, 202, 1);
     for _ in 0..3 {
-        retained(&mut connection, &everything());
+        retained(&mut connection, &Retention::of_everything());
     }
     let names = |connection: &Connection| {
         let remembered = Remembered::default();
@@ -202,7 +190,7 @@ fn names_go_when_nothing_uses_them() {
     };
     let mut retention = Retention {
         thorough: true,
-        ..everything()
+        ..Retention::of_everything()
     };
     retained(&mut connection, &retention);
     assert_eq!(names(&connection), [200, 201, 202]);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::state::State;
-use crate::state::history::{Chunk, LEVELS, Retention, Row, Scan, Series, Sums};
+use crate::state::history::{Chunk, Retention, Row, Scan, Series, Sums};
 
 const NOON: i64 = 1_795_348_800;
 const MINUTES: i64 = 200;
@@ -42,11 +42,7 @@ fn filled(folder: &Path) -> State {
     for _ in 0..MINUTES {
         let retention = Retention {
             over: NOON + MINUTES * 60,
-            totals_before: [i64::MIN; LEVELS.len()],
-            events_before_ms: i64::MIN,
-            max_events: 1,
-            max_bytes: u64::MAX,
-            thorough: false,
+            ..Retention::of_everything()
         };
         state.wait(state.retain(retention)).unwrap();
     }
