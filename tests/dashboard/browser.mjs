@@ -59,6 +59,19 @@ export async function isLive(page) {
   await page.locator("#live[data-state=live]").waitFor();
 }
 
+/** Checks until it is so: the page draws what has come with one of its next frames. */
+export async function soon(check) {
+  const end = performance.now() + PATIENCE;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (!(error instanceof assert.AssertionError) || performance.now() > end) throw error;
+      await new Promise((resume) => setTimeout(resume, 50));
+    }
+  }
+}
+
 /** A call through headroom, to its end. Gives the answer's status. */
 export async function call(path, headers = {}) {
   const response = await fetch(BASE + path, { headers });

@@ -1,7 +1,7 @@
 // Names from outside are text, however they are made; and each kind of number says whose it is.
 
 import assert from "node:assert/strict";
-import { answer, event, findings, fits, inBrowser, meter, newPage, numbers, open } from "./browser.mjs";
+import { answer, event, findings, fits, inBrowser, meter, newPage, numbers, open, soon } from "./browser.mjs";
 
 const IMAGE = `<img src=x onerror="alert('image')">`;
 const SCRIPT = `"><script>alert("script")</script>`;
@@ -51,24 +51,24 @@ await inBrowser(async (browser) => {
     // As they are, and as nothing else: the page has no element that its own scripts have not made.
     const texts = await page.locator("bdi.name").allTextContents();
     for (const name of [IMAGE, SCRIPT, LONG]) assert.ok(texts.includes(name), name);
-    assert.equal(await page.locator("body img, body script").count(), 0);
-    assert.equal(await page.locator("bdi.name").first().evaluate((node) => getComputedStyle(node).unicodeBidi), "isolate");
+    await soon(async () => assert.equal(await page.locator("body img, body script").count(), 0));
+    await soon(async () => assert.equal(await page.locator("bdi.name").first().evaluate((node) => getComputedStyle(node).unicodeBidi), "isolate"));
     await fits(page);
-    assert.deepEqual(await findings(page), []);
+    await soon(async () => assert.deepEqual(await findings(page), []));
 
     // Whose number it is stands there in words.
     const row = (policy) => page.locator(".meter", { has: page.locator(".policy > .name", { hasText: new RegExp(`^${policy}$`) }) });
-    assert.deepEqual((await page.locator(".meter .source").allTextContents()).sort(), ["Counted by headroom", "Headroom’s estimate", "Provider’s number", "Provider’s number", "Provider’s number", "Provider’s, estimated"]);
-    assert.match(await page.locator(".meter .users").filter({ hasText: "outside headroom" }).textContent(), /outside headroom 30/);
-    assert.match(await page.locator(".meter .users").filter({ hasText: "outside headroom" }).textContent(), /without a name 50/);
+    await soon(async () => assert.deepEqual((await page.locator(".meter .source").allTextContents()).sort(), ["Counted by headroom", "Headroom’s estimate", "Provider’s number", "Provider’s number", "Provider’s number", "Provider’s, estimated"]));
+    await soon(async () => assert.match(await page.locator(".meter .users").filter({ hasText: "outside headroom" }).textContent(), /outside headroom 30/));
+    await soon(async () => assert.match(await page.locator(".meter .users").filter({ hasText: "outside headroom" }).textContent(), /without a name 50/));
     // What nobody knows is not made up.
-    assert.equal(await row("unknown").locator(".left").textContent(), "left: unknown");
-    assert.equal(await row("unknown").locator(".share").textContent(), "?");
-    assert.equal(await row("unknown").locator("[role=meter]").count(), 0);
-    assert.equal(await row("none").locator(".share").textContent(), "100%");
-    assert.equal(await row("soon").locator(".flags").textContent().then((text) => /2 calls waiting.*used up in (10 min|9 min \d+ s), before the reset/.test(text)), true);
-    assert.match(await page.locator(".flag", { hasText: "suspended" }).textContent(), /^suspended by the provider for 1 min( \d+ s)?$/);
-    assert.deepEqual(await page.locator("#calls .status").allTextContents(), ["429 by headroom", "402 → 429 by provider", "caller left", "200, answer broke off", "503"]);
+    await soon(async () => assert.equal(await row("unknown").locator(".left").textContent(), "left: unknown"));
+    await soon(async () => assert.equal(await row("unknown").locator(".share").textContent(), "?"));
+    await soon(async () => assert.equal(await row("unknown").locator("[role=meter]").count(), 0));
+    await soon(async () => assert.equal(await row("none").locator(".share").textContent(), "100%"));
+    await soon(async () => assert.equal(await row("soon").locator(".flags").textContent().then((text) => /2 calls waiting.*used up in (10 min|9 min \d+ s), before the reset/.test(text)), true));
+    await soon(async () => assert.match(await page.locator(".flag", { hasText: "suspended" }).textContent(), /^suspended by the provider for 1 min( \d+ s)?$/));
+    await soon(async () => assert.deepEqual(await page.locator("#calls .status").allTextContents(), ["429 by headroom", "402 → 429 by provider", "caller left", "200, answer broke off", "503"]));
     assert.deepEqual(complaints, []);
     await close();
   }

@@ -1,7 +1,7 @@
 // Without a mouse: everything that can be operated is reached by Tab, shows that it is, and works.
 
 import assert from "node:assert/strict";
-import { ARGUMENTS, call, inBrowser, newPage, open } from "./browser.mjs";
+import { ARGUMENTS, call, inBrowser, newPage, open, soon } from "./browser.mjs";
 
 await inBrowser(async (browser) => {
   for (const path of ARGUMENTS) await call(path);
@@ -13,10 +13,10 @@ await inBrowser(async (browser) => {
 
   // The first Tab leads to the way past the top of the page.
   await page.keyboard.press("Tab");
-  assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
-  assert.ok((await page.locator(".skip").boundingBox()).y >= 0, "it is seen when it has the focus");
+  await soon(async () => assert.equal(await page.evaluate(() => document.activeElement.className), "skip"));
+  await soon(async () => assert.ok((await page.locator(".skip").boundingBox()).y >= 0, "it is seen when it has the focus"));
   await page.keyboard.press("Enter");
-  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await soon(async () => assert.equal(await page.evaluate(() => document.activeElement.id), "main"));
 
   // From the beginning to the end, and nothing is left out.
   const reached = await page.evaluate(() => {
@@ -28,12 +28,15 @@ await inBrowser(async (browser) => {
   assert.ok(reached > 15, `${reached} elements`);
   await page.evaluate(() => { window.visited = new Set(); getSelection().removeAllRanges(); });
   await page.locator(".skip").focus();
-  for (let step = 0; step < reached + 5; step += 1) {
-    await page.evaluate(() => {
+  // What is drawn meanwhile takes steps, too.
+  let isLeft = true;
+  for (let step = 0; isLeft && step < 3 * reached; step += 1) {
+    isLeft = await page.evaluate(() => {
       const node = document.activeElement;
       window.visited.add(node);
       const { outlineStyle, outlineWidth } = getComputedStyle(node);
       if (node !== document.body && (outlineStyle === "none" || parseFloat(outlineWidth) < 1)) throw new Error(`no focus is seen on ${node.outerHTML.slice(0, 120)}`);
+      return window.wanted.some((one) => one.isConnected && !window.visited.has(one));
     });
     await page.keyboard.press("Tab");
   }
@@ -43,16 +46,16 @@ await inBrowser(async (browser) => {
   // A connection closes and opens; a section does too, and stays as it is in the next page.
   const toggle = page.locator(".connection .toggle").first();
   const body = page.locator(".connection .body").first();
-  assert.equal(await body.isVisible(), true);
+  await soon(async () => assert.equal(await body.isVisible(), true));
   await toggle.focus();
   await page.keyboard.press("Enter");
-  assert.deepEqual([await body.isVisible(), await toggle.getAttribute("aria-expanded")], [false, "false"]);
+  await soon(async () => assert.deepEqual([await body.isVisible(), await toggle.getAttribute("aria-expanded")], [false, "false"]));
   await page.keyboard.press("Space");
-  assert.deepEqual([await body.isVisible(), await toggle.getAttribute("aria-expanded")], [true, "true"]);
+  await soon(async () => assert.deepEqual([await body.isVisible(), await toggle.getAttribute("aria-expanded")], [true, "true"]));
   await page.locator("#advice h2 button").focus();
   await page.keyboard.press("Enter");
   await page.reload();
-  assert.equal(await page.locator("#advice .content").isVisible(), false);
+  await soon(async () => assert.equal(await page.locator("#advice .content").isVisible(), false));
 
   // The numbers of a plot, without pointing at its bars.
   await page.locator(".plot summary").first().focus();
@@ -61,11 +64,11 @@ await inBrowser(async (browser) => {
 
   // The filter has a key; Escape empties it.
   await page.keyboard.press("/");
-  assert.equal(await page.evaluate(() => document.activeElement.id), "filter");
+  await soon(async () => assert.equal(await page.evaluate(() => document.activeElement.id), "filter"));
   await page.keyboard.type("nothing/like that");
   await page.locator("#no-match").waitFor();
   await page.keyboard.press("Escape");
-  assert.equal(await page.locator("#filter").inputValue(), "");
+  await soon(async () => assert.equal(await page.locator("#filter").inputValue(), ""));
   await page.locator("#no-match").waitFor({ state: "hidden" });
 
   // Events hold still for a reader.
@@ -74,7 +77,7 @@ await inBrowser(async (browser) => {
   const before = await page.locator("#calls > tr").count();
   await call(ARGUMENTS[0]);
   await page.locator("#pause", { hasText: "Resume (1 new)" }).waitFor();
-  assert.equal(await page.locator("#calls > tr").count(), before);
+  await soon(async () => assert.equal(await page.locator("#calls > tr").count(), before));
   await page.keyboard.press("Enter");
   await page.waitForFunction((count) => document.querySelectorAll("#calls > tr").length === count, before + 1);
   assert.deepEqual(complaints, []);

@@ -1,7 +1,7 @@
 // Light and dark, narrow and wide: axe finds nothing serious, and nothing is cut off at the side.
 
 import assert from "node:assert/strict";
-import { ARGUMENTS, call, findings, fits, inBrowser, newPage, open } from "./browser.mjs";
+import { ARGUMENTS, call, findings, fits, inBrowser, newPage, open, soon } from "./browser.mjs";
 
 const paths = ARGUMENTS;
 
@@ -17,10 +17,10 @@ await inBrowser(async (browser) => {
       await page.locator(".plot .ok").first().waitFor({ state: "attached" });
       for (const summary of await page.locator("summary").all()) await summary.click();
       await fits(page);
-      assert.deepEqual(await findings(page), [], `${width} pixels, ${colorScheme}`);
+      await soon(async () => assert.deepEqual(await findings(page), [], `${width} pixels, ${colorScheme}`));
       await page.locator("#collapse").click();
       await fits(page);
-      assert.deepEqual(await findings(page), [], `${width} pixels, ${colorScheme}, collapsed`);
+      await soon(async () => assert.deepEqual(await findings(page), [], `${width} pixels, ${colorScheme}, collapsed`));
       assert.deepEqual(complaints, []);
       await close();
     }
@@ -32,7 +32,7 @@ await inBrowser(async (browser) => {
   const back = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   const light = await back();
   await page.emulateMedia({ colorScheme: "dark" });
-  assert.notEqual(await back(), light);
+  await soon(async () => assert.notEqual(await back(), light));
   // Who wants no motion gets none.
   const moves = await page.evaluate(() => [...document.querySelectorAll("*")].some((node) => getComputedStyle(node).transitionDuration !== "0s"));
   assert.equal(moves, false);

@@ -1,7 +1,7 @@
 // Two hundred connections, one of them nearly used up: all are there, sorted and filtered, and a change touches what has changed.
 
 import assert from "node:assert/strict";
-import { ARGUMENTS, PATIENCE, call, fits, inBrowser, newPage, open } from "./browser.mjs";
+import { ARGUMENTS, PATIENCE, call, fits, inBrowser, newPage, open, soon } from "./browser.mjs";
 
 const [count, busiest] = [Number(ARGUMENTS[0]), ARGUMENTS[1]];
 const name = (index) => `c${String(index).padStart(3, "0")}`;
@@ -17,7 +17,7 @@ await inBrowser(async (browser) => {
   // The nearest to its end comes first; with so many, each is one line.
   const isFirst = (wanted) => page.waitForFunction((first) => document.querySelector(".connection .name").textContent === first, wanted);
   await isFirst(busiest);
-  assert.equal(await page.locator(".connection .body:visible").count(), 0);
+  await soon(async () => assert.equal(await page.locator(".connection .body:visible").count(), 0));
   // The page draws what was asked for with its next frame.
   await page.selectOption("#sort", "name");
   await isFirst(name(0));
@@ -37,12 +37,12 @@ await inBrowser(async (browser) => {
   const left = await connections.first().locator(".brief .left").textContent();
   await call(`/${name(0)}/`);
   await page.waitForFunction((before) => document.querySelector(".connection .brief .left").textContent !== before, left);
-  assert.equal(await page.evaluate(() => document.querySelector(".connection").kept), true);
+  await soon(async () => assert.equal(await page.evaluate(() => document.querySelector(".connection").kept), true));
 
   // What is opened stays open, also in the next page.
   await connections.nth(3).locator("h3 button").click();
   await page.reload();
   await connections.nth(3).locator(".body .meter").waitFor();
-  assert.equal(await page.locator(".connection .body:visible").count(), 1);
+  await soon(async () => assert.equal(await page.locator(".connection .body:visible").count(), 1));
   assert.deepEqual(complaints, []);
 });

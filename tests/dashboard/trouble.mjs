@@ -1,9 +1,12 @@
 // What does not work is told: a stream that breaks, a history that is missing, a store that cannot be written.
 
 import assert from "node:assert/strict";
-import { ARGUMENTS, answer, call, findings, inBrowser, isLive, newPage, open } from "./browser.mjs";
+import { ARGUMENTS, answer, call, findings, inBrowser, isLive, newPage, open, soon } from "./browser.mjs";
 
 const stream = (url) => url.pathname === "/-/events";
+
+/** On demand. Without looking first whether the button is there: the page also tries by itself, and then it is not for long. */
+const retry = (page) => page.locator("#live-retry").evaluate((button) => button.click());
 
 await inBrowser(async (browser) => {
   await call(ARGUMENTS[0]);
@@ -18,7 +21,7 @@ await inBrowser(async (browser) => {
   const missed = 3;
   for (let number = 0; number < missed; number += 1) await call(ARGUMENTS[0]);
   await page.unroute(stream);
-  await page.locator("#live-retry").click();
+  await retry(page);
   await isLive(page);
   await page.waitForFunction((count) => document.querySelectorAll("#calls > tr").length === count, missed + 1);
 
@@ -37,9 +40,9 @@ await inBrowser(async (browser) => {
   await page.reload();
   await page.locator(".notice", { hasText: /<b>crm<\/b> daily has passed 95%: 96% used, 4 requests left/ }).waitFor();
   await page.locator(".notice", { hasText: /hourly will be used up at .*, before its reset, 20 requests left/ }).waitFor();
-  assert.equal(await page.locator(".notice", { hasText: "has passed" }).count(), 1);
+  await soon(async () => assert.equal(await page.locator(".notice", { hasText: "has passed" }).count(), 1));
   stage.body = warning("quota.recovered", "daily", { threshold: null, used: 0, remaining: 100 });
-  await page.locator("#live-retry").click();
+  await retry(page);
   await page.locator(".notice", { hasText: "has passed" }).waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Close the warning of hourly of <b>crm</b>" }).click();
   await page.locator(".notice", { hasText: "hourly" }).waitFor({ state: "detached" });
@@ -55,20 +58,20 @@ await inBrowser(async (browser) => {
   await page.route((url) => url.pathname === "/-/readyz", (route) => route.fulfill({ contentType: "text/plain", body: "ready\nconfiguration: error[bad-url]: this is none\n" }));
   await page.reload();
   await page.locator(".notice", { hasText: "Configuration error[bad-url]: this is none. What ran before goes on." }).waitFor();
-  assert.equal(await page.locator("#checks [data-state=bad]", { hasText: "none" }).count(), 1);
-  assert.equal(await page.locator("#checks [data-state=good]", { hasText: "counts and history are written" }).count(), 1);
+  await soon(async () => assert.equal(await page.locator("#checks [data-state=bad]", { hasText: "none" }).count(), 1));
+  await soon(async () => assert.equal(await page.locator("#checks [data-state=good]", { hasText: "counts and history are written" }).count(), 1));
 
   // A history that cannot be read is not a history without calls.
   await page.route((url) => url.pathname === "/-/usage", (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ detail: "The history is broken." }) }));
   await page.reload();
   await page.locator(".notice", { hasText: "Usage history cannot be read: The history is broken." }).waitFor();
   await page.locator(".connection").first().waitFor();
-  assert.equal(await page.locator(".calls").first().textContent(), "");
-  assert.equal(await page.locator("figcaption:visible").count(), 0);
-  assert.equal(await page.locator("#summary").isVisible(), false);
+  await soon(async () => assert.equal(await page.locator(".calls").first().textContent(), ""));
+  await soon(async () => assert.equal(await page.locator("figcaption:visible").count(), 0));
+  await soon(async () => assert.equal(await page.locator("#summary").isVisible(), false));
 
-  assert.equal(await page.locator("#week-table").isVisible(), false);
-  assert.deepEqual(await findings(page), []);
+  await soon(async () => assert.equal(await page.locator("#week-table").isVisible(), false));
+  await soon(async () => assert.deepEqual(await findings(page), []));
 
   // A page that is not what it should be is told, too.
   await answer(page, "quota", { meters: null });
