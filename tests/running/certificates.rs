@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::exchange::{OK, body, fields, status};
 use crate::running::tls::POLICY;
+use crate::support::harness::Caller;
 use crate::support::program::{Program, headroom, stub};
 use crate::support::upstream::Upstream;
 
@@ -158,6 +159,10 @@ fn wait_for_reloads(program: &Program, count: usize) {
     });
 }
 
+fn call(connection: &str) -> String {
+    format!("GET /{connection}/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
 #[tokio::test]
 async fn a_certificate_is_shown_by_its_own_connection_alone() {
     let provider = Provider::demanding().await;
@@ -171,22 +176,22 @@ async fn a_certificate_is_shown_by_its_own_connection_alone() {
     ]
     .concat();
     let program = Program::start(folder.path(), &config);
+    // One caller: what goes out for it is kept by one thread.
+    let mut caller = Caller::connect(program.address()).await;
     for _ in 0..2 {
         for (name, who) in [("one", "other"), ("same", "other"), ("another", "client")] {
-            let answer = program.get(&format!("/{name}/"), "").await;
-            assert_eq!(
-                (status(&answer), body(&answer)),
-                (200, who),
-                "{name}: {answer}"
-            );
+            caller.write(call(name)).await;
+            let answer = caller.until(&format!("\r\n\r\n{who}")).await;
+            assert_eq!(status(&answer), 200, "{name}: {answer}");
         }
-        let answer = program.get("/none/", "").await;
+        caller.write(call("none")).await;
+        let answer = caller.until("}").await;
         assert_eq!(status(&answer), 502, "{answer}");
         assert_eq!(
             fields(&answer, "proxy-status"),
             ["headroom; error=tls_alert_received"]
         );
-        assert!(body(&answer).contains("`client_certificate`"), "{answer}");
+        assert!(answer.contains("`client_certificate`"), "{answer}");
     }
     // One identity, one connection that is kept.
     assert_eq!(provider.seen(), [Some("other"), Some("client")]);
