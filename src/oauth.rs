@@ -269,7 +269,7 @@ impl Tokens {
         &self.identity
     }
 
-    /// The token to call with. Waits for one where there is none.
+    /// The token to call with. Waits for one where there is none, or where the provider has just refused the one there is.
     ///
     /// # Errors
     /// There is none.
@@ -282,17 +282,21 @@ impl Tokens {
                     self.renew(&mut state);
                     return Ok(token);
                 }
+                Look::Suspected(token) => (self.renew(&mut state), Some(token)),
                 Look::Unavailable(unavailable) => return Err(unavailable),
-                Look::Need => self.renew(&mut state),
+                Look::Need => (self.renew(&mut state), None),
             }
         };
-        renewal.ended().await
+        let (renewal, before) = renewal;
+        renewal.ended().await.or_else(|error| before.ok_or(error))
     }
 
     /// The provider has answered 401 to this token. Where that means that it is not good any more, another one is asked for.
     pub fn refused(self: &Arc<Self>, token: &Arc<Token>) -> Option<Renewal> {
         let mut state = self.lock();
         match state.held.refused(token, clock::moment().steady) {
+            // Somebody else's call was refused before, and what it began has not ended.
+            Verdict::Keep if state.held.is_suspected() => Some(self.renew(&mut state)),
             Verdict::Keep => None,
             Verdict::Other(token) => Some(Renewal(watch::channel(Some(Ok(token))).1)),
             Verdict::Renew => Some(self.renew(&mut state)),

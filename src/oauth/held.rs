@@ -28,6 +28,8 @@ pub(super) struct Held {
     failed: Option<(Reason, Steady)>,
     /// When a 401 last made headroom ask.
     refused: Option<Steady>,
+    /// There is no answer to that yet.
+    is_suspected: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(super) enum Look {
     Use(Arc<Token>),
     /// It is good, and near its end.
     Renew(Arc<Token>),
+    /// The provider has just refused it. It is worth waiting for the next one, and better than none.
+    Suspected(Arc<Token>),
     /// There is none.
     Need,
     /// There is none, and it is too early to ask again.
@@ -68,7 +72,9 @@ impl Held {
             Some(kept) if kept.until.is_none_or(|(_, end)| now < end) => {
                 let is_near = kept.until.is_some_and(|(near, _)| now >= near);
                 let token = Arc::clone(&kept.token);
-                if is_near && paused.is_none() {
+                if self.is_suspected {
+                    Look::Suspected(token)
+                } else if is_near && paused.is_none() {
                     Look::Renew(token)
                 } else {
                     Look::Use(token)
@@ -117,6 +123,7 @@ impl Held {
         let pause = doubled.min(longest);
         // Up to a quarter longer: several gateways do not ask in step.
         let until = now.after(pause).after(part(Nanos(pause.0 / 4), random));
+        self.is_suspected = false;
         self.failures = self.failures.saturating_add(1);
         self.failed = Some((reason, until));
         (unavailable(reason, until, now), is_news)
@@ -137,9 +144,15 @@ impl Held {
                     return Verdict::Keep;
                 }
                 self.refused = Some(now);
+                self.is_suspected = true;
                 Verdict::Renew
             }
         }
+    }
+
+    /// A 401 has made headroom ask for another token, and there is no answer yet.
+    pub(super) const fn is_suspected(&self) -> bool {
+        self.is_suspected
     }
 }
 

@@ -180,6 +180,32 @@ async fn without_a_lifetime_a_token_is_good_until_it_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_refusal_calls_wait_for_the_next_token_and_take_the_old_one_where_there_is_none() {
+    for (answer, then) in [
+        (Ok((3_600, None)), "Bearer token-2"),
+        (Err(Reason::TimedOut), "Bearer token-1"),
+    ] {
+        let endpoint = Endpoint::default();
+        endpoint.answers([Ok((3_600, None)), answer]);
+        let tokens = tokens(&endpoint);
+        let first = tokens.token().await.unwrap();
+        first.accepted();
+        assert!(tokens.refused(&first).is_some());
+        // Who comes while it is asked for, and whose call was on its way.
+        let later = tokens.token();
+        let other = tokens.refused(&first).expect("it is on its way").ended();
+        let (later, other) = tokio::join!(later, other);
+        assert_eq!(shown(&later), then);
+        assert_eq!(other.is_ok(), answer.is_ok());
+        assert_eq!(endpoint.asked(), 2);
+        // Nobody waits any more.
+        let before = clock::monotonic();
+        assert_eq!(shown(&tokens.token().await), then);
+        assert_eq!(before, clock::monotonic());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_are_told_and_asked_about_more_and_more_seldom() {
     let endpoint = Endpoint::default();
     let down = Reason::Status(503);
