@@ -104,6 +104,8 @@ struct Word {
     told: bool,
     /// The meter does not believe that so much is left as it told last.
     doubted: bool,
+    /// Windows that are over and in which it told something.
+    corrected: u32,
 }
 
 /// The provider said nothing.
@@ -117,6 +119,7 @@ static SILENCE: Word = Word {
     probing: false,
     told: false,
     doubted: false,
+    corrected: 0,
 };
 
 /// Why a call cannot go now.
@@ -421,7 +424,7 @@ impl Meter {
         match &rule.motion {
             Motion::Fixed(_) => {
                 if self.ends != 0 && self.ends <= now.steady.0 {
-                    self.turn();
+                    self.turn(rule);
                 }
             }
             Motion::Aligned { .. } => {
@@ -432,7 +435,7 @@ impl Meter {
                         let extra = self.extra.get_or_insert_default();
                         extra.closed = Some(Closed { used, ends });
                     }
-                    self.turn();
+                    self.turn(rule);
                     // The next one is open at once: if the clock is set back, the old one is not granted again.
                     self.ends = end_of_window(rule, now).unwrap_or(0);
                 } else if self.ends.saturating_sub(wall) > rule.longest_ms() {
@@ -460,7 +463,8 @@ impl Meter {
     }
 
     /// A window is over.
-    fn turn(&mut self) {
+    fn turn(&mut self, rule: &Rule) {
+        let is_corrected = self.is_corrected(rule);
         self.used = 0;
         self.own = 0;
         self.ends = 0;
@@ -468,8 +472,13 @@ impl Meter {
             word.cap = NONE;
             word.told = false;
         }
-        // What was counted ahead was counted for the window that is over.
-        self.reserved = self.admitted;
+        if is_corrected {
+            let word = self.word_mut();
+            word.corrected = word.corrected.wrapping_add(1);
+        } else {
+            // What was counted ahead was counted for the window that is over.
+            self.reserved = self.admitted;
+        }
         self.turns = self.turns.wrapping_add(1);
         if let Some(extra) = &mut self.extra {
             extra.who.clear();

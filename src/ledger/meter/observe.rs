@@ -201,7 +201,7 @@ impl Meter {
             let half = Nanos::from_secs(rule.window_secs.unwrap_or(0) / 2);
             let is_newer = self.word().told && first.since(known) >= half;
             if is_newer {
-                self.turn();
+                self.turn(rule);
             }
             self.set_end(rule, last, now);
             return Some(is_newer);

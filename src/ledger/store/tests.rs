@@ -8,7 +8,7 @@ use super::*;
 use crate::adapter::parse::parse;
 use crate::adapter::terms::Terms;
 use crate::ledger::account::Account;
-use crate::ledger::meter::{Caller, Refusal};
+use crate::ledger::meter::{Caller, Refusal, Told};
 use crate::ledger::rule::Wishes;
 use crate::ledger::time::Steady;
 use crate::state::WriteError;
@@ -299,4 +299,57 @@ fn a_disk_that_hangs_does_not_hold_up_the_end() {
     let loaded = std::iter::repeat_with(|| State::open(folder.path(), NOW.wall_ms));
     let (_, loaded) = loaded.flatten().next().unwrap();
     assert_eq!(loaded.meters.len(), 1);
+}
+
+/// Calls one after the other, each of which is told that the window is over. How many of them waited for the store.
+async fn waits(store: &Arc<Store>, cell: &Arc<Cell>, told: &Told, calls: usize) -> usize {
+    let rule = Arc::clone(&cell.lock().rule);
+    let caller = Caller {
+        id: 1,
+        is_named: false,
+    };
+    let mut waits = 0;
+    for _ in 0..calls {
+        let is_covered = {
+            let mut inner = cell.lock();
+            inner.meter.check(&rule, 1, caller, NOW).unwrap();
+            inner.meter.is_covered(1)
+        };
+        if !is_covered {
+            waits += 1;
+            store
+                .count_ahead(std::iter::once((Arc::clone(cell), 1)), NOW)
+                .await;
+        }
+        let mut inner = cell.lock();
+        assert!(inner.meter.is_covered(1));
+        let taken = inner.meter.take(&rule, 1, caller, NOW);
+        inner.meter.observe(&rule, told, taken.mark, NOW);
+        inner.finish(&taken);
+    }
+    waits
+}
+
+#[tokio::test]
+async fn a_new_window_is_waited_for_only_where_nobody_would_put_its_count_right() {
+    let over = |remaining| Told {
+        limit: Some(6400),
+        remaining,
+        reset_secs: Some(0),
+    };
+    // Without what is left the next answer corrects nothing: each window is in the store before its first call.
+    let folder = tempfile::tempdir().unwrap();
+    let (store, cell) = meter(folder.path());
+    assert_eq!(waits(&store, &cell, &over(None), 50).await, 50);
+    // The first window is not known to be corrected; then a block is waited for after each ten calls.
+    let folder = tempfile::tempdir().unwrap();
+    let (store, cell) = meter(folder.path());
+    assert_eq!(waits(&store, &cell, &over(Some(6000)), 50).await, 5);
+    // What was let through is in the store with the next flush, and what is left of the block is counted ahead.
+    let is_new = cell.lock().touch();
+    assert!(is_new);
+    store.touch(&cell);
+    store.flush(NOW).await;
+    let ahead = cell.lock().meter.ahead();
+    assert_eq!(stored(&store, folder.path()).reserved, ahead);
 }
