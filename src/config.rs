@@ -26,7 +26,6 @@ use rustls::pki_types::CertificateDer;
 pub use exposure::reject_exposed;
 pub use language::CONFIG;
 pub use references::Outside;
-pub use secrets::without_secrets;
 
 use http::Method;
 
@@ -309,14 +308,18 @@ struct ConsumerSpans {
 }
 
 /// Parses and checks a configuration, as far as that goes without the adapters. With mistakes, the configuration is as good
-/// as the text allows, so that [`Config::check`] can find the others too; it must not be used.
+/// as the text allows, so that [`Config::check`] can find the others too; it must not be used. The mistakes know which bytes of
+/// the text are secrets: those of other checks are appended to these, so that all are shown without them.
 #[must_use]
 pub fn parse(source: &str, outside: &dyn Outside) -> (Config, Mistakes) {
     let mut mistakes = Mistakes::default();
     let table = document::parse(source, &CONFIG, &mut mistakes);
     let root = Fields::root(&table);
     let mut config = Reader::new(outside, &mut mistakes).config(&root);
-    config.resolved.extend(Resolved::written_out(source));
+    for found in secrets::written_out(source) {
+        mistakes.hide(found.span.clone());
+        config.resolved.push(Resolved::written_out(found));
+    }
     reader::hide(&config.resolved, &mut mistakes);
     mistakes.drop_echoes(source);
     (config, mistakes)

@@ -120,7 +120,7 @@ impl Mistakes {
         } else {
             Renderer::plain()
         };
-        let hidden = self.without_secrets(source);
+        let hidden = self.shown(source);
         let source = &*hidden;
         let mut text = String::new();
         for mistake in self.sorted() {
@@ -141,14 +141,20 @@ impl Mistakes {
         text
     }
 
-    /// The source with `*` for each byte of a secret, so that all places stay where they are.
-    fn without_secrets<'a>(&self, source: &'a str) -> Cow<'a, str> {
+    /// The source as it may be shown: with `*` for each byte of a secret, so that all places stay where they are.
+    #[must_use]
+    pub fn shown<'a>(&self, source: &'a str) -> Cow<'a, str> {
         if self.1.is_empty() {
             return Cow::Borrowed(source);
         }
+        let mut hidden = vec![false; source.len()];
+        for span in &self.1 {
+            let of_secret = hidden.iter_mut().take(span.end).skip(span.start);
+            of_secret.for_each(|hidden| *hidden = true);
+        }
         let mut shown = String::with_capacity(source.len());
         for (at, letter) in source.char_indices() {
-            let is_hidden = self.1.iter().any(|span| span.contains(&at));
+            let is_hidden = hidden.get(at) == Some(&true);
             if is_hidden && !matches!(letter, '"' | '\'' | '\r' | '\n') {
                 shown.extend(std::iter::repeat_n('*', letter.len_utf8()));
             } else {

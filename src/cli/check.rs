@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use toml::de::DeTable;
 
 use super::loaded::{Sources, folders_of};
 use super::process::Process;
@@ -72,12 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         if let Err(mistakes) = check(path, &source, is_config, &sources)? {
             wrong += mistakes.sorted().len();
             let colour = colour_on(&std::io::stdout());
-            let shown = if is_config {
-                config::without_secrets(&source)
-            } else {
-                source
-            };
-            text.push_str(&mistakes.render(&path.display().to_string(), &shown, colour));
+            text.push_str(&mistakes.render(&path.display().to_string(), &source, colour));
         }
     }
     print(&text)?;
@@ -118,9 +114,15 @@ fn stem(path: &Path) -> &str {
 
 /// A file is a configuration by its name or by its keys; else it is an adapter.
 fn is_config(path: &Path, source: &str) -> bool {
+    let (root, _) = DeTable::parse_recoverable(source);
+    let has = |key: &str| root.get_ref().contains_key(key);
     stem(path) == "headroom"
+        || ["connections", "consumers", "webhooks"]
+            .into_iter()
+            .any(has)
         || source.lines().any(|line| {
-            let line = line.trim_start();
+            let is_more = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
+            let line: String = line.chars().filter(|c| !is_more(*c)).take(16).collect();
             [
                 "[connection",
                 "connections.",

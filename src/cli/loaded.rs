@@ -109,7 +109,7 @@ impl Sources {
             if !mistakes.is_empty() {
                 return Err(Failure::mistakes(mistakes.render(
                     &path.display().to_string(),
-                    &config::without_secrets(&source),
+                    &source,
                     colour(),
                 )));
             }

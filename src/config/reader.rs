@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::references::{self, Outside};
-use super::secrets::written_out;
+use super::secrets::Found;
 use super::{Config, Named, Waiting};
 use crate::adapter::parse::{closest_zone, read_seconds, read_zone};
 use crate::diagnostic::Mistakes;
@@ -35,19 +35,13 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    /// All secrets that are written out. Where a list is not closed, they may be taken for its elements.
-    pub(super) fn written_out(source: &str) -> impl Iterator<Item = Self> {
-        written_out(source).into_iter().filter_map(|span| {
-            let text = source.get(span.clone())?;
-            // Mistakes repeat a string without its escapes.
-            let told: Option<toml::Table> = format!("value = \"{text}\"").parse().ok();
-            let told = told.as_ref().and_then(|table| table.get("value")?.as_str());
-            Some(Self {
-                value: Secret::from(told.unwrap_or(text)),
-                span,
-                written: "(secret)".to_owned(),
-            })
-        })
+    /// What is written out, and a secret. Where a list is not closed, it may be taken for its elements.
+    pub(super) fn written_out(found: Found) -> Self {
+        Self {
+            value: Secret::from(found.value),
+            span: found.span,
+            written: "(secret)".to_owned(),
+        }
     }
 }
 

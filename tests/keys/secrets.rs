@@ -45,6 +45,34 @@ fn mistakes_do_not_show_secrets_of_the_file() {
         "credentials = \"pl4nted\"",
         "credential = pl4nted",
         "credential = [\"pl4nted\"]",
+        "credential = [\n\"pl4nted\",\n]",
+        "credential = [\n\"pl4nted",
+        "credential = { a = \"pl4nted\" }",
+        "credential.a = \"pl4nted\"",
+        "credential.a = \"pl4nted",
+        "'credential' = 'pl4nted\t\u{1}'",
+        "'credential' = 'pl4nted",
+        "\"cred\\u0065ntial\" = \"pl4nted\\n\"",
+        "\"cred\\U00000065ntial\" = \"pl4nted",
+        "\"cred\\u0065ntail\" = \"pl4nted\"",
+        "\"cred\\x65ntial\" = \"pl\\u0034nted\\n\"",
+        "credential = \"\"\"\npl4nted\\n\"\"\"",
+        "credential = \"\"\"\npl4nted",
+        "credential = \"\"\"\\\n  pl4nted\\u0001\"\"\"",
+        "credential = '''\npl4nted\n\n'''",
+        "credential = '''pl4nted",
+        "oauth2.client_secret = \"pl4nted\\t\"\noauth2.more = 1",
+        "oauth2.\"client_s\\u0065cret\" = \"pl4nted\\t\"",
+        "oauth2 . 'client_secret' = 'pl4nted",
+        "oauth2 = { \"client_s\\u0065cret\" = \"pl4nted\", more = 1 }",
+        "oauth2 = { 'refresh_token' = 'pl4nted', more = 1 }",
+        "[connections.hubspot.oauth2]\n\"refresh_tok\\u0065n\" = \"pl4nted\"\nmore = 1",
+        "[connections.hubspot.credential]\na = \"pl4nted\"",
+        "[[webhooks]]\n\"s\\u0065cret\" = \"pl4nted\"\nmore = 1",
+        "webhooks = [\n{ url = 1, \"s\\u0065cret\" = \"pl4nted\" },\n]",
+        "client_certificate = \"a\"\nclient_key = \"-----BEGIN PRIVATE KEY-----\\npl4nted\\n-----END PRIVATE KEY-----\"",
+        "client_key = \"\"\"\n-----BEGIN RSA PRIVATE KEY-----\npl4nted\n-----END RSA PRIVATE KEY-----\n\"\"\"",
+        "client_key = \"-----BEGIN EC PRIVATE KEY-----\npl4nted",
         "oauth2 = { client_secret = \"pl4nted\", refresh = 1 }",
         "oauth2 = { client_secret = \"pl4nted\\t\" }",
     ] {
@@ -59,6 +87,33 @@ fn mistakes_do_not_show_secrets_of_the_file() {
                 "{told}"
             );
         }
+    }
+}
+
+/// A configuration of another name is one by its keys, however these are written.
+#[test]
+fn mistakes_do_not_show_secrets_of_a_file_with_another_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for table in [
+        "[connections.hubspot]",
+        " [ connections . hubspot ]",
+        "[\"connections\".hubspot]",
+        "['connections'.'hubspot']",
+        "[\"conn\\u0065ctions\".hubspot]",
+        "['connections'.'hubspot'",
+    ] {
+        let config = format!("{table}\ncredential = \"pl4nted\\n\"\n");
+        std::fs::write(folder.path().join("other.toml"), &config).unwrap();
+        let output = headroom(folder.path())
+            .args(["check", "other.toml"])
+            .output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(
+            told.contains("error[") && !told.contains("pl4nted"),
+            "{told}"
+        );
     }
 }
 

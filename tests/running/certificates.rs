@@ -316,3 +316,44 @@ async fn on_a_bare_machine_the_built_in_authorities_are_trusted_too() {
     program.wait_for_line("the built-in ones are used");
     assert_eq!(status(&program.get("/one/", "").await), 200);
 }
+
+/// Neither where it is used, nor where it does not fit, nor where no certificate was to be shown.
+#[tokio::test]
+async fn no_key_of_a_client_is_in_any_output() {
+    let provider = Provider::demanding().await;
+    let folder = folder().await;
+    let names = ["shown.pem", "shown.key"];
+    show(folder.path(), "other", names);
+    let config = format!("{HEAD}{}", connection("one", provider.port, Some("shown")));
+    let mut command = headroom(folder.path());
+    command
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env("HEADROOM_LOG", "trace");
+    let program = Program::launch(command, folder.path(), &config);
+    let mut told = program.get("/one/", "").await;
+    assert_eq!(body(&told), "other");
+    // The key of another certificate, and one that is cut in the middle.
+    fs::copy("tests/support/tls/client.key", folder.path().join(names[1])).unwrap();
+    program.wait_for_line("it is the key of another certificate");
+    let whole = fs::read_to_string("tests/support/tls/other.key").unwrap();
+    let (half, _) = whole.split_at(whole.len() / 2);
+    fs::write(folder.path().join(names[1]), half).unwrap();
+    for command in ["check", "serve"] {
+        let output = headroom(folder.path()).arg(command).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        told += &String::from_utf8_lossy(&[output.stdout, output.stderr].concat());
+    }
+    for page in ["", "quota", "events", "metrics", "readyz"] {
+        told += &program.get(&format!("/-/{page}"), "").await;
+    }
+    told += &program.told();
+    assert!(told.contains("TRACE"), "{told}");
+    for name in ["other", "client"] {
+        let key = fs::read_to_string(format!("tests/support/tls/{name}.key")).unwrap();
+        let lines = key.lines().filter(|line| !line.starts_with("-----"));
+        for piece in lines.flat_map(|line| line.as_bytes().chunks_exact(16)) {
+            let piece = std::str::from_utf8(piece).unwrap();
+            assert!(!told.contains(piece), "{name}: {piece}");
+        }
+    }
+}

@@ -111,3 +111,66 @@ fn no_mistake_quotes_a_file_of_tls() {
         }
     }
 }
+
+/// The newest of a line of refresh tokens lies in the state, which is its owner's alone, and is nowhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_token_is_in_no_output_but_the_state() {
+    let upstream = provider().await;
+    let endpoint = Upstream::scripted(|mut peer, _| async move {
+        loop {
+            peer.request().await?;
+            peer.write(answer(
+                "200 OK",
+                r#"{"access_token":"hush-access","token_type":"Bearer","expires_in":3600,"refresh_token":"hush-rotated"}"#,
+            ))
+            .await?;
+        }
+    })
+    .await;
+    let connection = format!(
+        "[connections.stub.oauth2]\ntoken_url = \"{}/\"\nclient_id = \"client\"\nclient_secret = \"hush-client\"\nrefresh_token = \"hush-refresh\"\n",
+        endpoint.base_url()
+    );
+    let (folder, config) = stub(&upstream, "[policy.a]\nlimit = \"x-limit\"\n", &connection);
+    for token in ["hush-refresh", "hush-rotated"] {
+        let mut command = headroom(folder.path());
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env("HEADROOM_LOG", "trace");
+        let mut program = Program::launch(command, folder.path(), &config);
+        let answer = program.get("/stub/ok", "").await;
+        assert_eq!(status(&answer), 200, "{answer}");
+        let asked = endpoint.requests().pop().unwrap();
+        assert!(asked.contains(&format!("refresh_token={token}")), "{asked}");
+        for page in [
+            "/-/",
+            "/-/quota",
+            "/-/usage",
+            "/-/events",
+            "/-/advice",
+            "/-/metrics",
+            "/-/readyz",
+        ] {
+            let answer = program.get(page, "").await;
+            assert_silent(answer.as_bytes(), page);
+        }
+        signal(&program, "-TERM");
+        program.wait_for_line("headroom has stopped");
+        assert!(program.wait().success());
+        assert_silent(program.told().as_bytes(), "the log");
+    }
+    let mut kept = Vec::new();
+    files(&folder.path().join("home"), &mut kept);
+    let mut holders = 0;
+    for (path, bytes) in kept {
+        let text = String::from_utf8_lossy(&bytes);
+        assert_silent(text.replace("hush-rotated", "").as_bytes(), &path);
+        if text.contains("hush-rotated") {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{path}");
+            holders += 1;
+        }
+    }
+    assert!(holders > 0);
+}
