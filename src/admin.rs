@@ -6,6 +6,7 @@ pub mod dashboard;
 mod events;
 mod live;
 mod metrics;
+mod numbering;
 mod parameters;
 mod reloads;
 pub mod usage;
@@ -98,8 +99,8 @@ impl Unavailable {
     }
 }
 
-/// The pages, and what became of spans where calls are traced.
-pub fn router(books: Books, traces: Option<Arc<Counters>>) -> Router {
+/// The pages, and what became of spans where calls are traced. `secret` is what credentials are hashed with.
+pub fn router(books: Books, traces: Option<Arc<Counters>>, secret: (u64, u64)) -> Router {
     // Looked at here, as the process starts, for whoever asks since when it runs.
     clock::started();
     Router::new()
@@ -112,7 +113,7 @@ pub fn router(books: Books, traces: Option<Arc<Counters>>) -> Router {
         .route("/-/grafana.json", get(metrics::grafana))
         .with_state(books.clone())
         .merge(dashboard::routes())
-        .merge(events::router(books))
+        .merge(events::router(books, secret))
 }
 
 /// Microseconds as milliseconds: whole ones without a point, exact to 2^53 microseconds, which are 285 years.

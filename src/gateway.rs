@@ -205,7 +205,7 @@ impl Gateway {
             acceptor: acceptor.transpose().map_err(SetupError)?,
             crew: crew::Crew::new(settings.workers.clone()),
             load: load::Load::new(settings.limits.concurrent_calls),
-            pages: pages::Pages::new(Arc::clone(&house)),
+            pages: pages::Pages::new(Arc::clone(&house), settings.secret),
             settings,
             house,
         })

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::live;
+use super::numbering::Numbering;
 use super::parameters::{Parameters, accepts, quoted};
 use super::{Books, Misasked, Unavailable, Viewer, millis, text};
 use crate::history::query::filter::Filter;
@@ -33,13 +34,19 @@ const LISTENERS: usize = 64;
 pub(super) struct Desk {
     pub(super) books: Books,
     pub(super) seats: Arc<Semaphore>,
+    /// What consumers' numbers of events are made with.
+    pub(super) secret: (u64, u64),
 }
 
-pub(super) fn router(books: Books) -> Router {
+pub(super) fn router(books: Books, secret: (u64, u64)) -> Router {
     let seats = Arc::new(Semaphore::new(LISTENERS));
     Router::new()
         .route("/-/events", get(page))
-        .with_state(Desk { books, seats })
+        .with_state(Desk {
+            books,
+            seats,
+            secret,
+        })
 }
 
 async fn page(
@@ -54,7 +61,7 @@ async fn page(
             Err(misasked) => Err(misasked),
         }
     } else {
-        question(&uri, &viewer)
+        question(&uri, &viewer, Numbering::of(&viewer, desk.secret))
     };
     let question = match asked {
         Ok(question) => question,
@@ -78,9 +85,10 @@ struct Question {
     filter: Filter,
     limit: usize,
     before: i64,
+    numbering: Numbering,
 }
 
-fn question(uri: &Uri, viewer: &Viewer) -> Result<Question, Misasked> {
+fn question(uri: &Uri, viewer: &Viewer, numbering: Numbering) -> Result<Question, Misasked> {
     let parameters = Parameters::read(uri, &OWN, viewer)?;
     let limit = match parameters.one("limit")? {
         None => USUAL_LIMIT,
@@ -98,6 +106,7 @@ fn question(uri: &Uri, viewer: &Viewer) -> Result<Question, Misasked> {
         None => i64::MAX,
         Some(text) => {
             let before = text.parse().ok().filter(|before| *before > 0);
+            let before = before.map(|before| numbering.meant(before));
             before.ok_or_else(|| {
                 Misasked(format!(
                     "`before` cannot be {}: write the `next` of the page before.",
@@ -110,6 +119,7 @@ fn question(uri: &Uri, viewer: &Viewer) -> Result<Question, Misasked> {
         filter: parameters.filter()?,
         limit,
         before,
+        numbering,
     })
 }
 
@@ -137,7 +147,7 @@ fn stored(snapshot: &Snapshot<'_>, question: &Question) -> Result<Vec<Value>, Re
         |series| names.contains_key(&series),
         |event| {
             if let Some(series) = names.get(&event.series) {
-                events.push(line(series, event));
+                events.push(line(series, event, &question.numbering));
             }
             events.len() < question.limit
         },
@@ -157,10 +167,10 @@ pub(super) fn wanted(
 }
 
 /// An event of the store.
-pub(super) fn line(series: &Series, event: &EventLine<'_>) -> Value {
+pub(super) fn line(series: &Series, event: &EventLine<'_>, numbering: &Numbering) -> Value {
     let lengths = [event.waited_us, event.duration_us, event.upstream_us];
     let told = Told {
-        id: event.id,
+        id: numbering.told(event.id),
         at_ms: event.at_ms,
         outcome: event.outcome,
         policy: event.policy,
@@ -172,10 +182,10 @@ pub(super) fn line(series: &Series, event: &EventLine<'_>) -> Value {
 }
 
 /// An event that has just happened.
-pub(super) fn row(event: &EventRow) -> Value {
+pub(super) fn row(event: &EventRow, numbering: &Numbering) -> Value {
     let lengths = [event.waited_us, event.duration_us, event.upstream_us];
     let told = Told {
-        id: event.id,
+        id: numbering.told(event.id),
         at_ms: event.at_ms,
         outcome: event.outcome,
         policy: &event.policy,

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::events::{Desk, line, row, wanted};
+use super::numbering::Numbering;
 use super::{Misasked, Unavailable, Viewer};
 use crate::clock;
 use crate::history::History;
@@ -49,9 +50,10 @@ pub(super) fn answer(
     viewer: &Viewer,
     headers: &HeaderMap,
 ) -> Response {
+    let numbering = Numbering::of(viewer, desk.secret);
     let last = match headers.get("last-event-id").map(read_id) {
         None => None,
-        Some(Some(id)) => Some(id),
+        Some(Some(id)) => Some(numbering.meant(id)),
         Some(None) => {
             let detail = "`Last-Event-ID` is not an id of an event: leave it out.";
             return Misasked(detail.to_owned()).response();
@@ -67,6 +69,7 @@ pub(super) fn answer(
         warnings: desk.books.warnings.listen(),
         history: Arc::clone(&desk.books.history),
         filter,
+        numbering,
         is_operator: *viewer == Viewer::Operator,
         pieces,
         seen: 0,
@@ -92,6 +95,7 @@ struct Listener {
     batches: Receiver<Arc<[EventRow]>>,
     warnings: Receiver<Arc<Warning>>,
     filter: Filter,
+    numbering: Numbering,
     /// Warnings are of meters that all share. A consumer is told of its own calls, and that meters changed with these.
     is_operator: bool,
     pieces: mpsc::Sender<Bytes>,
@@ -163,7 +167,8 @@ impl Listener {
             self.seen = event.id;
             if self.filter.wants(&event.series) {
                 self.told = event.id;
-                text.push_str(&call(event.id, &row(event)));
+                let id = self.numbering.told(event.id);
+                text.push_str(&call(id, &row(event, &self.numbering)));
             }
             if text.len() >= PIECE {
                 self.send(std::mem::take(&mut text)).await?;
@@ -188,8 +193,8 @@ impl Listener {
 
     /// What the listener has missed while it was away, as far as it is stored.
     async fn resume(&mut self, last: i64) -> Result<(), Gone> {
-        let filter = self.filter.clone();
-        let read = move |snapshot: &Snapshot<'_>| missed(snapshot, &filter, last);
+        let (filter, numbering) = (self.filter.clone(), self.numbering.clone());
+        let read = move |snapshot: &Snapshot<'_>| missed(snapshot, &filter, &numbering, last);
         let Ok(missed) = self.history.read(read).await else {
             return self.gap().await;
         };
@@ -211,7 +216,8 @@ impl Listener {
             return Ok(());
         }
         self.told = self.seen;
-        self.send(format!("id: {}\n\n", self.seen)).await
+        let id = self.numbering.told(self.seen);
+        self.send(format!("id: {id}\n\n")).await
     }
 
     /// Events are missing here; the pages have those that are stored.
@@ -236,7 +242,12 @@ struct Missed {
     calls: Vec<(i64, String)>,
 }
 
-fn missed(snapshot: &Snapshot<'_>, filter: &Filter, last: i64) -> Result<Missed, ReadError> {
+fn missed(
+    snapshot: &Snapshot<'_>,
+    filter: &Filter,
+    numbering: &Numbering,
+    last: i64,
+) -> Result<Missed, ReadError> {
     let newest = snapshot.last_event()?;
     if last > newest {
         // It is an id of another file, so nobody knows what is missing.
@@ -254,7 +265,8 @@ fn missed(snapshot: &Snapshot<'_>, filter: &Filter, last: i64) -> Result<Missed,
         }
         (oldest, looked_at) = (event.id, looked_at + 1);
         if let Some(series) = names.get(&event.series) {
-            calls.push((event.id, call(event.id, &line(series, event))));
+            let text = call(numbering.told(event.id), &line(series, event, numbering));
+            calls.push((event.id, text));
         }
         looked_at < MOST_RESUMED
     })?;

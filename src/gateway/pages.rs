@@ -31,7 +31,7 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(house: Arc<House>) -> Self {
+    pub(super) fn new(house: Arc<House>, secret: (u64, u64)) -> Self {
         let router = Router::new()
             .route("/", get(leads_to_pages))
             .route("/-", get(leads_to_pages))
@@ -41,7 +41,11 @@ impl Pages {
             .route("/-/quota", get(quota))
             .fallback(async || StatusCode::NOT_FOUND)
             .with_state(Arc::clone(&house))
-            .merge(admin::router(house.books.clone(), house.traces.clone()));
+            .merge(admin::router(
+                house.books.clone(),
+                house.traces.clone(),
+                secret,
+            ));
         Self {
             service: TowerToHyperService::new(router),
             house,

@@ -199,6 +199,25 @@ async fn a_consumer_sees_its_own_numbers_and_nobody_elses() {
         let all = seen("/-/events?before=999999999").await;
         assert_eq!(json(&all)["events"].as_array().unwrap().len(), 2, "{all}");
         assert_eq!(json(&more)["events"].as_array().unwrap().len(), 1, "{more}");
+        // Numbers of events would tell how many calls the others have made.
+        let operators = program.get("/-/events?limit=1000", "").await;
+        let ids = |document: &str| -> Vec<i64> {
+            let document = json(document);
+            let events = document["events"].as_array().unwrap();
+            events
+                .iter()
+                .map(|event| event["id"].as_i64().unwrap())
+                .collect()
+        };
+        let (own, real) = (ids(&all), ids(&operators));
+        assert!(
+            real.len() > own.len() && real.iter().all(|id| *id < 100),
+            "{real:?}"
+        );
+        assert!(own.iter().all(|id| *id > 100), "{own:?}");
+        assert_eq!(ids(&seen("/-/events").await), own);
+        assert_eq!(next, own[0].to_string());
+        assert_eq!(ids(&more), own[1..]);
         let day = seen("/-/usage?by=consumer,day&last=7d").await;
         let policy = seen("/-/usage?by=consumer,policy").await;
         for answer in [
@@ -244,6 +263,33 @@ async fn a_consumer_sees_its_own_numbers_and_nobody_elses() {
     told.push_str(&stream.until("/of-one/live").await);
     assert!(!told.contains("two"), "{told}");
     drop(stream);
+    // Its own numbers lead it back, too: from the last but one on it has missed one call.
+    let ids: Vec<&str> = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: "))
+        .collect();
+    assert!(
+        ids.len() >= 3 && ids.iter().all(|id| id.len() > 3),
+        "{ids:?}"
+    );
+    let told = {
+        let calls: Vec<&str> = told
+            .split("\n\n")
+            .filter(|part| part.contains("event: call"))
+            .collect();
+        let before = calls[calls.len() - 2]
+            .lines()
+            .find_map(|line| line.strip_prefix("id: "));
+        let before = before.unwrap().to_owned();
+        let mut stream = Caller::connect(program.address()).await;
+        let request = format!(
+            "GET /-/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nLast-Event-ID: {before}\r\n{lines}\r\n"
+        );
+        stream.write(request).await;
+        stream.until("/of-one/live").await
+    };
+    assert!(!told.contains("gap") && !told.contains("two"), "{told}");
+    assert_eq!(told.matches("event: call").count(), 1, "{told}");
     let usage = program.get("/-/usage?by=consumer,endpoint", &lines).await;
     assert_eq!(json(&usage)["totals"]["calls"], 3, "{usage}");
 

@@ -20,6 +20,7 @@ fn desk() -> Desk {
     Desk {
         books,
         seats: Arc::new(tokio::sync::Semaphore::new(2)),
+        secret: (1, 2),
     }
 }
 
