@@ -8,6 +8,8 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use rustix::fs::{Access, access};
 
+use crate::state as store;
+
 #[derive(Debug, Default, Args)]
 pub(super) struct StateArguments {
     /// Where counts and usage are kept [default: $XDG_STATE_HOME/headroom, else ~/.local/state/headroom]
@@ -78,7 +80,7 @@ impl State {
         let trouble = match found {
             Ok(found) if !found.is_dir() => format!("{} is no folder", above.display()),
             Ok(_) => match access(&above, Access::WRITE_OK | Access::EXEC_OK) {
-                Ok(()) => return None,
+                Ok(()) => return store::State::trouble(folder).map(|error| error.to_string()),
                 Err(error) => error.to_string(),
             },
             Err(error) => error.to_string(),

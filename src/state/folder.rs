@@ -89,6 +89,17 @@ impl Folder {
         }
     }
 
+    /// The database's file, where there is a folder.
+    pub(super) fn file(&self) -> PathBuf {
+        self.path.join(NAME)
+    }
+
+    /// There is something beside the database that belongs to it.
+    pub(super) fn has_log(&self) -> bool {
+        let [log, _] = BESIDE.map(|suffix| self.path.join(format!("{NAME}{suffix}")));
+        fs::metadata(log).is_ok_and(|log| log.len() > 0)
+    }
+
     /// The database's file without its log, as SQLite names it.
     pub(super) fn bare_database(&self) -> String {
         let mut name = String::from("file:");

@@ -35,6 +35,13 @@ impl State {
         Ok((Self::start_with(store, END_PATIENCE, Some(reason))?, empty))
     }
 
+    /// Why the store in `folder` could not be opened however free it is, as far as that shows without altering anything: a
+    /// newer headroom made it.
+    #[must_use]
+    pub fn trouble(folder: &Path) -> Option<OpenError> {
+        store::newer(&Folder::unlocked(folder)?)
+    }
+
     /// Whether there is still no store.
     #[must_use]
     pub fn is_without_store(&self) -> bool {

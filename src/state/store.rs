@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, Statement, Transaction, TransactionBehavior, params};
 
-pub(super) use mend::salt_of;
+pub(super) use mend::{newer, salt_of};
 
 use trouble::{Trouble, is_passing};
 
@@ -252,6 +252,12 @@ fn version() -> i64 {
     i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
 }
 
+/// How many steps a file of this version has behind it; `None`: a newer headroom's.
+fn steps_done(version: i64) -> Option<usize> {
+    let done = usize::try_from(version).ok()?;
+    (done <= STEPS.len()).then_some(done)
+}
+
 /// Opens the file and brings it up to date. `now_ms` at the first opening only: then everything is read, too.
 fn open(folder: &Folder, salt: [u8; SALT], now_ms: Option<i64>) -> Result<Opened, Trouble> {
     // Before the connection, and so dropped after it.
@@ -263,10 +269,7 @@ fn open(folder: &Folder, salt: [u8; SALT], now_ms: Option<i64>) -> Result<Opened
     // Until it is known that the file is sound and ours, closing it must not alter it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = match usize::try_from(found) {
-        Ok(done) if done <= STEPS.len() => done,
-        _ => return Err(Trouble::Newer(found)),
-    };
+    let done = steps_done(found).ok_or(Trouble::Newer(found))?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // A container's root may be read-only, with no place for temporary files.
     connection.pragma_update(None, "temp_store", "MEMORY")?;

@@ -217,6 +217,28 @@ fn what_does_not_keep_it_from_starting_is_told() {
         program.wait_for_line(expected);
     }
     let folder = folder("");
+    // A file that a newer headroom has left, with its log and without.
+    let state = folder.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let newer = rusqlite::Connection::open(state.join("headroom.db")).unwrap();
+    newer.pragma_update(None, "journal_mode", "wal").unwrap();
+    newer.pragma_update(None, "user_version", 999).unwrap();
+    let mut newer = Some(newer);
+    for _ in 0..2 {
+        let arguments = ["--state-dir", "state"];
+        let (text, code) = told_with(folder.path(), &[&["check"], &arguments[..]].concat(), &[]);
+        let expected = "is of a newer headroom (version 999, ";
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains(expected), "{text}");
+        assert!(
+            text.starts_with("warning: ") || text.contains("\nwarning: "),
+            "{text}"
+        );
+        assert_eq!(state.join("headroom.db-wal").exists(), newer.is_some());
+        let program = Program::with(folder.path(), "", &arguments);
+        program.wait_for_line(expected);
+        newer = None;
+    }
     let (text, code) = told_with(folder.path(), &["check", "--state-dir", "a/b"], &[]);
     assert_eq!((&*text, code), ("1 file, no mistakes\n", Some(0)));
 }

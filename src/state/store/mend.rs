@@ -3,9 +3,9 @@
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{PATIENCE, Store, Trouble};
-use crate::state::SALT;
+use super::{PATIENCE, Store, Trouble, steps_done};
 use crate::state::folder::Folder;
+use crate::state::{OpenError, SALT};
 
 impl Store {
     /// Looks whether the file is still there, and still what was left.
@@ -80,4 +80,25 @@ pub(in crate::state) fn salt_of(folder: &Folder) -> Option<[u8; SALT]> {
     let bare = Connection::open_with_flags(folder.bare_database(), flags).ok()?;
     let salt = "SELECT value FROM meta WHERE name = 'salt'";
     bare.query_row(salt, [], |row| row.get(0)).ok()
+}
+
+/// Why the file is not taken, if a newer headroom made it. Nothing is altered.
+pub(in crate::state) fn newer(folder: &Folder) -> Option<OpenError> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // Where there is a log, the version may stand in that alone; where there is none, looking must not make one.
+    let path = if folder.has_log() {
+        folder.file().into_os_string()
+    } else {
+        flags |= OpenFlags::SQLITE_OPEN_URI;
+        folder.bare_database().into()
+    };
+    let connection = Connection::open_with_flags(path, flags).ok()?;
+    connection.busy_timeout(PATIENCE).ok()?;
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    let found: i64 = version.ok()?;
+    steps_done(found).is_none().then(|| OpenError::Newer {
+        path: folder.file(),
+        found,
+        known: super::version(),
+    })
 }
