@@ -2,6 +2,7 @@
 
 mod assets;
 mod check;
+mod crash;
 mod demo;
 mod descriptors;
 mod files;
@@ -129,6 +130,7 @@ impl Failure {
 /// Parses the arguments, runs the command, says what went wrong.
 #[must_use]
 pub fn run() -> ExitCode {
+    crash::watch();
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
