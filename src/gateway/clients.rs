@@ -25,6 +25,9 @@ const KEPT: Duration = Duration::from_secs(50);
 /// The longest head of a provider's answer in HTTP/2. The client's own 16 KiB are less than what passes in HTTP/1.1.
 const HTTP2_HEAD_BYTES: u32 = 256 * 1024;
 
+/// What an HTTP/2 provider may send ahead of each answer, in bytes: so much waits for a caller that takes nothing.
+const HTTP2_WINDOW: u32 = 256 * 1024;
+
 /// Which addresses the host may have, and who headroom is to it.
 type Kind = (Reach, Option<Identity>);
 
@@ -113,6 +116,11 @@ impl Pools {
                 .pool_idle_timeout(idle_timeout)
                 .pool_max_idle_per_host(kept_connections)
                 .http1_max_headers(limits.header_fields)
+                // What waits for a caller that takes nothing: a long answer fills this, and no more.
+                .http1_max_buf_size(limits.header_bytes.saturating_mul(2))
+                .http2_initial_stream_window_size(HTTP2_WINDOW)
+                // Streams of callers that take nothing must not keep the others' from going on.
+                .http2_initial_connection_window_size(i32::MAX.unsigned_abs())
                 .http2_max_header_list_size(HTTP2_HEAD_BYTES)
                 // One HTTP/2 connection carries all callers, so a dead one must be noticed.
                 .http2_keep_alive_interval(Duration::from_secs(20))

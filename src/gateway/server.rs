@@ -36,6 +36,8 @@ pub struct Listener {
 
 /// Calls at a time on one HTTP/2 connection.
 const STREAMS: u32 = 256;
+/// What a caller over HTTP/2 may send ahead of all its calls together, in bytes: so much waits for providers that take nothing.
+const WINDOW: u32 = 512 * 1024;
 /// What is kept of an answer for a call of HTTP/2 whose caller takes nothing, in bytes.
 const STREAM_BUFFER: usize = 64 * 1024;
 
@@ -207,6 +209,8 @@ impl Gateway {
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(STREAM_BUFFER)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
             .keep_alive_interval(Duration::from_secs(30));
         server
     }

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::exchange::{body, fields, status};
-use crate::support::harness::Harness;
+use crate::support::harness::{Caller, Harness, PATIENCE};
 
 /// TLS with a certificate for 127.0.0.1.
 fn acceptor(protocols: &[&str]) -> TlsAcceptor {
@@ -73,6 +73,9 @@ async fn seen(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
         head.method, head.version, head.headers
     );
     let mut response = Response::new(Full::new(Bytes::from(text)));
+    if target == "/long-body" {
+        *response.body_mut() = Full::new(Bytes::from(vec![b'x'; 16 << 20]));
+    }
     if target == "/long-head" {
         for number in 0..150 {
             let name = HeaderName::try_from(format!("x-{number}")).unwrap();
@@ -112,6 +115,27 @@ async fn a_certificate_is_for_its_own_host() {
         fields(&answer, "proxy-status"),
         ["headroom; error=tls_certificate_error"]
     );
+}
+
+/// One connection carries them all (RFC 9113, section 5.2): what is sent ahead for those that take nothing must leave room.
+#[tokio::test]
+async fn callers_that_take_nothing_do_not_hold_up_others_over_http2() {
+    let port = provider(&["h2"]).await;
+    let gateway = Harness::with(&format!("https://127.0.0.1:{port}"), trusting()).await;
+    let mut stuck = Vec::new();
+    for _ in 0..8 {
+        let mut caller = Caller::connect(gateway.address).await;
+        caller
+            .write("GET /crm/long-body HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await;
+        caller.until("\r\n\r\n").await;
+        stuck.push(caller);
+    }
+    for _ in 0..50 {
+        let answer = tokio::time::timeout(PATIENCE, gateway.get("/crm/short")).await;
+        let answer = answer.expect("the others go on");
+        assert!(body(&answer).starts_with("GET /short HTTP/2.0"), "{answer}");
+    }
 }
 
 #[tokio::test]
