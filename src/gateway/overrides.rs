@@ -1,32 +1,54 @@
 //! What asks a server to take a request for another one. A consumer that is limited to some methods or paths cannot have it.
 
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
 
 use super::route::Route;
 use crate::credential::decoded;
 
 /// Headers that frameworks follow instead of the method.
-static METHODS: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
+const METHODS: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
 ];
 
 /// Headers that frameworks follow instead of the target.
-static PATHS: [HeaderName; 2] = [
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-];
+const PATHS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
 
-/// Another method is asked for: in a header, or in the query as Rails and Laravel read it.
+/// What a parameter `method` may name a method of HTTP by; some APIs follow that, and in others it is a word of their own.
+const VERBS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
+
+/// Another method is asked for: in a header, or in the query as Rails, Laravel and Meta's Graph read it.
 pub(super) fn method(head: &Parts, route: &Route<'_>) -> bool {
     let query = route.target.split_once('?').map_or("", |(_, query)| query);
-    let name = |pair: &str| decoded(pair.split('=').next().unwrap_or_default()) == "_method";
-    METHODS.iter().any(|name| head.headers.contains_key(name)) || query.split('&').any(name)
+    // Some servers take a semicolon for an ampersand.
+    has_any(&head.headers, &METHODS) || query.split(['&', ';']).any(asks_for_method)
 }
 
 /// Another path is asked for.
 pub(super) fn path(headers: &HeaderMap) -> bool {
-    PATHS.iter().any(|name| headers.contains_key(name))
+    has_any(headers, &PATHS)
+}
+
+/// Behind CGI and what came after it an underscore is as good as a hyphen.
+fn has_any(headers: &HeaderMap, names: &[&str]) -> bool {
+    let alike = |name: &str, wanted: &str| {
+        name.len() == wanted.len() && name.replace('_', "-").eq_ignore_ascii_case(wanted)
+    };
+    let mut all = headers.keys();
+    all.any(|name| names.iter().any(|wanted| alike(name.as_str(), wanted)))
+}
+
+fn asks_for_method(pair: &str) -> bool {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let name = decoded(name).replace('_', "-").to_ascii_lowercase();
+    match &*name {
+        "-method" => true,
+        "method" => {
+            let value = decoded(value);
+            VERBS.iter().any(|verb| verb.eq_ignore_ascii_case(&value))
+        }
+        name => METHODS.contains(&name),
+    }
 }

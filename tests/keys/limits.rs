@@ -59,6 +59,34 @@ async fn connections_methods_and_paths() {
             "",
             "forbidden-method",
         ),
+        // As CGI reads it, and as some frameworks and APIs do.
+        (
+            "GET",
+            "/bearer/me",
+            "X_HTTP_Method_Override: DELETE\r\n",
+            "forbidden-method",
+        ),
+        (
+            "GET",
+            "/bearer/me?a=b;%5Fmethod=delete",
+            "",
+            "forbidden-method",
+        ),
+        (
+            "GET",
+            "/bearer/me?X-HTTP-Method-Override=DELETE",
+            "",
+            "forbidden-method",
+        ),
+        ("GET", "/bearer/me?method=Delete", "", "forbidden-method"),
+        ("GET", "/bearer/me?method=%64elete", "", "forbidden-method"),
+        ("GET", "/bearer/me?method=photos.delete&methods=put", "", ""),
+        (
+            "GET",
+            "/bearer/me",
+            "X_Original_URL: /crm/v3/owners\r\n",
+            "forbidden-path",
+        ),
         (
             "GET",
             "/bearer/me",
