@@ -230,7 +230,7 @@ async fn commands_ask_over_tls_whom_the_file_vouches_for() {
         }
         asking.output().unwrap()
     };
-    for command in ["quota", "usage", "healthcheck"] {
+    for command in ["quota", "usage", "top", "healthcheck"] {
         let trusted = ask(command, &url, Some("authority"));
         assert!(trusted.status.success(), "{command}: {trusted:?}");
         for root in [None, Some("other")] {
@@ -245,7 +245,7 @@ async fn commands_ask_over_tls_whom_the_file_vouches_for() {
     let (plain, config) = stub(&upstream, POLICY, "");
     let program = Program::start(plain.path(), &config);
     let url = format!("http://{}", program.address());
-    for command in ["quota", "usage", "healthcheck"] {
+    for command in ["quota", "usage", "top", "healthcheck"] {
         let mut asking = headroom(plain.path());
         asking.args([command, "--url", &url, "--ca-file", "absent.pem"]);
         let answer = asking.output().unwrap();

@@ -43,9 +43,10 @@ const WINDOWS = new Map([[1, "second"], [60, "minute"], [3600, "hour"], [86400, 
 /** A window, behind "per": day, 10 s. */
 export const each = (seconds) => WINDOWS.get(seconds) ?? duration(seconds);
 
-/** Milliseconds: 12 ms, 1.2 s, 3 min 4 s. */
+/** Milliseconds: 3.9 ms, 12 ms, 1.2 s, 3 min 4 s. */
 export function milliseconds(number) {
-  if (number < 1000) return `${integer(number)} ms`;
+  if (number > 0 && number < 0.05) return `<${tenth.format(0.1)} ms`;
+  if (number < 1000) return `${number < 10 ? tenth.format(number) : integer(Math.round(number))} ms`;
   return number < 60_000 ? `${tenth.format(number / 1000)} s` : duration(number / 1000);
 }
 
