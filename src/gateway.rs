@@ -54,6 +54,7 @@ mod request_id;
 mod rewritten;
 mod route;
 pub mod server;
+mod stall;
 mod target;
 mod tls;
 mod unread;

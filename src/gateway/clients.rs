@@ -108,7 +108,7 @@ impl Pools {
     fn new((reach, identity): &Kind, trust: &Trust, limits: &Limits) -> Result<Self, String> {
         // Of its own: what a handshake left for the next one is of this identity.
         let tls = trust.client_config_as(identity.as_ref())?;
-        let dialer = Dialer::new(*reach, tls, limits.connect_timeout);
+        let dialer = Dialer::new(*reach, tls, limits.connect_timeout, limits.answer_timeout);
         let client = |idle_timeout, kept_connections| {
             legacy::Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())

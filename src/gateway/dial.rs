@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::connection::Reach;
 use super::failure::{DnsError, ProhibitedError};
+use super::stall::Stall;
 use crate::address::is_public;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,12 +30,18 @@ const PROBE: Duration = Duration::from_secs(15);
 pub(super) struct Dialer {
     connector: HttpsConnector<HttpConnector<SystemResolver>>,
     patience: Duration,
+    answer_timeout: Duration,
 }
 
 impl Dialer {
     /// To hosts of this reach, with this TLS, over HTTP/2 where the other side has it. `patience` is for all of it: the name, TCP
-    /// and the handshake.
-    pub(super) fn new(reach: Reach, tls: ClientConfig, patience: Duration) -> Self {
+    /// and the handshake. `answer_timeout` is for what comes after it.
+    pub(super) fn new(
+        reach: Reach,
+        tls: ClientConfig,
+        patience: Duration,
+        answer_timeout: Duration,
+    ) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(SystemResolver { reach });
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -49,6 +56,7 @@ impl Dialer {
         Self {
             connector,
             patience,
+            answer_timeout,
         }
     }
 }
@@ -56,7 +64,7 @@ impl Dialer {
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 impl Service<Uri> for Dialer {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = Stall<MaybeHttpsStream<TokioIo<TcpStream>>>;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -67,9 +75,11 @@ impl Service<Uri> for Dialer {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.patience, self.connector.call(uri));
-        Box::pin(async {
+        let answer_timeout = self.answer_timeout;
+        Box::pin(async move {
             let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-            connecting.await.map_err(late)?
+            let stream = connecting.await.map_err(late)??;
+            Ok(Stall::new(stream, answer_timeout))
         })
     }
 }
