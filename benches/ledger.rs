@@ -149,19 +149,6 @@ const FIXED: &str = "[policy.day]\nquota = 1000000000000\nwindow = \"1m\"\nkind 
 
 fn main() {
     let bench = Bench::new(FIXED);
-    let arguments: Vec<String> = std::env::args().collect();
-    let count = arguments.iter().position(|argument| argument == "count");
-    if let Some([which, rounds]) = count.and_then(|at| arguments.get(at + 1..at + 3)) {
-        // Under callgrind: instructions, which no noise moves.
-        bench.moka.insert(key(0), Arc::new(0));
-        for _ in 0..rounds.parse::<u32>().unwrap() {
-            match which.as_str() {
-                "floor" => bench.look_up(0),
-                _ => bench.decide(0),
-            }
-        }
-        return;
-    }
     bench.moka.insert(key(0), Arc::new(0));
     ratio(
         "one meter, hot",

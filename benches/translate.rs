@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group};
+use criterion::{Criterion, criterion_group, criterion_main};
 use headroom::adapter::catalog::Catalog;
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
@@ -188,25 +188,4 @@ criterion_group! {
     targets = benches
 }
 
-/// `cargo bench --bench translate -- count hubspot-seven headroom 1000` under callgrind counts instructions, which no noise
-/// moves: two runs with different numbers, subtracted.
-fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let count = arguments.iter().position(|argument| argument == "count");
-    let Some([case, which, rounds]) = count.and_then(|at| arguments.get(at + 1..at + 4)) else {
-        translation();
-        Criterion::default().configure_from_args().final_summary();
-        return;
-    };
-    let (_, provider, native) = CASES.iter().find(|(name, ..)| name == case).unwrap();
-    let bench = Bench::new(provider, native);
-    for _ in 0..rounds.parse::<u32>().unwrap() {
-        let mut headers = bench.headers.clone();
-        match which.as_str() {
-            "floor" => bench.floor(&mut headers),
-            "headroom" => bench.headroom(&mut headers),
-            _ => {}
-        }
-        black_box(headers);
-    }
-}
+criterion_main!(translation);
