@@ -40,9 +40,10 @@ def require(*commands):
         raise Failed(f"missing; on Debian: apt-get install --no-install-recommends {' '.join(missing)}")
 
 
-def build(profile="release"):
-    """The program and the tools of bench/, in one go; the folder they are in."""
-    subprocess.run(["cargo", "build", "--locked", "--quiet", "--profile", profile, "--features", "bench"], cwd=ROOT, check=True)
+def build(profile, tool):
+    """The program, and what is in bench/ with it; the folder they are in."""
+    command = ["cargo", "build", "--locked", "--quiet", "--profile", profile, "--features", "bench"]
+    subprocess.run([*command, "--bin", "headroom", "--bin", tool], cwd=ROOT, check=True)
     return PROGRAMS / profile
 
 
