@@ -10,6 +10,7 @@ mod batch;
 mod error;
 mod folder;
 pub mod history;
+mod kept;
 mod later;
 mod seal;
 mod store;

@@ -387,7 +387,7 @@ fn put_totals(
         sums.push((*start, number, of_series));
     }
     sums.sort_unstable_by_key(|(start, number, _)| (*start, *number));
-    let mut put = transaction.prepare(
+    let mut put = transaction.prepare_cached(
         "INSERT INTO fresh (start, part, data)
          VALUES (?1, (SELECT COALESCE(MAX(part), 0) + 1 FROM fresh WHERE start = ?1), ?2)",
     )?;
@@ -407,7 +407,7 @@ fn put_events(transaction: &Transaction<'_>, lines: &[EventLine<'_>]) -> rusqlit
     if lines.is_empty() {
         return Ok(());
     }
-    let mut put = transaction.prepare(
+    let mut put = transaction.prepare_cached(
         "INSERT OR REPLACE INTO events (first, last, first_ms, last_ms, data) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     for lines in lines.chunks(calls::MOST) {

@@ -18,6 +18,7 @@ use trouble::{Trouble, is_passing};
 use super::batch::Batch;
 use super::folder::Folder;
 use super::history::{self, Numbers};
+use super::kept::{self, Kept as _};
 use super::seal::Seal;
 use super::warnings;
 use super::{KEPT_MS, LearnedRow, Loaded, MeterRow, OpenError, SALT};
@@ -237,7 +238,7 @@ impl Store {
 
 /// How much of the log is not in the main file.
 fn log_pages(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| {
+    connection.row("PRAGMA wal_checkpoint(NOOP)", [], |row| {
         Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)
     })
 }
@@ -266,6 +267,7 @@ fn open(folder: &Folder, salt: [u8; SALT], now_ms: Option<i64>) -> Result<Opened
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(folder.database(), flags | folder.flags())?;
     connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(kept::MOST);
     // Until it is known that the file is sound and ours, closing it must not alter it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -455,7 +457,7 @@ fn each<T>(
     if rows.peek().is_none() {
         return Ok(());
     }
-    let mut statement = transaction.prepare(query)?;
+    let mut statement = transaction.prepare_cached(query)?;
     for row in rows {
         run(&mut statement, row)?;
     }

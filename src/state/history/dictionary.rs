@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{DAY, Series, floor};
 use crate::state::ReadError;
+use crate::state::kept::Kept as _;
 
 /// Says that numbers may stand for others than before, or are of another file: what somebody remembers of them is void.
 pub(in crate::state) const RENEW: &str = "
@@ -37,7 +38,7 @@ pub(super) fn number(
     {
         return Ok(known.number);
     }
-    let known = transaction.query_row(
+    let known = transaction.row(
         "INSERT INTO series
             (connection, provider, consumer, method, endpoint, status, upstream_status, refused_by, policy, unit, seen)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
@@ -198,7 +199,7 @@ fn dense(number: i64) -> Option<usize> {
 
 /// Takes out what nothing uses that is left.
 pub(super) fn tidy(transaction: &Transaction<'_>, numbers: &mut Numbers) -> rusqlite::Result<()> {
-    let gone = transaction.execute(
+    let gone = transaction.run(
         "DELETE FROM series WHERE seen < (
             SELECT MIN(used) - ?1 FROM (
                 SELECT MIN(start) AS used FROM fresh

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use super::dictionary::{self, Numbers};
 use super::roll::roll;
 use super::{LEVELS, calls, put_events};
+use crate::state::kept::Kept as _;
 
 /// What is kept for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,9 +170,9 @@ pub(super) fn forget(
 
 /// The bytes that are in use.
 pub(in crate::state) fn size(connection: &Connection) -> rusqlite::Result<u64> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let pages = pragma("page_count")? - pragma("freelist_count")?;
-    Ok(u64::try_from(pages * pragma("page_size")?).unwrap_or(0))
+    let pragma = |pragma| connection.row(pragma, [], |row| row.get::<_, i64>(0));
+    let pages = pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?;
+    Ok(u64::try_from(pages * pragma("PRAGMA page_size")?).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::block::{Block, Values, Writer, merge};
 use super::bytes::Damaged;
 use super::retention::forget;
 use super::{LEVELS, floor};
+use crate::state::kept::Kept as _;
 
 /// So long are minutes that become blocks together: each time the blocks of the hour and the day are written anew. It goes
 /// into each level but the shortest.
@@ -29,7 +30,7 @@ type Minute = (i64, Group);
 /// calls this once a minute keeps up.
 pub(super) fn roll(transaction: &Transaction<'_>, over: i64) -> rusqlite::Result<()> {
     let oldest = "SELECT MIN(start) FROM fresh";
-    let oldest: Option<i64> = transaction.query_row(oldest, [], |row| row.get(0))?;
+    let oldest: Option<i64> = transaction.row(oldest, [], |row| row.get(0))?;
     let Some(first) = oldest else { return Ok(()) };
     let last = floor(first, TOGETHER).saturating_add(TOGETHER);
     if over < last {
@@ -44,8 +45,8 @@ pub(super) fn roll(transaction: &Transaction<'_>, over: i64) -> rusqlite::Result
             add(transaction, level, start, &sum(minutes))?;
         }
     }
-    transaction.execute("DELETE FROM fresh WHERE start < ?1", [end])?;
-    transaction.execute(
+    transaction.run("DELETE FROM fresh WHERE start < ?1", [end])?;
+    transaction.run(
         "INSERT INTO meta (name, value) VALUES ('rolled', ?1)
          ON CONFLICT DO UPDATE SET value = MAX(value, excluded.value)",
         [end],
@@ -59,8 +60,9 @@ fn fresh(
     first: i64,
     last: i64,
 ) -> rusqlite::Result<(Vec<Minute>, i64)> {
-    let mut statement = transaction
-        .prepare("SELECT start, data FROM fresh WHERE start >= ?1 AND start < ?2 ORDER BY start")?;
+    let mut statement = transaction.prepare_cached(
+        "SELECT start, data FROM fresh WHERE start >= ?1 AND start < ?2 ORDER BY start",
+    )?;
     let mut rows = statement.query([first, last])?;
     let mut minutes: Vec<Minute> = Vec::new();
     let mut count = 0;
@@ -118,7 +120,7 @@ fn add(
 ) -> rusqlite::Result<()> {
     let old = "SELECT data FROM blocks WHERE level = ?1 AND start = ?2";
     let old: Option<Vec<u8>> = transaction
-        .query_row(old, [level, start], |row| row.get(0))
+        .row(old, [level, start], |row| row.get(0))
         .optional()?;
     let data = match merge(old.as_deref(), sums) {
         Ok(data) => data,
@@ -131,7 +133,7 @@ fn add(
             anew.finish()
         }
     };
-    transaction.execute(
+    transaction.run(
         "INSERT INTO blocks (level, start, data) VALUES (?1, ?2, ?3)
          ON CONFLICT DO UPDATE SET data = excluded.data",
         params![level, start, data],
