@@ -22,7 +22,8 @@ pub use partition::{Account, Learned, Partition, Unknown, key_of, label};
 pub fn endpoint(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
     endpoint::template(path, &mut |piece| {
-        text.extend(piece.iter().map(|byte| char::from(*byte)));
+        // It is ASCII: whatever is not has become a star.
+        text.push_str(str::from_utf8(piece).unwrap_or("*"));
     });
     text
 }

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -32,18 +33,39 @@ pub fn monotonic() -> Instant {
 /// This moment on both clocks, for meters.
 #[must_use]
 pub fn moment() -> Now {
-    let instant = monotonic();
-    let wall_ms = now().as_millisecond();
+    let (instant, wall_ms) = (monotonic(), wall_ms());
     let (started, _) = *STARTED.get_or_init(|| (instant, wall_ms));
     Now {
-        steady: BEGINNING.after(Nanos::from(instant.saturating_duration_since(started))),
+        steady: steady_at(instant, started),
         wall_ms,
     }
 }
 
+/// This moment on the steady clock alone, for how long something took.
+#[must_use]
+pub fn steady() -> Steady {
+    let instant = monotonic();
+    let (started, _) = *STARTED.get_or_init(|| (instant, wall_ms()));
+    steady_at(instant, started)
+}
+
+fn steady_at(instant: Instant, started: Instant) -> Steady {
+    BEGINNING.after(Nanos::from(instant.saturating_duration_since(started)))
+}
+
+/// The time of day in milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+fn wall_ms() -> i64 {
+    let since = match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()),
+        Err(before) => i64::try_from(before.duration().as_millis()).map(|ms| -ms),
+    };
+    since.unwrap_or(i64::MAX)
+}
+
 /// When the process first looked at the clock, which it does as it starts.
 pub fn started() -> Now {
-    let (_, wall_ms) = *STARTED.get_or_init(|| (monotonic(), now().as_millisecond()));
+    let (_, wall_ms) = *STARTED.get_or_init(|| (monotonic(), wall_ms()));
     Now {
         steady: BEGINNING,
         wall_ms,

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::Uri;
 use http::uri::{self, Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Uri};
 use url::{Host, Url};
 
 /// The longest URI that hyper takes.
@@ -18,7 +18,9 @@ pub struct Origin {
     base: Arc<str>,
     scheme: Scheme,
     /// Lower-case host with its port where that is not the scheme's own.
-    host: Authority,
+    authority: Authority,
+    /// The same, as a header.
+    host: HeaderValue,
     address: Option<IpAddr>,
     /// `""` or `/v2`: never with a slash at the end.
     prefix: String,
@@ -53,6 +55,7 @@ impl Origin {
         let (scheme, authority) = base.split_once("://").unwrap_or_default();
         Ok(Self {
             scheme: scheme.parse().map_err(|error| wrong(&error))?,
+            authority: authority.parse().map_err(|error| wrong(&error))?,
             host: authority.parse().map_err(|error| wrong(&error))?,
             address: match url.host() {
                 Some(Host::Ipv4(address)) => Some(address.into()),
@@ -64,9 +67,9 @@ impl Origin {
         })
     }
 
-    /// The URI of a raw path and query, byte for byte; `None` where that cannot be had: it is too long, does not begin with
+    /// A raw path and query as it is there, byte for byte; `None` where that cannot be had: it is too long, does not begin with
     /// `/`, or is none.
-    pub(crate) fn uri(&self, target: &str) -> Option<Uri> {
+    pub(crate) fn path(&self, target: &str) -> Option<PathAndQuery> {
         let length = self.base.len() + self.prefix.len() + target.len();
         if length > LONGEST || !target.starts_with('/') || target.contains('#') {
             return None;
@@ -74,11 +77,22 @@ impl Origin {
         let mut whole = BytesMut::with_capacity(self.prefix.len() + target.len());
         whole.extend_from_slice(self.prefix.as_bytes());
         whole.extend_from_slice(target.as_bytes());
+        PathAndQuery::from_maybe_shared(whole.freeze()).ok()
+    }
+
+    /// The URI of such a path.
+    pub(crate) fn uri(&self, path: PathAndQuery) -> Uri {
         let mut parts = uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.host.clone());
-        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(whole.freeze()).ok()?);
-        Uri::from_parts(parts).ok()
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        // It has all three parts, as a URI must that has one of the first two.
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// What stands in `Host`.
+    pub(crate) const fn host(&self) -> &HeaderValue {
+        &self.host
     }
 
     /// `https://api.example.com`: what connections are kept and counted by.
@@ -107,7 +121,7 @@ impl Origin {
         let (authority, path) = rest.split_at(end);
         let default_port = if scheme == "https" { ":443" } else { ":80" };
         let authority = authority.strip_suffix(default_port).unwrap_or(authority);
-        if !authority.eq_ignore_ascii_case(self.host.as_str()) {
+        if !authority.eq_ignore_ascii_case(self.authority.as_str()) {
             return None;
         }
         let path = path.strip_prefix(self.prefix.as_str())?;
@@ -122,8 +136,8 @@ impl Origin {
     /// Host and port.
     pub(crate) fn server(&self) -> (String, u16) {
         let usual = if self.is_plain() { 80 } else { 443 };
-        let port = self.host.port_u16().unwrap_or(usual);
-        (self.host.host().to_owned(), port)
+        let port = self.authority.port_u16().unwrap_or(usual);
+        (self.authority.host().to_owned(), port)
     }
 
     /// Without TLS the provider speaks HTTP/1.1 for certain.
@@ -159,7 +173,7 @@ mod tests {
             "/%00",
             "/a?x[]=1",
         ] {
-            let uri = origin.uri(target).expect(target);
+            let uri = origin.uri(origin.path(target).expect(target));
             assert_eq!(uri.scheme_str(), Some("https"));
             assert_eq!(uri.host(), Some("api.example.com"));
             assert_eq!(uri.port_u16(), Some(8443));
@@ -174,11 +188,11 @@ mod tests {
     fn what_is_no_path_is_not_made_one() {
         let origin = Origin::parse("http://a").unwrap();
         let longest = format!("/{}", "a".repeat(LONGEST - "http://a/".len()));
-        let uri = origin.uri(&longest).unwrap();
+        let uri = origin.uri(origin.path(&longest).unwrap());
         assert!(uri.to_string().parse::<Uri>().is_ok());
-        assert_eq!(origin.uri(&(longest + "a")), None);
+        assert_eq!(origin.path(&(longest + "a")), None);
         for target in ["", "a", "@b", ":80", "?a", "/a b", "/a\nb", "/#a"] {
-            assert_eq!(origin.uri(target), None, "{target:?}");
+            assert_eq!(origin.path(target), None, "{target:?}");
         }
     }
 

@@ -16,9 +16,11 @@ use super::body::Body;
 use super::connection::Connection;
 use super::error::Problem;
 use super::memo::Memo;
+use super::preferences::{self, Priority};
+use super::present::Present;
 use super::refusal::{Reason, Refused as Dressed, draining, queue_full, too_dear, used_up};
 use super::route::Route;
-use super::{keys, overrides, preferences};
+use super::{keys, overrides};
 use crate::adapter::{Call, CredentialPlace};
 use crate::charge::{self, Charge};
 use crate::clock;
@@ -36,6 +38,8 @@ use crate::translate::Translation;
 /// Who calls.
 pub(super) struct Visitor<'a> {
     consumer: Option<&'a Consumer>,
+    /// A key of headroom's stands where the provider's credential would.
+    pub(super) has_key: bool,
     /// A keyed hash of the credential that the provider gets, in hexadecimal digits; empty without one.
     credential: String,
     /// The same of the caller's own.
@@ -51,18 +55,19 @@ impl<'a> Visitor<'a> {
         consumers: &'a Consumers,
         secret: (u64, u64),
     ) -> Result<Self, Problem> {
-        let key = keys::find(head, route)?;
-        let consumer = match key {
+        let shown = keys::find(head, route)?;
+        let consumer = match &shown.key {
             _ if consumers.is_empty() => None,
             None => return Err(Problem::NoKey),
-            Some(key) => Some(consumers.by_key(&key).ok_or(Problem::UnknownKey)?),
+            Some(key) => Some(consumers.by_key(key).ok_or(Problem::UnknownKey)?),
         };
         let hash_of = |credential: &[u8]| {
             let mut hasher = SipHasher13::new_with_keys(secret.0, secret.1);
             hasher.write(credential);
             hasher.finish()
         };
-        let hash = callers_own(head, route).map(|credential| hash_of(&credential));
+        let has_key = shown.as_credential;
+        let hash = callers_own(head, route, has_key).map(|credential| hash_of(&credential));
         let identity = route.connection.access.identity();
         let provided = identity.map_or(hash, |identity| Some(hash_of(identity)));
         let caller = match consumer {
@@ -77,7 +82,8 @@ impl<'a> Visitor<'a> {
         };
         Ok(Self {
             consumer,
-            credential: provided.map_or_else(String::new, |hash| format!("{hash:016x}")),
+            has_key,
+            credential: provided.map_or_else(String::new, hexadecimal),
             hash,
             caller,
         })
@@ -123,14 +129,24 @@ impl<'a> Visitor<'a> {
     }
 }
 
+/// All 16 digits. Each call needs one: the machine for formats takes longer for it than the hash itself.
+fn hexadecimal(hash: u64) -> String {
+    let digit = |byte: u8| char::from(if byte < 10 { b'0' } else { b'a' - 10 } + byte);
+    let bytes = hash.to_be_bytes();
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let mut text = String::with_capacity(16);
+    digits.for_each(|byte| text.push(digit(byte)));
+    text
+}
+
 /// The caller's own credential, as far as it has one.
-fn callers_own<'a>(head: &'a Parts, route: &'a Route<'_>) -> Option<Cow<'a, [u8]>> {
+fn callers_own<'a>(head: &'a Parts, route: &'a Route<'_>, has_key: bool) -> Option<Cow<'a, [u8]>> {
     // A key of headroom's is none of the provider's.
     let header = |name: &HeaderName| {
         let value = head
             .headers
             .get(name)
-            .filter(|value| !keys::is_key(value))?;
+            .filter(|value| !(has_key && keys::is_key(value)))?;
         Some(Cow::Borrowed(value.as_bytes()))
     };
     let own = match &route.connection.adapter.credential {
@@ -173,7 +189,11 @@ impl Gateway {
             self.ledger.learned(account, partition, from, value)
         };
         let charges = charge::charges(&connection.adapter, call, &who, &learned);
-        let wait = preferences::wait(&head.headers, connection.max_wait.as_secs());
+        let has = |field| route.present.has(field);
+        let wait = has(Present::PREFER)
+            .then(|| preferences::wait(&head.headers, connection.max_wait.as_secs()))
+            .flatten();
+        let priority = has(Present::PRIORITY).then(|| Priority::of(&head.headers));
         if let Some(consumer) = visitor.consumer {
             self.ledger
                 .name(visitor.caller.id, || Arc::clone(&consumer.name));
@@ -193,7 +213,7 @@ impl Gateway {
             label: &label,
             caller: visitor.caller,
             is_resident: visitor.consumer.is_some() || connection.configured,
-            urgency: preferences::Priority::of(&head.headers).urgency,
+            urgency: priority.unwrap_or_default().urgency,
             patience: wait.map(Duration::from_secs),
             mode_patience: connection.max_wait,
         };

@@ -258,47 +258,75 @@ impl HttpBody for Body {
     }
 }
 
-/// An answer's body, with the call that it ends. Whoever watches the caller's connection can take both away.
+/// An answer's body, with the call that it ends.
 pub(super) struct Attended {
-    shelf: Arc<Shelf>,
+    place: Where,
     /// Waits until what came before it is sent. hyper would throw a head away that it holds, and a caller that got nothing
     /// at all may take its connection for a dead one and call again.
     error: Option<BoxError>,
-    /// Of a call over HTTP/2, whose caller may take other answers and not this one.
-    pulse: Option<Arc<Pulse>>,
+}
+
+enum Where {
+    Here {
+        body: Body,
+        /// Until the end.
+        _presence: Arc<Presence>,
+    },
+    /// Of a call over HTTP/2, whose caller may take other answers and not this one: whoever watches its connection can take
+    /// both away.
+    Shelf(Arc<Shelf>, Arc<Pulse>),
 }
 
 /// Where an answer's body lies between two looks of the caller's.
 pub(super) type Shelf = Mutex<Option<(Body, Arc<Presence>)>>;
 
 impl Attended {
+    /// `pulse` is that of an HTTP/2 connection.
     pub(super) fn new(body: Body, presence: Arc<Presence>, pulse: Option<Arc<Pulse>>) -> Self {
-        Self {
-            shelf: Arc::new(Mutex::new(Some((body, presence)))),
-            error: None,
-            pulse,
-        }
+        let place = match pulse {
+            None => Where::Here {
+                body,
+                _presence: presence,
+            },
+            Some(pulse) => Where::Shelf(Arc::new(Mutex::new(Some((body, presence)))), pulse),
+        };
+        Self { place, error: None }
     }
 
     fn look<T>(&self, at: impl FnOnce(&Body) -> T) -> Option<T> {
-        let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.as_ref().map(|(body, _)| at(body))
+        match &self.place {
+            Where::Here { body, .. } => Some(at(body)),
+            Where::Shelf(shelf, _) => {
+                let shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+                shelf.as_ref().map(|(body, _)| at(body))
+            }
+        }
     }
 
-    fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *shelf {
-            Some((body, _)) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(Some(Err("the caller took nothing for too long".into()))),
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.place {
+            Where::Here { body, .. } => Pin::new(body).poll_frame(cx),
+            Where::Shelf(shelf, _) => {
+                let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+                match &mut *shelf {
+                    Some((body, _)) => Pin::new(body).poll_frame(cx),
+                    None => Poll::Ready(Some(Err("the caller took nothing for too long".into()))),
+                }
+            }
+        }
+    }
+
+    /// Whoever asks for more has room for it, and so has who is gone.
+    fn took(&self) {
+        if let Where::Shelf(shelf, pulse) = &self.place {
+            pulse.took(shelf);
         }
     }
 }
 
 impl Drop for Attended {
     fn drop(&mut self) {
-        if let Some(pulse) = &self.pulse {
-            pulse.took(&self.shelf);
-        }
+        self.took();
     }
 }
 
@@ -313,10 +341,7 @@ impl HttpBody for Attended {
         if let Some(error) = self.error.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        // Whoever asks for more has room for it.
-        if let Some(pulse) = &self.pulse {
-            pulse.took(&self.shelf);
-        }
+        self.took();
         match ready!(self.poll_body(cx)) {
             Some(Err(error)) => {
                 self.error = Some(error);
@@ -324,8 +349,8 @@ impl HttpBody for Attended {
                 Poll::Pending
             }
             frame => {
-                if let (Some(pulse), Some(_)) = (&self.pulse, &frame) {
-                    pulse.offers(&self.shelf);
+                if let (Where::Shelf(shelf, pulse), Some(_)) = (&self.place, &frame) {
+                    pulse.offers(shelf);
                 }
                 Poll::Ready(frame)
             }

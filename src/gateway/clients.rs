@@ -4,32 +4,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connection::Reach;
 use super::dial::Dialer;
+use super::pool::Pool;
 use super::tls::Trust;
-use super::upstream::{Freshness, Sent};
 use crate::identity::Identity;
 use crate::limits::Limits;
-
-type Client = legacy::Client<Dialer, Sent>;
-
-/// How long a connection counts as fresh after its last use. Servers that close idle ones wait for longer.
-const FRESH: Duration = Duration::from_secs(2);
-/// Below the 60 s after which common servers close, so that headroom mostly closes first.
-const KEPT: Duration = Duration::from_secs(50);
-/// The longest head of a provider's answer in HTTP/2. The client's own 16 KiB are less than what passes in HTTP/1.1.
-const HTTP2_HEAD_BYTES: u32 = 256 * 1024;
-
-/// What an HTTP/2 provider may send ahead of each answer, in bytes: so much waits for a caller that takes nothing.
-const HTTP2_WINDOW: u32 = 256 * 1024;
-
-/// Which addresses the host may have, and who headroom is to it.
-type Kind = (Reach, Option<Identity>);
 
 /// All of them.
 pub(super) struct Clients {
@@ -39,7 +20,13 @@ pub(super) struct Clients {
     made: Box<[RwLock<Made>]>,
 }
 
-type Made = HashMap<Kind, Arc<Pools>>;
+/// What almost every call needs is found without looking for it.
+struct Made {
+    public: Arc<Pool>,
+    anywhere: Arc<Pool>,
+    /// For those who show a certificate.
+    identified: HashMap<(Reach, Identity), Arc<Pool>>,
+}
 
 impl Clients {
     /// For so many workers.
@@ -52,29 +39,37 @@ impl Clients {
         })
     }
 
-    /// Those for this kind of call, made at the first one.
-    pub(super) fn of(&self, kind: &Kind, worker: usize) -> Result<Arc<Pools>, String> {
+    /// Those for calls to hosts that may have these addresses, by who headroom is to them; made at the first call.
+    pub(super) fn of(
+        &self,
+        reach: Reach,
+        identity: Option<&Identity>,
+        worker: usize,
+    ) -> Result<Arc<Pool>, String> {
         let all = self.made.get(worker).or_else(|| self.made.first());
         let all = all.ok_or("there is no worker")?;
         let made = all.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = made.get(kind) {
+        let kind = match (reach, identity) {
+            (Reach::Public, None) => return Ok(Arc::clone(&made.public)),
+            (Reach::Anywhere, None) => return Ok(Arc::clone(&made.anywhere)),
+            (reach, Some(identity)) => (reach, identity.clone()),
+        };
+        if let Some(found) = made.identified.get(&kind) {
             return Ok(Arc::clone(found));
         }
         drop(made);
         let mut made = all.write().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: what is made here must not trust those from before a `renew`.
-        let new = Arc::new(Pools::new(kind, &self.trust, &self.limits)?);
-        Ok(Arc::clone(made.entry(kind.clone()).or_insert(new)))
+        let new = pool(kind.0, Some(&kind.1), &self.trust, &self.limits)?;
+        Ok(Arc::clone(made.identified.entry(kind).or_insert(new)))
     }
 
     /// Lets go of those for identities that nobody has any more. Their calls in flight go on.
     pub(super) fn keep(&self, identities: &[Identity]) {
         for made in &self.made {
             let mut made = made.write().unwrap_or_else(PoisonError::into_inner);
-            made.retain(|(_, identity), _| {
-                let identity = identity.as_ref();
-                identity.is_none_or(|identity| identities.contains(identity))
-            });
+            made.identified
+                .retain(|(_, identity), _| identities.contains(identity));
         }
     }
 
@@ -88,60 +83,26 @@ impl Clients {
     }
 }
 
-/// What almost every call needs.
+/// What there is from the beginning.
 fn common(trust: &Trust, limits: &Limits) -> Result<Made, String> {
-    let kinds = [(Reach::Public, None), (Reach::Anywhere, None)];
-    let made = kinds.map(|kind| Pools::new(&kind, trust, limits).map(|made| (kind, made)));
-    let made = made.into_iter();
-    made.map(|made| made.map(|(kind, pools)| (kind, Arc::new(pools))))
-        .collect()
+    Ok(Made {
+        public: pool(Reach::Public, None, trust, limits)?,
+        anywhere: pool(Reach::Anywhere, None, trust, limits)?,
+        identified: HashMap::new(),
+    })
 }
 
-/// Connections of one kind, by how fresh they have to be.
-pub(super) struct Pools {
-    kept: Client,
-    fresh: Client,
-    new: Client,
-}
-
-impl Pools {
-    fn new((reach, identity): &Kind, trust: &Trust, limits: &Limits) -> Result<Self, String> {
-        // Of its own: what a handshake left for the next one is of this identity.
-        let tls = trust.client_config_as(identity.as_ref())?;
-        let dialer = Dialer::new(*reach, tls, limits.connect_timeout, limits.answer_timeout);
-        let client = |idle_timeout, kept_connections| {
-            legacy::Client::builder(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(idle_timeout)
-                .pool_max_idle_per_host(kept_connections)
-                .http1_max_headers(limits.header_fields)
-                // What waits for a caller that takes nothing: a long answer fills this, and no more.
-                .http1_max_buf_size(limits.header_bytes.saturating_mul(2))
-                .http2_initial_stream_window_size(HTTP2_WINDOW)
-                // Streams of callers that take nothing must not keep the others' from going on.
-                .http2_initial_connection_window_size(i32::MAX.unsigned_abs())
-                .http2_max_header_list_size(HTTP2_HEAD_BYTES)
-                // One HTTP/2 connection carries all callers, so a dead one must be noticed.
-                .http2_keep_alive_interval(Duration::from_secs(20))
-                .http2_keep_alive_timeout(Duration::from_secs(10))
-                .build(dialer.clone())
-        };
-        Ok(Self {
-            kept: client(KEPT, limits.connections_per_origin),
-            fresh: client(FRESH, limits.connections_per_origin),
-            new: client(FRESH, 0),
-        })
-    }
-
-    /// The client whose connections are so fresh.
-    pub(super) const fn client(&self, freshness: Freshness) -> &Client {
-        match freshness {
-            Freshness::Kept => &self.kept,
-            Freshness::Fresh => &self.fresh,
-            Freshness::New => &self.new,
-        }
-    }
+/// Connections of one kind.
+fn pool(
+    reach: Reach,
+    identity: Option<&Identity>,
+    trust: &Trust,
+    limits: &Limits,
+) -> Result<Arc<Pool>, String> {
+    // Of its own: what a handshake left for the next one is of this identity.
+    let tls = trust.client_config_as(identity)?;
+    let dialer = Dialer::new(reach, tls, limits.connect_timeout, limits.answer_timeout);
+    Ok(Pool::new(dialer, limits))
 }
 
 #[cfg(test)]
@@ -161,7 +122,11 @@ mod tests {
             (Reach::Anywhere, Some(identity())),
             (Reach::Public, Some(identity())),
         ];
-        let all = |worker| kinds.clone().map(|kind| clients.of(&kind, worker).unwrap());
+        let all = |worker| {
+            kinds
+                .clone()
+                .map(|(reach, identity)| clients.of(reach, identity.as_ref(), worker).unwrap())
+        };
         let (first, second) = (all(0), all(0));
         for (index, pools) in first.iter().enumerate() {
             for (other, again) in second.iter().enumerate() {
@@ -171,12 +136,15 @@ mod tests {
         for (pools, others) in first.iter().zip(all(1)) {
             assert!(!Arc::ptr_eq(pools, &others));
         }
-        let made = || [0, 1].map(|worker| clients.made[worker].read().unwrap().len());
+        let made = || [0, 1].map(|worker| clients.made[worker].read().unwrap().identified.len());
         clients.keep(&[identity()]);
-        assert_eq!(made(), [4, 4]);
-        clients.keep(&[]);
         assert_eq!(made(), [2, 2]);
+        clients.keep(&[]);
+        assert_eq!(made(), [0, 0]);
         clients.renew().unwrap();
-        assert!(!Arc::ptr_eq(&first[0], &clients.of(&kinds[0], 0).unwrap()));
+        assert!(!Arc::ptr_eq(
+            &first[0],
+            &clients.of(kinds[0].0, None, 0).unwrap()
+        ));
     }
 }

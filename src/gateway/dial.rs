@@ -20,7 +20,7 @@ use super::failure::{DnsError, ProhibitedError};
 use super::stall::Stall;
 use crate::address::is_public;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// After so long without a byte the system asks whether the other side is still there.
 const PROBE: Duration = Duration::from_secs(15);

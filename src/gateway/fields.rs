@@ -7,8 +7,10 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use smallvec::SmallVec;
 
+use super::present::Present;
+
 /// RFC 9110, section 7.6.1, and what was a hop's own before it.
-static HOP_BY_HOP: [HeaderName; 9] = [
+pub(super) static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     TE,
     TRANSFER_ENCODING,
@@ -46,7 +48,10 @@ static END_TO_END: [HeaderName; 20] = [
 ];
 
 /// Removes the fields of one hop. Framing is not read from what is left: bodies know their own length.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, present: Present) {
+    if !present.has(Present::HOP_BY_HOP) {
+        return;
+    }
     let named: SmallVec<[HeaderName; 4]> = tokens(headers, &CONNECTION)
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         .filter(|name| !END_TO_END.contains(name))
@@ -93,10 +98,13 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 
 /// How often an OPTIONS request may still be passed on (RFC 9110, section 7.6.2), where it says so.
 pub(super) fn forwards_left(method: &Method, headers: &HeaderMap) -> Option<u32> {
+    if *method != Method::OPTIONS {
+        return None;
+    }
     let digits = headers.get(MAX_FORWARDS)?.to_str().ok()?;
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     // A larger number is as good as the largest one that is counted.
-    (is_number && *method == Method::OPTIONS).then(|| digits.parse().unwrap_or(u32::MAX))
+    is_number.then(|| digits.parse().unwrap_or(u32::MAX))
 }
 
 /// Counts that an OPTIONS request is passed on.
@@ -152,7 +160,10 @@ pub(super) fn append_via(headers: &mut HeaderMap, version: Version, pseudonym: &
         Version::HTTP_3 => "3",
         _ => "1.1",
     };
-    if let Ok(value) = HeaderValue::try_from(format!("{version} {pseudonym}")) {
+    let mut value = SmallVec::<[u8; 64]>::from_slice(version.as_bytes());
+    value.push(b' ');
+    value.extend_from_slice(pseudonym.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&value) {
         headers.append(VIA, value);
     }
 }
@@ -189,7 +200,8 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        strip_hop_by_hop(&mut headers);
+        let present = Present::of(&headers);
+        strip_hop_by_hop(&mut headers, present);
         assert_eq!(
             headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
             ["x-three"]
@@ -217,7 +229,8 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        strip_hop_by_hop(&mut headers);
+        let present = Present::of(&headers);
+        strip_hop_by_hop(&mut headers, present);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         let expected = [
@@ -243,7 +256,8 @@ mod tests {
         headers.append("x-kept", HeaderValue::from_static("2"));
         let members: Vec<_> = tokens(&headers, &CONNECTION).collect();
         assert_eq!(members, ["x-secret", UNREADABLE, "\u{e9}", "close"]);
-        strip_hop_by_hop(&mut headers);
+        let present = Present::of(&headers);
+        strip_hop_by_hop(&mut headers, present);
         assert_eq!(
             headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
             ["x-kept"]

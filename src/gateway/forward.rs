@@ -1,7 +1,6 @@
 //! The two heads as they pass: what a request becomes for the provider, and what an answer becomes for the caller.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING,
@@ -14,6 +13,7 @@ use super::body::Body;
 use super::coding::{self, Coding};
 use super::error::Problem;
 use super::failure::Failure;
+use super::present::Present;
 use super::route::Route;
 use super::upload::{RequestBody, Upload};
 use super::upstream::{Freshness, Outgoing, UpstreamBody};
@@ -22,13 +22,13 @@ use crate::adapter::Answer;
 use crate::credential::Credential;
 
 /// The request for the provider. Without a body it can be made again from the same head.
-pub(super) fn outgoing(
+pub(super) fn outgoing<'a>(
     head: &request::Parts,
     body: Option<Upload>,
-    route: &Route<'_>,
-    credential: Option<&Credential>,
+    route: &'a Route<'_>,
+    (credential, has_key): (Option<&Credential>, bool),
     pseudonym: &str,
-) -> Result<Outgoing, Problem> {
+) -> Result<Outgoing<'a>, Problem> {
     let origin = &route.connection.origin;
     let place = &route.connection.adapter.credential;
     let target = keys::strip_target(&route.target, place);
@@ -36,23 +36,36 @@ pub(super) fn outgoing(
         Some(credential) => credential.put_into_target(&target, place),
         None => Cow::Borrowed(&*target),
     };
-    let uri = origin.uri(&target).ok_or(Problem::Target)?;
+    let path = origin.path(&target).ok_or(Problem::Target)?;
     let body = body.filter(|body| !body.is_empty());
 
     let mut headers = head.headers.clone();
-    let takes_trailers = fields::has_token(&headers, &TE, "trailers");
-    fields::strip_hop_by_hop(&mut headers);
-    fields::strip_forwarded(&mut headers);
-    fields::join_cookies(&mut headers);
-    fields::count_forward(&head.method, &mut headers);
+    let present = route.present;
+    let takes_trailers = present.has(Present::TE) && fields::has_token(&headers, &TE, "trailers");
+    fields::strip_hop_by_hop(&mut headers, present);
+    if present.has(Present::FORWARDED) {
+        fields::strip_forwarded(&mut headers);
+    }
+    if present.has(Present::COOKIE) {
+        fields::join_cookies(&mut headers);
+    }
+    if present.has(Present::MAX_FORWARDS) {
+        fields::count_forward(&head.method, &mut headers);
+    }
     // The client writes the provider's own; `100-continue` was for headroom, which asks for the body when it needs it.
     headers.remove(HOST);
-    headers.remove(EXPECT);
-    keys::strip(&mut headers, place);
+    if present.has(Present::EXPECT) {
+        headers.remove(EXPECT);
+    }
+    if has_key {
+        keys::strip(&mut headers, place);
+    } else if present.has(Present::HEADROOM_KEY) {
+        headers.remove(keys::HEADROOM_KEY);
+    }
     if let Some(credential) = credential {
         credential.put_into(&mut headers, place);
     }
-    if preferences::wait(&headers, u64::MAX).is_some() {
+    if present.has(Present::PREFER) && preferences::wait(&headers, u64::MAX).is_some() {
         preferences::strip_wait(&mut headers);
     }
     if takes_trailers {
@@ -68,18 +81,17 @@ pub(super) fn outgoing(
     } else if route.connection.adapter.looks_at_bodies() {
         coding::accept_readable(&mut headers);
     }
-    frame(&mut headers, &head.method, body.as_ref());
+    frame(&mut headers, present, &head.method, body.as_ref());
     fields::append_via(&mut headers, head.version, pseudonym);
 
     let repeatable = body.is_none() && is_safe(&head.method);
     let (body, progress) = body.map(RequestBody::new).unzip();
     Ok(Outgoing {
         method: head.method.clone(),
-        uri,
-        origin: Arc::clone(origin.name()),
-        address: origin.address(),
+        path,
+        origin,
         reach: route.connection.reach,
-        identity: route.connection.identity.clone(),
+        identity: route.connection.identity.as_ref(),
         headers,
         body,
         progress,
@@ -92,8 +104,10 @@ pub(super) fn outgoing(
 }
 
 /// Framing is written anew from what was received, so that it cannot contradict it.
-fn frame(headers: &mut HeaderMap, method: &Method, body: Option<&Upload>) {
-    headers.remove(CONTENT_LENGTH);
+fn frame(headers: &mut HeaderMap, present: Present, method: &Method, body: Option<&Upload>) {
+    if present.has(Present::CONTENT_LENGTH) {
+        headers.remove(CONTENT_LENGTH);
+    }
     match body.map(Upload::exact) {
         Some(Some(length)) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -121,6 +135,8 @@ pub(super) struct Received {
     pub(super) headers: HeaderMap,
     pub(super) reason: Option<ReasonPhrase>,
     pub(super) body: Option<UpstreamBody>,
+    /// Which fields it came with.
+    pub(super) present: Present,
 }
 
 impl Received {
@@ -172,6 +188,14 @@ impl Received {
     }
 }
 
+/// It says this length, once and as it is written: not `+5`, `05` or `5, 5`.
+fn says(headers: &HeaderMap, length: u64) -> bool {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let line = lines.next().map(HeaderValue::as_bytes);
+    let written = itoa::Buffer::new().format(length).as_bytes() == line.unwrap_or_default();
+    written && lines.next().is_none()
+}
+
 /// Takes an answer apart.
 pub(super) fn received(
     method: &Method,
@@ -180,16 +204,18 @@ pub(super) fn received(
 ) -> Result<Received, Problem> {
     let (mut head, body) = answer.into_parts();
     let headers = &mut head.headers;
-    let foreign_coding = fields::tokens(headers, &TRANSFER_ENCODING)
-        .any(|coding| !coding.eq_ignore_ascii_case("chunked"));
+    let present = Present::of(headers);
+    let is_coded = present.has(Present::TRANSFER_ENCODING);
+    let codings = || fields::tokens(headers, &TRANSFER_ENCODING);
     // Nothing is coded twice in chunks (RFC 9112, section 7.1).
-    let foreign_coding = foreign_coding || fields::tokens(headers, &TRANSFER_ENCODING).count() > 1;
-    let is_coded = headers.contains_key(TRANSFER_ENCODING);
+    let foreign_coding = is_coded
+        && (codings().any(|coding| !coding.eq_ignore_ascii_case("chunked"))
+            || codings().count() > 1);
     // Nobody asked for another protocol; and a coding under `chunked` would stay on the body without its name.
     if head.status.is_informational() || foreign_coding {
         return Err(Problem::Upstream(Failure::Protocol));
     }
-    fields::strip_hop_by_hop(headers);
+    fields::strip_hop_by_hop(headers, present);
     fields::append_via(headers, head.version, pseudonym);
 
     let has_no_body = matches!(
@@ -199,10 +225,16 @@ pub(super) fn received(
     let body = (*method != Method::HEAD && !has_no_body).then_some(body);
     if let Some(body) = &body {
         // The length that the transfer really has: a Content-Length beside a Transfer-Encoding is void (RFC 9112, 6.3).
-        if headers.remove(CONTENT_LENGTH).is_some()
-            && let Some(length) = body.size_hint().exact()
-        {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if present.has(Present::CONTENT_LENGTH) {
+            match body.size_hint().exact() {
+                Some(length) if says(headers, length) => {}
+                Some(length) => {
+                    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                }
+                None => {
+                    headers.remove(CONTENT_LENGTH);
+                }
+            }
         }
     } else if head.status == StatusCode::NO_CONTENT
         || is_coded
@@ -215,5 +247,6 @@ pub(super) fn received(
         reason: head.extensions.remove(),
         headers: head.headers,
         body,
+        present,
     })
 }

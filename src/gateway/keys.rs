@@ -1,6 +1,7 @@
 //! Keys of consumers in requests: where an SDK can put one, and that none goes further.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -12,6 +13,7 @@ use memchr::memmem;
 use smallvec::SmallVec;
 
 use super::error::Problem;
+use super::present::Present;
 use super::route::Route;
 use super::{fields, target};
 use crate::adapter::CredentialPlace;
@@ -27,19 +29,26 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// What a request shows.
+pub(super) struct Shown<'a> {
+    pub(super) key: Option<Cow<'a, str>>,
+    /// It, or another form of it, stands where a provider's credential would: that is not sent on.
+    pub(super) as_credential: bool,
+}
+
 /// The one key that a request shows: in `headroom-key`, in `Authorization` behind whichever scheme (as user or password of
 /// Basic, too), or in the provider's own place.
-pub(super) fn find<'a>(
-    head: &'a Parts,
-    route: &'a Route<'_>,
-) -> Result<Option<Cow<'a, str>>, Problem> {
+pub(super) fn find<'a>(head: &'a Parts, route: &'a Route<'_>) -> Result<Shown<'a>, Problem> {
     let mut found: SmallVec<[Cow<'a, str>; 2]> = SmallVec::new();
-    for line in head.headers.get_all(HEADROOM_KEY) {
-        let text = String::from_utf8_lossy(line.as_bytes().trim_ascii());
-        if !text.is_empty() {
-            found.push(text);
+    if route.present.has(Present::HEADROOM_KEY) {
+        for line in head.headers.get_all(HEADROOM_KEY) {
+            let text = String::from_utf8_lossy(line.as_bytes().trim_ascii());
+            if !text.is_empty() {
+                found.push(text);
+            }
         }
     }
+    let apart = found.len();
     for line in credential_lines(&head.headers, &route.connection.adapter.credential) {
         keys_of(line, |key| found.push(key));
     }
@@ -54,13 +63,12 @@ pub(super) fn find<'a>(
             }
         }
     }
-    let Some(first) = found.pop() else {
-        return Ok(None);
-    };
-    if found.iter().any(|other| *other != first) {
+    let as_credential = found.len() > apart;
+    let key = found.pop();
+    if found.iter().any(|other| Some(other) != key.as_ref()) {
         return Err(Problem::SeveralKeys);
     }
-    Ok(Some(first))
+    Ok(Shown { key, as_credential })
 }
 
 /// The lines of a head that a credential can stand in.
@@ -105,9 +113,12 @@ fn keys_of<'a>(value: &'a HeaderValue, mut found: impl FnMut(Cow<'a, str>)) {
 /// User and password of a value of the Basic scheme (RFC 7617).
 fn of_basic(value: &[u8]) -> Option<Vec<u8>> {
     let (scheme, rest) = value.trim_ascii().split_at_checked("basic".len())?;
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
     let encoded = rest.trim_ascii();
-    let is_basic = scheme.eq_ignore_ascii_case(b"basic") && rest.len() > encoded.len();
-    BASE64.decode(encoded).ok().filter(|_| is_basic)
+    let is_apart = rest.len() > encoded.len();
+    BASE64.decode(encoded).ok().filter(|_| is_apart)
 }
 
 /// A value has a key of headroom's in it, so it is none of the provider's.
@@ -159,7 +170,7 @@ pub(super) fn check(head: &Parts, route: &Route<'_>, consumers: &Consumers) -> R
     let connection = &*route.connection;
     let place = &connection.adapter.credential;
     let mut headers = head.headers.clone();
-    fields::strip_hop_by_hop(&mut headers);
+    fields::strip_hop_by_hop(&mut headers, route.present);
     fields::strip_forwarded(&mut headers);
     strip(&mut headers, place);
     let mut target = strip_target(&route.target, place);
@@ -200,6 +211,15 @@ impl std::fmt::Display for Stray {
 
 /// Something that looks like a key of headroom's, plain, percent-encoded, or in the base64 of Basic.
 fn holds_key(bytes: &[u8], consumers: &Consumers) -> bool {
+    // Most values have neither what each key has nor what it could be hidden by.
+    if memchr::memchr2(b'_', b'%', bytes).is_some() && is_written(bytes, consumers) {
+        return true;
+    }
+    of_basic(bytes).is_some_and(|pair| has_shape(&pair, consumers))
+}
+
+/// Plain, or percent-encoded.
+fn is_written(bytes: &[u8], consumers: &Consumers) -> bool {
     if has_shape(bytes, consumers) {
         return true;
     }
@@ -209,17 +229,18 @@ fn holds_key(bytes: &[u8], consumers: &Consumers) -> bool {
             is_found |= has_shape(reading, consumers);
             is_found
         });
-        if is_found {
-            return true;
-        }
+        return is_found;
     }
-    of_basic(bytes).is_some_and(|pair| has_shape(&pair, consumers))
+    false
 }
+
+/// What each key begins with, where it stands in something longer.
+static KEY: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(KEY_PREFIX));
 
 /// A word of a key's form. Within a longer one, as happens by chance in tokens of others, it has to be a key that is known.
 fn has_shape(bytes: &[u8], consumers: &Consumers) -> bool {
     let in_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    memmem::find_iter(bytes, KEY_PREFIX).any(|start| {
+    KEY.find_iter(bytes).any(|start| {
         let end = start + KEY_LENGTH;
         let Some(word) = bytes.get(start..end) else {
             return false;

@@ -89,7 +89,12 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new(incoming: Incoming, head: &Parts, limits: &Limits) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        head: &Parts,
+        limits: &Limits,
+        presence: &Arc<Presence>,
+    ) -> Self {
         Self {
             incoming: Some(incoming),
             // HTTP/2 ends one call without the others. Who waits for `100 Continue` has not begun to write, and reading
@@ -99,7 +104,7 @@ impl Inbound {
             patience: limits.body_timeout,
             timer: None,
             waiting: false,
-            presence: head.extensions.get().cloned(),
+            presence: Some(Arc::clone(presence)),
         }
     }
 

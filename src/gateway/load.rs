@@ -1,10 +1,10 @@
 //! How much is under way: calls altogether, and connections to each origin. Who finds no place waits in a bounded way, or
 //! goes away at once.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 

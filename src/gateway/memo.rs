@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::DefaultHashBuilder;
-use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use super::forward::Received;
+use super::present::Present;
 use super::route::Route;
 use crate::history::History;
 use crate::history::poll::{Poll, Seen};
@@ -137,8 +136,7 @@ impl Memo {
     pub(super) fn by(&mut self, who: Who, head: &Parts, route: &Route<'_>) {
         let Some(call) = &mut self.0 else { return };
         if head.method == Method::GET {
-            let is_conditional = head.headers.contains_key(IF_NONE_MATCH)
-                || head.headers.contains_key(IF_MODIFIED_SINCE);
+            let is_conditional = route.present.has(Present::CONDITION);
             call.watched = Some(Watched {
                 target: hash(&(&*route.connection.name, &who, &*route.target)),
                 is_conditional,
@@ -160,7 +158,7 @@ impl Memo {
     /// Since then, others were waited for.
     pub(super) fn aside(&mut self, since: Steady) {
         if let Some(call) = &mut self.0 {
-            let length = clock::moment().steady.since(since);
+            let length = clock::steady().since(since);
             call.aside = Nanos(call.aside.0.saturating_add(length.0));
         }
     }
@@ -177,7 +175,7 @@ impl Memo {
         if let Some(call) = &mut self.0
             && !call.unclear
         {
-            call.record.overhead = Some(call.overhead(clock::moment().steady));
+            call.record.overhead = Some(call.overhead(clock::steady()));
         }
     }
 
@@ -186,7 +184,7 @@ impl Memo {
         if let Some(call) = &mut self.0 {
             call.record.spent = spent;
             call.uploaded = uploaded;
-            call.sent = Some(clock::moment().steady);
+            call.sent = Some(clock::steady());
         }
     }
 
@@ -428,26 +426,30 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 fn fresh_secs(headers: &HeaderMap) -> u64 {
     let mut fresh = None;
     for line in headers.get_all(CACHE_CONTROL) {
-        for directive in line.to_str().unwrap_or_default().split(',') {
-            let directive = directive.trim();
-            if ["no-store", "no-cache"]
-                .iter()
-                .any(|no| directive.eq_ignore_ascii_case(no))
+        for directive in line.as_bytes().split(|byte| *byte == b',') {
+            let directive = directive.trim_ascii();
+            if directive.eq_ignore_ascii_case(b"no-store")
+                || directive.eq_ignore_ascii_case(b"no-cache")
             {
                 return 0;
             }
-            let max_age = directive
-                .split_once('=')
-                .filter(|(name, _)| name.eq_ignore_ascii_case("max-age"));
-            if let Some((_, secs)) = max_age {
+            let name = directive.split_at_checked(b"max-age=".len());
+            if let Some((name, secs)) = name
+                && name.eq_ignore_ascii_case(b"max-age=")
+            {
+                let secs = str::from_utf8(secs).unwrap_or_default();
                 fresh = secs.trim_matches('"').parse::<u64>().ok();
             }
         }
     }
+    // What is never fresh does not become older.
+    let Some(fresh) = fresh.filter(|fresh| *fresh > 0) else {
+        return 0;
+    };
     let age = headers
         .get(AGE)
         .and_then(|age| age.to_str().ok()?.parse().ok());
-    fresh.unwrap_or(0).saturating_sub(age.unwrap_or(0))
+    fresh.saturating_sub(age.unwrap_or(0))
 }
 
 /// Methods that anybody can make up are one.

@@ -1,5 +1,8 @@
 //! The request path on one screen.
 
+use std::pin::pin;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -14,6 +17,8 @@ use super::failure::Failure;
 use super::forward::{self, Received};
 use super::grant::Grant;
 use super::memo::{self, Memo};
+use super::present::Present;
+use super::pulse::Presence;
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
 use super::upload::Upload;
@@ -38,9 +43,10 @@ impl Gateway {
         &self,
         entrance: &Entrance,
         request: Request<Incoming>,
+        presence: &Arc<Presence>,
     ) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let body = Upload::new(body, &head, &self.settings.limits);
+        let body = Upload::new(body, &head, &self.settings.limits, presence);
         if let Err(problem) = route::measure(&head, &self.settings.limits) {
             return self.refuse(&head, None, &problem, None);
         }
@@ -93,14 +99,16 @@ impl Gateway {
         let mut call = call(head, route);
         let beginning;
         if charge::needs_request_body(&connection.adapter, &call) {
-            let begun = clock::moment().steady;
+            let begun = clock::steady();
             let deadline = clock::monotonic() + self.settings.read_ahead_timeout;
             beginning = body.read_ahead(REQUEST_BODY_LIMIT, deadline).await;
             memo.aside(begun);
             call.body = Some(&beginning);
         }
-        let admission = self.admit(head, route, &call, &visitor, memo);
-        let admitted = body.read_during(admission, WAITING_BODY).await;
+        let admitted = {
+            let admission = pin!(self.admit(head, route, &call, &visitor, memo));
+            body.read_during(admission, WAITING_BODY).await
+        };
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(problem) => {
@@ -119,7 +127,13 @@ impl Gateway {
         memo.sends(spent, body.counter());
         let spans = memo.spans();
         let mut received = match self
-            .forward(head, body, route, (spans, entrance.worker), &mut ticket)
+            .forward(
+                head,
+                body,
+                route,
+                (spans, entrance.worker, visitor.has_key),
+                &mut ticket,
+            )
             .await
         {
             Ok(received) => received,
@@ -140,13 +154,12 @@ impl Gateway {
             .map(|body| AnswerBody::new(body, limits.silence_timeout, place));
         memo.received(received.status, moment.steady);
         let read = match self
-            .read_ahead(route, &call, &received, body.as_mut())
+            .read_ahead(route, &call, &received, body.as_mut(), (memo, moment))
             .await
         {
             Ok(read) => read,
             Err(problem) => return Ok(self.refuse(head, Some(route), &problem, Some(&ticket))),
         };
-        memo.aside(moment.steady);
         let answer = Answer {
             body: read.as_deref(),
             ..received.answer()
@@ -166,7 +179,9 @@ impl Gateway {
         memo.translated(&received, &translation);
         memo.costs(&connection.account, &translation);
         // Links come before the standard headers: a native field that these move away is kept as it was.
-        links::rewrite(&mut received.headers, &connection.origin, || route.mount());
+        if received.present.has(Present::LINK) {
+            links::rewrite(&mut received.headers, &connection.origin, || route.mount());
+        }
         emit::write_headers(
             &mut received.headers,
             &translation,
@@ -213,12 +228,12 @@ impl Gateway {
         head: &Parts,
         body: Upload,
         route: &Route<'_>,
-        (spans, worker): (Option<Spans>, usize),
+        (spans, worker, has_key): (Option<Spans>, usize, bool),
         ticket: &mut Ticket,
     ) -> Result<Received, Problem> {
         let mut grant = route.connection.access.grant().await?;
         let outgoing = |body, grant: &Grant| {
-            let credential = grant.credential();
+            let credential = (grant.credential(), has_key);
             let pseudonym = &self.settings.pseudonym;
             let mut outgoing = forward::outgoing(head, body, route, credential, pseudonym)?;
             if let Some(spans) = spans {
@@ -262,16 +277,22 @@ impl Gateway {
         call: &Call<'_>,
         received: &Received,
         body: Option<&mut AnswerBody>,
+        (memo, begun): (&mut Memo, Now),
     ) -> Result<Option<Bytes>, Problem> {
         let adapter = &route.connection.adapter;
-        let coding = received.coding();
         let wanted = adapter.reads_body(call, &received.answer())
             || charge::may_teach(adapter, call, received.status);
-        let Some(body) = body.filter(|_| wanted && coding != Coding::Other) else {
+        let Some(body) = body.filter(|_| wanted) else {
             return Ok(None);
         };
+        let coding = received.coding();
+        if coding == Coding::Other {
+            return Ok(None);
+        }
         let deadline = clock::monotonic() + self.settings.read_ahead_timeout;
-        match body.read_ahead(BODY_LIMIT, deadline).await {
+        let read = body.read_ahead(BODY_LIMIT, deadline).await;
+        memo.aside(begun.steady);
+        match read {
             Ok(read) => Ok(read.and_then(|read| coding.undo(read, BODY_LIMIT))),
             Err(error) => {
                 tracing::debug!(error = %error, "The answer broke off while it was read ahead.");

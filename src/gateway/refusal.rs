@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::present::Present;
 use super::{accept, fields};
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Answer, Call};
@@ -195,7 +196,8 @@ impl Refused<'_> {
         let translation = translate(self.adapter, self.terms, self.call, &answer, self.now);
         let status = translation.status.unwrap_or(dress.status);
         // Framing is not the adapter's, and there is one time to wait, even where nobody writes another.
-        fields::strip_hop_by_hop(&mut headers);
+        let present = Present::of(&headers);
+        fields::strip_hop_by_hop(&mut headers, present);
         headers.remove(CONTENT_LENGTH);
         headers.remove(RETRY_AFTER);
         Some((status, headers, dress.body))

@@ -10,6 +10,7 @@ use http::{Method, Version, request::Parts};
 
 use super::connection::{Catalogue, Connection, Lookup};
 use super::error::Problem;
+use super::present::Present;
 use super::{fields, target};
 use crate::address::is_loopback;
 use crate::diagnostic;
@@ -63,6 +64,8 @@ pub(super) struct Route<'a> {
     pub(super) host: Option<&'a str>,
     /// The first segment as the caller wrote it, where that chose the connection.
     segment: Option<&'a str>,
+    /// Which fields the call's head has.
+    pub(super) present: Present,
 }
 
 impl Route<'_> {
@@ -156,6 +159,7 @@ pub(super) fn route<'a>(
             is_secure: entrance.is_secure,
             host,
             segment: None,
+            present: Present::of(&head.headers),
         }));
     }
     if lacks_path {
@@ -185,6 +189,7 @@ pub(super) fn route<'a>(
         is_secure: entrance.is_secure,
         host,
         segment: Some(segment),
+        present: Present::of(&head.headers),
     }))
 }
 
@@ -214,6 +219,11 @@ pub(super) fn measure(head: &Parts, limits: &Limits) -> Result<(), Problem> {
 pub(super) fn check(head: &Parts, route: &Route<'_>, pseudonym: &str) -> Result<(), Problem> {
     if target::has_dot_segment(route.path()) {
         return Err(Problem::DotSegment);
+    }
+    let present = route.present;
+    let others = Present::HOP_BY_HOP;
+    if !(present.has(others) || present.has(Present::EXPECT) || present.has(Present::VIA)) {
+        return Ok(());
     }
     // Java's client offers `h2c` on each plain request; an offer may be ignored, and that one is.
     let asks_for_upgrade = fields::has_token(&head.headers, &CONNECTION, "upgrade")
@@ -283,6 +293,19 @@ pub(super) fn host(head: &Parts) -> Result<Option<&str>, Problem> {
 }
 
 fn is_host(text: &str) -> bool {
+    is_plain_host(text) || is_any_host(text)
+}
+
+/// Letters, digits, dots and hyphens, and perhaps a port: as nearly all are.
+fn is_plain_host(text: &str) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let bytes = text.as_bytes();
+    let end = bytes.iter().position(|byte| !is_plain(byte));
+    let (host, port) = text.split_at(end.unwrap_or(text.len()));
+    !host.is_empty() && is_port(port)
+}
+
+fn is_any_host(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else {
         return false;
     };

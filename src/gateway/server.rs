@@ -119,16 +119,17 @@ impl Gateway {
             return self.converse(stream, entrance, server, stopped).await;
         };
         let patience = self.settings.limits.head_timeout;
+        // Boxed, as the conversation below: callers without TLS need no room for it.
+        let shaking = Box::pin(acceptor.accept(stream));
         let shaken = tokio::select! {
-            shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken,
+            shaken = tokio::time::timeout(patience, shaking) => shaken,
             // Nothing was asked yet.
             () = told(&mut stopped) => return,
         };
         match shaken {
             Ok(Ok(stream)) => {
-                Arc::clone(&self)
-                    .converse(stream, entrance, server, stopped)
-                    .await
+                let conversation = Arc::clone(&self).converse(stream, entrance, server, stopped);
+                Box::pin(conversation).await;
             }
             Ok(Err(error)) => tracing::debug!(error = %error, "A caller's handshake failed."),
             Err(_) => tracing::debug!("A caller's handshake took too long."),
@@ -147,15 +148,14 @@ impl Gateway {
         let stream = TokioIo::new(Greeting::new(stream, Arc::clone(&pulse)));
         let mut alarm = Alarm::new(&pulse);
         let beats = Arc::clone(&pulse);
-        let service = service_fn(move |mut request: Request<Incoming>| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
             let presence = beats.begin();
             let pulse = (request.version() == Version::HTTP_2).then(|| Arc::clone(&beats));
-            request.extensions_mut().insert(Arc::clone(&presence));
-            let id = RequestId::of(request.headers());
-            let span = tracing::debug_span!("call", request.id = %id);
+            let span = tracing::debug_span!("call", request.id = %RequestId::of(request.headers()));
             async move {
-                let response = gateway.answer(&entrance, request).instrument(span).await;
+                let answer = gateway.answer(&entrance, request, &presence);
+                let response = answer.instrument(span).await;
                 Ok::<_, Infallible>(response.map(|body| Attended::new(body, presence, pulse)))
             }
         });

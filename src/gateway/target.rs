@@ -10,6 +10,10 @@ const LAYERS: usize = 3;
 /// Providers disagree on what they decode and when (once, twice; `\` as `/`; Tomcat cuts a segment at `;`, others at a NUL;
 /// some take forms of UTF-8 that are longer than they may be), so each of these readings is looked at. A path with such a segment could leave the part of the API that it names.
 pub(super) fn has_dot_segment(path: &str) -> bool {
+    // What is neither a dot nor encoded is none: other forms of it are no UTF-8.
+    if memchr::memchr2(b'.', b'%', path.as_bytes()).is_none() {
+        return false;
+    }
     let mut is_found = false;
     let mut look = |reading: &[u8]| {
         is_found |= has_plain_dot_segment(reading)

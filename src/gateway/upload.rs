@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::error::Problem;
 use super::linger::{Fault, Inbound};
+use super::pulse::Presence;
 use crate::clock;
 use crate::limits::Limits;
 
@@ -62,8 +63,13 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(inner: Incoming, head: &Parts, limits: &Limits) -> Self {
-        let inner = Inbound::new(inner, head, limits);
+    pub(super) fn new(
+        inner: Incoming,
+        head: &Parts,
+        limits: &Limits,
+        presence: &Arc<Presence>,
+    ) -> Self {
+        let inner = Inbound::new(inner, head, limits, presence);
         Self {
             hint: inner.size_hint(),
             is_empty: inner.is_end_stream(),
@@ -104,10 +110,9 @@ impl Upload {
     /// It did, or broke its body in another way.
     pub(super) async fn read_during<T>(
         &mut self,
-        work: impl Future<Output = T>,
+        mut work: Pin<&mut impl Future<Output = T>>,
         limit: usize,
     ) -> Result<T, Problem> {
-        let mut work = pin!(work);
         let read = self.read.iter().filter_map(Frame::data_ref);
         let mut length: usize = read.map(Bytes::len).sum();
         let mut ended = false;

@@ -1,33 +1,37 @@
 //! The client side of calls.
 
-use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::ResponseFuture;
 
 use super::clients::Clients;
 use super::connection::Reach;
+use super::dial::BoxError;
 use super::error::Problem;
 use super::failure::Failure;
 use super::linger::Fault;
 use super::load::{Origins, Place};
+use super::pool::Lease;
 use super::tls::Trust;
 use super::upload::{Progress, RequestBody};
 use crate::address::is_public;
 use crate::clock;
 use crate::identity::Identity;
 use crate::limits::Limits;
+use crate::origin::Origin;
 
 /// The body of a provider's answer. Its connection is in use until this is dropped.
 pub(super) struct UpstreamBody {
     inner: Incoming,
+    /// Where the connection is to be kept when all of it is there.
+    lease: Option<Lease>,
     _place: Place,
 }
 
@@ -39,7 +43,11 @@ impl HttpBody for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if frame.is_none() || self.inner.is_end_stream() {
+            self.lease = None;
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -52,7 +60,8 @@ impl HttpBody for UpstreamBody {
 }
 
 /// The body of a request, where it has one.
-pub(super) struct Sent(Option<RequestBody>);
+/// Boxed: each connection to a provider has room for some of them.
+pub(super) struct Sent(Option<Box<RequestBody>>);
 
 impl HttpBody for Sent {
     type Data = Bytes;
@@ -63,33 +72,31 @@ impl HttpBody for Sent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match &mut self.0 {
-            Some(body) => Pin::new(body).poll_frame(cx),
+            Some(body) => Pin::new(&mut **body).poll_frame(cx),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.0.as_ref().is_none_or(|body| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         let none = SizeHint::with_exact(0);
-        self.0.as_ref().map_or(none, HttpBody::size_hint)
+        self.0.as_ref().map_or(none, |body| body.size_hint())
     }
 }
 
 /// A request, ready to go.
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<'a> {
     pub(super) method: Method,
-    pub(super) uri: Uri,
+    pub(super) path: PathAndQuery,
     /// The origin that it goes to.
-    pub(super) origin: Arc<str>,
-    /// The address of that, where its host is one.
-    pub(super) address: Option<IpAddr>,
+    pub(super) origin: &'a Origin,
     /// Which addresses its host may have.
     pub(super) reach: Reach,
     /// Who headroom is to it, where it wants to see a certificate.
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<&'a Identity>,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<RequestBody>,
     pub(super) progress: Option<Arc<Progress>>,
@@ -97,7 +104,7 @@ pub(super) struct Outgoing {
     pub(super) connection: Freshness,
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     /// When it is safe to send this again.
     pub(super) fn repetition(&self) -> Repetition {
         match (&self.body, self.connection) {
@@ -172,14 +179,13 @@ impl Upstream {
     /// Sends a request, once, and waits for the head of its answer. `worker` is the number of the thread that this is.
     pub(super) async fn send(
         &self,
-        outgoing: Outgoing,
+        outgoing: Outgoing<'_>,
         worker: usize,
     ) -> Result<Response<UpstreamBody>, Problem> {
         let Outgoing {
             method,
-            uri,
+            path,
             origin,
-            address,
             reach,
             identity,
             headers,
@@ -188,30 +194,25 @@ impl Upstream {
             connection,
         } = outgoing;
         // Nobody resolves an address.
-        if reach == Reach::Public && address.is_some_and(|address| !is_public(address)) {
+        let is_private = |address| !is_public(address);
+        if reach == Reach::Public && origin.address().is_some_and(is_private) {
             return Err(Problem::Upstream(Failure::Prohibited));
         }
-        let Some(place) = self.origins.enter(&origin).await else {
+        let Some(place) = self.origins.enter(origin.name()).await else {
             return Err(Problem::Upstream(Failure::ConnectionLimit));
         };
-        let mut request = Request::new(Sent(body));
+        let mut request = Request::new(Sent(body.map(Box::new)));
         *request.method_mut() = method;
-        *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let pools = self
-            .clients
-            .of(&(reach, identity), worker)
-            .map_err(|error| {
-                tracing::error!("A call has no client to go out with: {error}");
-                Problem::Upstream(Failure::Other)
-            })?;
-        let client = pools.client(connection);
-        match self
-            .head_in_time(client.request(request), progress.as_deref())
-            .await
-        {
-            Ok(answer) => Ok(answer.map(|inner| UpstreamBody {
+        let pool = self.clients.of(reach, identity, worker).map_err(|error| {
+            tracing::error!("A call has no client to go out with: {error}");
+            Problem::Upstream(Failure::Other)
+        })?;
+        let sending = pin!(pool.send(origin, &path, request, connection));
+        match self.head_in_time(sending, progress.as_deref()).await {
+            Ok((answer, lease)) => Ok(answer.map(|inner| UpstreamBody {
                 inner,
+                lease,
                 _place: place,
             })),
             Err(problem) => {
@@ -224,16 +225,17 @@ impl Upstream {
     /// The time for the head starts anew with each piece of the request that the provider takes: an upload may be long.
     async fn head_in_time(
         &self,
-        sending: ResponseFuture,
+        mut sending: Pin<
+            &mut impl Future<Output = Result<(Response<Incoming>, Option<Lease>), BoxError>>,
+        >,
         progress: Option<&Progress>,
-    ) -> Result<Response<Incoming>, Problem> {
+    ) -> Result<(Response<Incoming>, Option<Lease>), Problem> {
         let mut deadline = clock::monotonic() + self.answer_timeout;
-        tokio::pin!(sending);
         loop {
-            match tokio::time::timeout_at(deadline, &mut sending).await {
+            match tokio::time::timeout_at(deadline, sending.as_mut()).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => {
-                    let failure = Failure::of(&error);
+                    let failure = Failure::of(&*error);
                     tracing::debug!(error = ?error, "The provider could not be called.");
                     return Err(Problem::Upstream(failure));
                 }

@@ -115,7 +115,9 @@ async fn calls_and_streams_are_neither_slow_nor_idle() {
     let url = format!("http://{}/crm/", gateway.address);
     let answer = http2().get(url).send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "0123456789");
-    // A slow upload, whose bytes are no head.
+    // A slow upload, whose bytes are no head. To a provider that does not close what it has just answered on.
+    let upstream = Upstream::answering(OK).await;
+    let gateway = limited(&upstream, limits).await;
     let mut caller = Caller::connect(gateway.address).await;
     caller
         .write("POST /crm/ HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nConnection: close\r\n\r\n")

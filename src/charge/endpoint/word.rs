@@ -60,6 +60,28 @@ const SIGNS: &[u8] = b"-_. ";
 
 /// Whether it is a word, or a version.
 pub(super) fn is_word(segment: &[u8]) -> bool {
+    if !segment.is_empty() && segment.iter().all(u8::is_ascii_lowercase) {
+        return is_plain_word(segment);
+    }
+    is_any_word(segment)
+}
+
+/// The same for lower-case letters alone, as most segments are: each of them is looked at three times, and not ten.
+fn is_plain_word(letters: &[u8]) -> bool {
+    if letters.len() > MAX || is_hex(letters) {
+        return false;
+    }
+    let mut spelling = Spelling {
+        letters: letters.len(),
+        ..Spelling::default()
+    };
+    spelling.letters < FEW_LETTERS || {
+        spelling.hump(letters);
+        spelling.is_english()
+    }
+}
+
+fn is_any_word(segment: &[u8]) -> bool {
     is_version(segment) || (segment.len() <= MAX && !is_hex(segment) && is_spelled(segment))
 }
 
@@ -214,10 +236,27 @@ fn hump(letters: &[u8]) -> usize {
 
 fn is_rare(pair: &[u8]) -> bool {
     let [first, second] = pair else { return false };
-    let row = usize::from(first.to_ascii_lowercase().wrapping_sub(b'a'));
-    let followers = FOLLOWERS.get(row).copied().unwrap_or_default();
-    !followers.contains(&second.to_ascii_lowercase())
+    let place = |letter: &u8| letter.to_ascii_lowercase().wrapping_sub(b'a');
+    let followers = FOLLOWER_BITS.get(usize::from(place(first)));
+    let followers = followers.copied().unwrap_or_default();
+    let bits = followers.checked_shr(u32::from(place(second)));
+    bits.is_none_or(|bits| bits & 1 == 0)
 }
+
+/// [`FOLLOWERS`], a bit for each letter: every call's path is looked at.
+const FOLLOWER_BITS: [u32; 26] = {
+    let mut table = [0; 26];
+    let mut row = 0;
+    while row < FOLLOWERS.len() {
+        let mut at = 0;
+        while at < FOLLOWERS[row].len() {
+            table[row] |= 1 << (FOLLOWERS[row][at] - b'a');
+            at += 1;
+        }
+        row += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests;

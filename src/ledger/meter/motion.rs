@@ -7,6 +7,30 @@ use crate::ledger::time::{Nanos, Now, Steady};
 use crate::translate::window;
 
 impl Meter {
+    /// A window is over.
+    pub(super) fn turn(&mut self, rule: &Rule) {
+        let is_corrected = self.is_corrected(rule);
+        self.used = 0;
+        self.own = 0;
+        self.ends = 0;
+        if let Some(word) = &mut self.word {
+            word.cap = NONE;
+            word.told = false;
+        }
+        if is_corrected {
+            let word = self.word_mut();
+            word.corrected = word.corrected.wrapping_add(1);
+        } else {
+            // What was counted ahead was counted for the window that is over.
+            self.reserved = self.admitted;
+        }
+        self.turns = self.turns.wrapping_add(1);
+        if let Some(extra) = &mut self.extra {
+            extra.who.clear();
+            extra.slot = 0;
+        }
+    }
+
     /// How many windows are over.
     #[must_use]
     pub const fn turns(&self) -> u32 {

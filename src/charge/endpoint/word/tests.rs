@@ -152,3 +152,28 @@ fn words_of_other_apis_are_words() {
         .collect();
     assert!(others.is_empty(), "{others:?}");
 }
+
+/// Lower-case letters alone are judged in a shorter way, and alike.
+#[test]
+fn plain_words_are_judged_as_all_others() {
+    let mut random = Random(7);
+    let mut words = 0;
+    for length in 1..=70 {
+        for alphabet in [&b"abcdefghijklmnopqrstuvwxyz"[..], b"abcdef", b"aeinrst"] {
+            for _ in 0..200 {
+                let segment = random.segment(alphabet, length);
+                assert_eq!(
+                    is_word(&segment),
+                    super::is_any_word(&segment),
+                    "{}",
+                    String::from_utf8_lossy(&segment)
+                );
+                words += usize::from(is_word(&segment));
+            }
+        }
+    }
+    assert!((1_000..70 * 3 * 200 - 1_000).contains(&words), "{words}");
+    for word in super::JARGON {
+        assert!(is_word(word.as_bytes()) && super::is_any_word(word.as_bytes()));
+    }
+}
