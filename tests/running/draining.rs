@@ -85,7 +85,7 @@ async fn calls_in_flight_finish_and_then_it_ends() {
     let (ended, at) = end.await.unwrap();
     assert!(ended.success());
     let took = at.saturating_duration_since(last);
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < PATIENCE / 2, "{took:?}");
     drop((idle, silent, kept));
 }
 
@@ -168,7 +168,7 @@ async fn who_asks_for_readiness_hears_of_the_end_before_it_takes_no_calls() {
     assert!(ended.success());
     let took = at.saturating_duration_since(started);
     assert!(
-        took >= Duration::from_secs(2) && took < Duration::from_secs(3),
+        took >= Duration::from_secs(2) && took < PATIENCE / 2,
         "{took:?}"
     );
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
