@@ -266,6 +266,10 @@ pub(super) struct Attended {
     error: Option<BoxError>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large kind"
+)]
 enum Where {
     Here {
         body: Body,

@@ -79,9 +79,19 @@ impl Service<Uri> for Dialer {
         Box::pin(async move {
             let late = |_| io::Error::from(io::ErrorKind::TimedOut);
             let stream = connecting.await.map_err(late)??;
-            Ok(Stall::new(stream, answer_timeout))
+            Ok(Stall::new(stream, answer_timeout, reset))
         })
     }
+}
+
+/// The end of this connection is told at once, and without what is not sent.
+fn reset(stream: &MaybeHttpsStream<TokioIo<TcpStream>>) {
+    let stream = match stream {
+        MaybeHttpsStream::Http(stream) => stream.inner(),
+        MaybeHttpsStream::Https(stream) => stream.inner().get_ref().0.inner().inner(),
+    };
+    // One that refuses this has ended.
+    let _ended = stream.set_zero_linger();
 }
 
 /// The system's resolver, with its errors marked as such. What it finds is what is connected to, so nobody can answer one

@@ -16,6 +16,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::client::legacy::connect::Connection as _;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tower_service::Service as _;
 
@@ -29,6 +30,8 @@ use crate::origin::Origin;
 const FRESH: Duration = Duration::from_secs(2);
 /// Below the 60 s after which common servers close, so that headroom mostly closes first.
 const KEPT: Duration = Duration::from_secs(50);
+/// What is left of an answer that nobody reads may take so long to come.
+const REST: Duration = Duration::from_millis(100);
 /// Connections that nobody has used for too long are looked for so often.
 const SWEEP: Duration = Duration::from_secs(5);
 /// The longest head of a provider's answer in HTTP/2. h2's own 16 KiB are less than what passes in HTTP/1.1.
@@ -57,20 +60,27 @@ struct Idle {
 #[derive(Default)]
 struct Kept {
     /// The one that was used last stands last.
-    http1: Vec<(http1::SendRequest<Sent>, Instant)>,
+    http1: Vec<(Line, Instant)>,
     /// Carries many calls at a time.
     http2: Option<(http2::SendRequest<Sent>, Instant)>,
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Sent>),
+    Http1(Line),
     Http2(http2::SendRequest<Sent>),
+}
+
+/// A connection of HTTP/1.1.
+struct Line {
+    sender: http1::SendRequest<Sent>,
+    /// Who drives it.
+    driver: AbortHandle,
 }
 
 /// A connection whose answer has not come to its end. It is kept for the next call when it has.
 pub(super) struct Lease {
     /// Only gone while this is dropped.
-    sender: Option<http1::SendRequest<Sent>>,
+    line: Option<Line>,
     pool: Weak<Pool>,
     origin: Arc<str>,
 }
@@ -122,11 +132,14 @@ impl Pool {
                 None => Box::pin(self.dial(origin)).await?,
             };
             let sent = match sender {
-                Sender::Http1(mut sender) => {
+                Sender::Http1(mut line) => {
                     *request.uri_mut() = Uri::from(path.clone());
                     request.headers_mut().insert(HOST, origin.host().clone());
-                    match sender.try_send_request(request).await {
-                        Ok(answer) => return Ok((answer, self.lease(origin, sender))),
+                    let cut = Cut(Some(line.driver.clone()));
+                    let sent = line.sender.try_send_request(request).await;
+                    cut.spare();
+                    match sent {
+                        Ok(answer) => return Ok((answer, self.lease(origin, line))),
                         Err(error) => error,
                     }
                 }
@@ -163,9 +176,9 @@ impl Pool {
             *used = now;
             return Some(Sender::Http2(sender.clone()));
         }
-        while let Some((sender, _)) = kept.http1.pop_if(|(_, since)| is_good(*since)) {
-            if sender.is_ready() {
-                return Some(Sender::Http1(sender));
+        while let Some((line, _)) = kept.http1.pop_if(|(_, since)| is_good(*since)) {
+            if line.sender.is_ready() {
+                return Some(Sender::Http1(line));
             }
         }
         None
@@ -189,30 +202,30 @@ impl Pool {
             return Ok(Sender::Http2(sender));
         }
         let (sender, connection) = self.http1.handshake(stream).await?;
-        drive(connection);
-        Ok(Sender::Http1(sender))
+        let driver = drive(connection);
+        Ok(Sender::Http1(Line { sender, driver }))
     }
 
     /// Keeps the connection at once where all of the answer has come with its head, as with most; else it is left to whoever
     /// reads the rest.
-    fn lease(self: &Arc<Self>, origin: &Origin, sender: http1::SendRequest<Sent>) -> Option<Lease> {
-        if sender.is_ready() {
-            self.keep(origin.name(), sender);
+    fn lease(self: &Arc<Self>, origin: &Origin, line: Line) -> Option<Lease> {
+        if line.sender.is_ready() {
+            self.keep(origin.name(), line);
             return None;
         }
         Some(Lease {
-            sender: Some(sender),
+            line: Some(line),
             pool: Arc::downgrade(self),
             origin: Arc::clone(origin.name()),
         })
     }
 
-    fn keep(self: &Arc<Self>, origin: &Arc<str>, sender: http1::SendRequest<Sent>) {
+    fn keep(self: &Arc<Self>, origin: &Arc<str>, line: Line) {
         let now = clock::monotonic();
         let mut idle = self.idle();
         let kept = idle.origins.entry_ref(origin).or_default();
         if kept.http1.len() < self.most {
-            kept.http1.push((sender, now));
+            kept.http1.push((line, now));
         }
         self.sweep_later(&mut idle);
     }
@@ -247,7 +260,7 @@ impl Idle {
         let is_good = |since: Instant| now.saturating_duration_since(since) <= KEPT;
         self.origins.retain(|_, kept| {
             kept.http1
-                .retain(|(sender, since)| is_good(*since) && sender.is_ready());
+                .retain(|(line, since)| is_good(*since) && line.sender.is_ready());
             kept.http2
                 .take_if(|(sender, used)| !is_good(*used) || sender.is_closed());
             !kept.http1.is_empty() || kept.http2.is_some()
@@ -256,32 +269,53 @@ impl Idle {
 }
 
 /// A connection does what it does while somebody drives it.
-fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
-    tokio::spawn(async move {
+fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> AbortHandle {
+    let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = %error, "A connection to a provider ended badly.");
         }
     });
+    driver.abort_handle()
+}
+
+/// Ends a connection whose call nobody waits for any more. hyper would end it too, but not before the provider has taken what
+/// waits to be sent.
+struct Cut(Option<AbortHandle>);
+
+impl Cut {
+    fn spare(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if let Some(driver) = &self.0 {
+            driver.abort();
+        }
+    }
 }
 
 /// The answer has come to its end, or nobody reads on: then hyper ends the connection, unless little was left of it.
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (Some(mut sender), Some(pool)) = (self.sender.take(), self.pool.upgrade()) else {
+        let (Some(mut line), Some(pool)) = (self.line.take(), self.pool.upgrade()) else {
             return;
         };
-        if sender.is_closed() {
+        if line.sender.is_closed() {
             return;
         }
-        if sender.is_ready() {
-            pool.keep(&self.origin, sender);
+        if line.sender.is_ready() {
+            pool.keep(&self.origin, line);
         } else if let Ok(runtime) = Handle::try_current() {
             let (pool, origin) = (Arc::downgrade(&pool), Arc::clone(&self.origin));
             runtime.spawn(async move {
-                if sender.ready().await.is_ok()
-                    && let Some(pool) = pool.upgrade()
-                {
-                    pool.keep(&origin, sender);
+                let cut = Cut(Some(line.driver.clone()));
+                let ready = tokio::time::timeout(REST, line.sender.ready()).await;
+                let pool = pool.upgrade().filter(|_| matches!(ready, Ok(Ok(()))));
+                if let Some(pool) = pool {
+                    cut.spare();
+                    pool.keep(&origin, line);
                 }
             });
         }
@@ -315,17 +349,17 @@ mod tests {
     }
 
     /// An open connection, and its other end.
-    async fn connection(pool: &Pool) -> (http1::SendRequest<Sent>, DuplexStream) {
+    async fn connection(pool: &Pool) -> (Line, DuplexStream) {
         let (near, far) = tokio::io::duplex(64);
         let (mut sender, connection) = pool.http1.handshake(TokioIo::new(near)).await.unwrap();
-        drive(connection);
+        let driver = drive(connection);
         sender.ready().await.unwrap();
-        (sender, far)
+        (Line { sender, driver }, far)
     }
 
-    fn taken(pool: &Pool, freshness: Freshness) -> Option<http1::SendRequest<Sent>> {
+    fn taken(pool: &Pool, freshness: Freshness) -> Option<Line> {
         match pool.take(&"http://a".into(), freshness, clock::monotonic())? {
-            Sender::Http1(sender) => Some(sender),
+            Sender::Http1(line) => Some(line),
             Sender::Http2(_) => None,
         }
     }

@@ -20,13 +20,16 @@ pub(super) struct Stall<S> {
     patience: Duration,
     /// Since the other side took something last; only while it is waited for.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Has the system throw away what is not sent.
+    reset: fn(&S),
 }
 
 impl<S> Stall<S> {
-    /// One to a provider that has so long for an answer.
-    pub(super) const fn new(stream: S, answer_timeout: Duration) -> Self {
+    /// One to a provider that has so long for an answer. `reset` has the system throw away what is not sent.
+    pub(super) const fn new(stream: S, answer_timeout: Duration, reset: fn(&S)) -> Self {
         Self {
             stream,
+            reset,
             patience: answer_timeout.saturating_add(LATER),
             timer: None,
         }
@@ -47,6 +50,15 @@ impl<S> Stall<S> {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         let over = timer.as_mut().poll(cx);
         over.map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// Else the provider would hear of the end only behind all that it does not take.
+impl<S> Drop for Stall<S> {
+    fn drop(&mut self) {
+        if self.timer.is_some() {
+            (self.reset)(&self.stream);
+        }
     }
 }
 
@@ -113,7 +125,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_nobody_takes_is_an_error_in_time_and_what_is_slow_is_none() {
         let (near, mut far) = tokio::io::duplex(10);
-        let mut stall = Stall::new(TokioIo::new(near), Duration::from_secs(20));
+        let mut stall = Stall::new(TokioIo::new(near), Duration::from_secs(20), |_| {});
         let mut write =
             async || poll_fn(|cx| Pin::new(&mut stall).poll_write(cx, b"0123456789")).await;
         assert_eq!(write().await.unwrap(), 10);

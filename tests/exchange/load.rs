@@ -32,6 +32,41 @@ async fn patient(answer: &'static str) -> (Upstream, UnboundedReceiver<&'static 
     (upstream, news)
 }
 
+/// The provider hears of it although there is more on its way than it takes.
+#[tokio::test]
+async fn a_caller_that_goes_away_cancels_an_upload_that_the_provider_does_not_take() {
+    let (told, mut news) = unbounded_channel();
+    let upstream = Upstream::scripted(move |mut peer, _| {
+        let told = told.clone();
+        async move {
+            peer.head().await?;
+            told.send("called").unwrap();
+            // It can be written to until the connection was reset.
+            while peer.write("HTTP/1.1 100 Continue\r\n\r\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            told.send("gone").unwrap();
+            Ok(())
+        }
+    })
+    .await;
+    let gateway = Harness::new(&upstream.base_url()).await;
+    let mut caller = Caller::connect(gateway.address).await;
+    caller
+        .write("POST /crm/ HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n")
+        .await;
+    assert_eq!(news.recv().await, Some("called"));
+    // As much as fits between the two.
+    let body = vec![b'x'; 50_000_000];
+    let writing = tokio::io::AsyncWriteExt::write_all(&mut caller.stream, &body);
+    assert!(tokio::time::timeout(SHORT, writing).await.is_err());
+    // Its own system would hold a quiet end back behind the rest.
+    caller.stream.set_zero_linger().unwrap();
+    drop(caller);
+    let gone = tokio::time::timeout(PATIENCE, news.recv()).await;
+    assert_eq!(gone.expect("the end"), Some("gone"));
+}
+
 #[tokio::test]
 async fn a_caller_that_goes_away_cancels_its_call() {
     const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
