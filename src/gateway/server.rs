@@ -153,11 +153,12 @@ impl Gateway {
             let presence = beats.begin();
             let pulse = (request.version() == Version::HTTP_2).then(|| Arc::clone(&beats));
             let span = tracing::debug_span!("call", request.id = %RequestId::of(request.headers()));
-            async move {
+            // Boxed: a connection that waits for its next call has no room for one.
+            Box::pin(async move {
                 let answer = gateway.answer(&entrance, request, &presence);
                 let response = answer.instrument(span).await;
                 Ok::<_, Infallible>(response.map(|body| Attended::new(body, presence, pulse)))
-            }
+            })
         });
         let mut conversation = pin!(server.serve_connection(stream, service));
         let mut dismissed = false;
