@@ -232,11 +232,15 @@ impl Pool {
 
     /// Has old ones looked for, for as long as there are any.
     fn sweep_later(self: &Arc<Self>, idle: &mut Idle) {
+        // At the end of the program what is dropped may be dropped by nobody's runtime.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
         if std::mem::replace(&mut idle.is_swept, true) {
             return;
         }
         let pool = Arc::downgrade(self);
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP).await;
                 let Some(pool) = pool.upgrade() else { return };
