@@ -24,7 +24,7 @@ use super::{keys, overrides};
 use crate::adapter::{Call, CredentialPlace};
 use crate::charge::{self, Charge};
 use crate::clock;
-use crate::consumer::{self, Consumer, Consumers, KEY_PREFIX};
+use crate::consumer::{self, Consumer, Consumers, KEY_PREFIX, to_hex};
 use crate::credential::decoded;
 use crate::emit;
 use crate::history::record::{Spent, Who};
@@ -83,7 +83,7 @@ impl<'a> Visitor<'a> {
         Ok(Self {
             consumer,
             has_key,
-            credential: provided.map_or_else(String::new, hexadecimal),
+            credential: provided.map_or_else(String::new, |hash| to_hex(&hash.to_be_bytes())),
             hash,
             caller,
         })
@@ -127,16 +127,6 @@ impl<'a> Visitor<'a> {
             secret,
         }
     }
-}
-
-/// All 16 digits. Each call needs one: the machine for formats takes longer for it than the hash itself.
-fn hexadecimal(hash: u64) -> String {
-    let digit = |byte: u8| char::from(if byte < 10 { b'0' } else { b'a' - 10 } + byte);
-    let bytes = hash.to_be_bytes();
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let mut text = String::with_capacity(16);
-    digits.for_each(|byte| text.push(digit(byte)));
-    text
 }
 
 /// The caller's own credential, as far as it has one.

@@ -352,7 +352,7 @@ async fn no_key_of_headrooms_leaves_by_a_page_or_a_problem() {
         let answer = caller.rest().await;
         assert!(!answer.contains(&key), "{answer}");
         assert!(
-            !answer.contains(&headroom::consumer::to_hex(&hash)),
+            !answer.contains(&headroom::consumer::to_hex(&*hash)),
             "{answer}"
         );
     }

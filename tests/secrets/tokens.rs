@@ -12,6 +12,35 @@ fn answer(status: &str, body: &str) -> String {
     )
 }
 
+/// The program, with everything in its log.
+fn traced(folder: &Path, config: &str) -> Program {
+    let mut command = headroom(folder);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env("HEADROOM_LOG", "trace");
+    Program::launch(command, folder, config)
+}
+
+/// Neither its pages nor its log have told a secret. It ends here.
+async fn assert_run_is_silent(mut program: Program) {
+    for page in [
+        "/-/",
+        "/-/quota",
+        "/-/usage",
+        "/-/events",
+        "/-/advice",
+        "/-/metrics",
+        "/-/readyz",
+    ] {
+        let answer = program.get(page, "").await;
+        assert_silent(answer.as_bytes(), page);
+    }
+    signal(&program, "-TERM");
+    program.wait_for_line("headroom has stopped");
+    assert!(program.wait().success());
+    assert_silent(program.told().as_bytes(), "the log");
+}
+
 /// A token endpoint that goes wrong in every way, then gives tokens. All of it has secrets in it.
 async fn endpoint() -> Upstream {
     let calls = Arc::new(AtomicUsize::new(0));
@@ -55,11 +84,7 @@ async fn no_token_is_in_any_output() {
             endpoint.base_url()
         );
         let (folder, config) = stub(&upstream, "[policy.a]\nlimit = \"x-limit\"\n", &connection);
-        let mut command = headroom(folder.path());
-        command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .env("HEADROOM_LOG", "trace");
-        let mut program = Program::launch(command, folder.path(), &config);
+        let program = traced(folder.path(), &config);
         let refused = program.get("/stub/ok", "").await;
         if attempt < 6 {
             // A failure that may pass is worth another attempt.
@@ -74,14 +99,7 @@ async fn no_token_is_in_any_output() {
             assert_silent(late.as_bytes(), "a time-out");
             assert!(upstream.requests().concat().contains("Bearer hush-access"));
         }
-        for page in ["/-/", "/-/quota", "/-/events", "/-/metrics", "/-/readyz"] {
-            let answer = program.get(page, "").await;
-            assert_silent(answer.as_bytes(), page);
-        }
-        signal(&program, "-TERM");
-        program.wait_for_line("headroom has stopped");
-        assert!(program.wait().success());
-        assert_silent(program.told().as_bytes(), "the log");
+        assert_run_is_silent(program).await;
         let mut kept = Vec::new();
         files(&folder.path().join("home"), &mut kept);
         for (path, bytes) in kept {
@@ -133,31 +151,12 @@ async fn a_rotated_token_is_in_no_output_but_the_state() {
     );
     let (folder, config) = stub(&upstream, "[policy.a]\nlimit = \"x-limit\"\n", &connection);
     for token in ["hush-refresh", "hush-rotated"] {
-        let mut command = headroom(folder.path());
-        command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .env("HEADROOM_LOG", "trace");
-        let mut program = Program::launch(command, folder.path(), &config);
+        let program = traced(folder.path(), &config);
         let answer = program.get("/stub/ok", "").await;
         assert_eq!(status(&answer), 200, "{answer}");
         let asked = endpoint.requests().pop().unwrap();
         assert!(asked.contains(&format!("refresh_token={token}")), "{asked}");
-        for page in [
-            "/-/",
-            "/-/quota",
-            "/-/usage",
-            "/-/events",
-            "/-/advice",
-            "/-/metrics",
-            "/-/readyz",
-        ] {
-            let answer = program.get(page, "").await;
-            assert_silent(answer.as_bytes(), page);
-        }
-        signal(&program, "-TERM");
-        program.wait_for_line("headroom has stopped");
-        assert!(program.wait().success());
-        assert_silent(program.told().as_bytes(), "the log");
+        assert_run_is_silent(program).await;
     }
     let mut kept = Vec::new();
     files(&folder.path().join("home"), &mut kept);
