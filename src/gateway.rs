@@ -39,6 +39,7 @@ mod forward;
 mod frames;
 mod grant;
 mod greeting;
+mod http1;
 mod keys;
 mod linger;
 mod links;

@@ -126,7 +126,7 @@ impl AnswerBody {
             if self.ended || self.inner.is_end_stream() {
                 self.ticket = None;
             }
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            return Poll::Ready(frame);
         }
         let deadline = clock::monotonic() + self.idle_timeout;
         let starts_waiting = !std::mem::replace(&mut self.waiting, true);
@@ -196,6 +196,10 @@ impl HttpBody for AnswerBody {
 }
 
 /// What the server side sends.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large kind"
+)]
 pub(super) enum Body {
     /// Nothing.
     Empty,

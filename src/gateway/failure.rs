@@ -6,6 +6,8 @@ use std::io;
 use http::StatusCode;
 use rustls::AlertDescription;
 
+use super::http1::Invalid;
+
 /// What went wrong between headroom and the provider. The words are those of RFC 9209, section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -102,6 +104,9 @@ impl Failure {
                 rustls::Error::AlertReceived(_) => Self::TlsAlert,
                 _ => Self::TlsProtocol,
             });
+        }
+        if error.is::<Invalid>() {
+            return Some(Self::Protocol);
         }
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
             if error.is_parse() || error.is_parse_status() {

@@ -1,26 +1,28 @@
 //! Connections to providers that are kept for the next call, of one kind and one worker, by origin.
 //!
-//! hyper has the connections; what it leaves to others is here: which of them a call goes out on, and for how long an idle one is
-//! kept. hyper-util's client does the same for all kinds of programs, with a task, a race and three lookups for each call;
-//! PERFORMANCE.md says what that costs. A call that finds no connection opens one, so there are never more than calls at a time.
+//! Which of them a call goes out on, and for how long an idle one is kept. hyper-util's client does the same for all kinds of
+//! programs, with a task, a race and three lookups for each call; PERFORMANCE.md says what that costs. A call that finds no
+//! connection opens one, so there are never more than calls at a time.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hashbrown::HashMap;
-use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::client::legacy::connect::Connection as _;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tower_service::Service as _;
 
-use super::dial::{BoxError, Dialer};
+use super::dial::{BoxError, Dialer, Protocol};
+use super::http1;
 use super::upstream::{Freshness, Sent};
 use crate::clock;
 use crate::limits::Limits;
@@ -30,8 +32,10 @@ use crate::origin::Origin;
 const FRESH: Duration = Duration::from_secs(2);
 /// Below the 60 s after which common servers close, so that headroom mostly closes first.
 const KEPT: Duration = Duration::from_secs(50);
-/// What is left of an answer that nobody reads may take so long to come.
+/// What is left of an answer that nobody reads may take so long to come,
 const REST: Duration = Duration::from_millis(100);
+/// and be so much, in bytes, for its connection to be kept.
+const REST_BYTES: usize = 64 * 1024;
 /// Connections that nobody has used for too long are looked for so often.
 const SWEEP: Duration = Duration::from_secs(5);
 /// The longest head of a provider's answer in HTTP/2. h2's own 16 KiB are less than what passes in HTTP/1.1.
@@ -42,7 +46,7 @@ const HTTP2_WINDOW: u32 = 256 * 1024;
 /// All that are kept.
 pub(super) struct Pool {
     dialer: Dialer,
-    http1: http1::Builder,
+    bounds: http1::Bounds,
     http2: http2::Builder<TokioExecutor>,
     /// So many idle ones of an origin are kept.
     most: usize,
@@ -60,38 +64,35 @@ struct Idle {
 #[derive(Default)]
 struct Kept {
     /// The one that was used last stands last.
-    http1: Vec<(Line, Instant)>,
+    http1: Vec<(http1::Connection, Instant)>,
     /// Carries many calls at a time.
     http2: Option<(http2::SendRequest<Sent>, Instant)>,
 }
 
 enum Sender {
-    Http1(Line),
+    Http1(http1::Connection),
     Http2(http2::SendRequest<Sent>),
 }
 
-/// A connection of HTTP/1.1.
-struct Line {
-    sender: http1::SendRequest<Sent>,
-    /// Who drives it.
-    driver: AbortHandle,
+/// The body of an answer.
+pub(super) enum Rest {
+    Http1(Lease),
+    Http2(Incoming),
 }
 
-/// A connection whose answer has not come to its end. It is kept for the next call when it has.
+/// The body of an answer over HTTP/1.1. Its connection is kept for the next call when all of it has come.
 pub(super) struct Lease {
-    /// Only gone while this is dropped.
-    line: Option<Line>,
+    body: http1::Body,
     pool: Weak<Pool>,
     origin: Arc<str>,
 }
 
 impl Pool {
     pub(super) fn new(dialer: Dialer, limits: &Limits) -> Arc<Self> {
-        let mut http1 = http1::Builder::new();
-        http1
-            .max_headers(limits.header_fields)
-            // What waits for a caller that takes nothing: a long answer fills this, and no more.
-            .max_buf_size(limits.header_bytes.saturating_mul(2));
+        let bounds = http1::Bounds {
+            bytes: limits.header_bytes.saturating_mul(2),
+            fields: limits.header_fields,
+        };
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -104,15 +105,15 @@ impl Pool {
             .keep_alive_timeout(Duration::from_secs(10));
         Arc::new(Self {
             dialer,
-            http1,
+            bounds,
             http2,
             most: limits.connections_per_origin,
             idle: Mutex::default(),
         })
     }
 
-    /// Sends a request to a path at an origin and waits for the head of the answer. What an idle connection did not even take,
-    /// because it has just ended, goes out on another one.
+    /// Sends a request to a path at an origin and waits for the head of the answer. What a connection of HTTP/2 did not even
+    /// take, because it has just ended, goes out on another one.
     ///
     /// # Errors
     /// There is no connection to be had, or it ended before the answer, or the answer is none.
@@ -122,7 +123,7 @@ impl Pool {
         path: &PathAndQuery,
         mut request: Request<Sent>,
         freshness: Freshness,
-    ) -> Result<(Response<Incoming>, Option<Lease>), BoxError> {
+    ) -> Result<Response<Rest>, BoxError> {
         loop {
             let kept = self.take(origin.name(), freshness, clock::monotonic());
             let is_kept = kept.is_some();
@@ -131,32 +132,23 @@ impl Pool {
                 // Seldom, and large.
                 None => Box::pin(self.dial(origin)).await?,
             };
-            let sent = match sender {
-                Sender::Http1(mut line) => {
-                    *request.uri_mut() = Uri::from(path.clone());
-                    request.headers_mut().insert(HOST, origin.host().clone());
-                    let cut = Cut(Some(line.driver.clone()));
-                    let sent = line.sender.try_send_request(request).await;
-                    cut.spare();
-                    match sent {
-                        Ok(answer) => return Ok((answer, self.lease(origin, line))),
-                        Err(error) => error,
-                    }
-                }
-                Sender::Http2(mut sender) => {
-                    *request.uri_mut() = origin.uri(path.clone());
-                    // What an attempt in HTTP/1.1 has left: `:authority` says it.
-                    request.headers_mut().remove(HOST);
-                    match sender.try_send_request(request).await {
-                        Ok(answer) => return Ok((answer, None)),
-                        Err(error) => error,
-                    }
+            let mut sender = match sender {
+                Sender::Http2(sender) => sender,
+                Sender::Http1(connection) => {
+                    let (head, body) = request.into_parts();
+                    let line = (&head.method, path, origin.host());
+                    let sent = connection.exchange(line, &head.headers, body, self.bounds);
+                    let (head, body) = sent.await?;
+                    return Ok(Response::from_parts(head, self.lease(origin, body)));
                 }
             };
-            let mut error = sent;
-            match error.take_message().filter(|_| is_kept) {
-                Some(unsent) => request = unsent,
-                None => return Err(error.into_error().into()),
+            *request.uri_mut() = origin.uri(path.clone());
+            match sender.try_send_request(request).await {
+                Ok(answer) => return Ok(answer.map(Rest::Http2)),
+                Err(mut error) => match error.take_message().filter(|_| is_kept) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(error.into_error().into()),
+                },
             }
         }
     }
@@ -176,9 +168,14 @@ impl Pool {
             *used = now;
             return Some(Sender::Http2(sender.clone()));
         }
-        while let Some((line, _)) = kept.http1.pop_if(|(_, since)| is_good(*since)) {
-            if line.sender.is_ready() {
-                return Some(Sender::Http1(line));
+        while let Some((mut connection, _)) = kept.http1.pop_if(|(_, since)| is_good(*since)) {
+            // What must not be sent twice is worth asking the system.
+            let is_open = match freshness {
+                Freshness::Fresh => connection.is_still_open(),
+                Freshness::Kept | Freshness::New => connection.is_open(),
+            };
+            if is_open {
+                return Some(Sender::Http1(connection));
             }
         }
         None
@@ -186,46 +183,44 @@ impl Pool {
 
     /// Opens one.
     async fn dial(self: &Arc<Self>, origin: &Origin) -> Result<Sender, BoxError> {
-        let mut dialer = self.dialer.clone();
-        std::future::poll_fn(|cx| dialer.poll_ready(cx)).await?;
         let to = origin.uri(PathAndQuery::from_static("/"));
-        let stream = dialer.call(to).await?;
-        if stream.connected().is_negotiated_h2() {
-            let (sender, connection) = self.http2.handshake(stream).await?;
-            drive(connection);
-            let now = clock::monotonic();
-            let mut idle = self.idle();
-            let kept = idle.origins.entry_ref(origin.name()).or_default();
-            // In place of one that this call could not use.
-            kept.http2 = Some((sender.clone(), now));
-            self.sweep_later(&mut idle);
-            return Ok(Sender::Http2(sender));
+        let (stream, protocol) = self.dialer.dial(to).await?;
+        if protocol == Protocol::Http1 {
+            return Ok(Sender::Http1(http1::Connection::new(stream)));
         }
-        let (sender, connection) = self.http1.handshake(stream).await?;
-        let driver = drive(connection);
-        Ok(Sender::Http1(Line { sender, driver }))
+        let (sender, connection) = self.http2.handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "A connection to a provider ended badly.");
+            }
+        });
+        let now = clock::monotonic();
+        let mut idle = self.idle();
+        let kept = idle.origins.entry_ref(origin.name()).or_default();
+        // In place of one that this call could not use.
+        kept.http2 = Some((sender.clone(), now));
+        self.sweep_later(&mut idle);
+        Ok(Sender::Http2(sender))
     }
 
     /// Keeps the connection at once where all of the answer has come with its head, as with most; else it is left to whoever
     /// reads the rest.
-    fn lease(self: &Arc<Self>, origin: &Origin, line: Line) -> Option<Lease> {
-        if line.sender.is_ready() {
-            self.keep(origin.name(), line);
-            return None;
-        }
-        Some(Lease {
-            line: Some(line),
+    fn lease(self: &Arc<Self>, origin: &Origin, body: http1::Body) -> Rest {
+        let mut lease = Lease {
+            body,
             pool: Arc::downgrade(self),
             origin: Arc::clone(origin.name()),
-        })
+        };
+        lease.give_back();
+        Rest::Http1(lease)
     }
 
-    fn keep(self: &Arc<Self>, origin: &Arc<str>, line: Line) {
+    fn keep(self: &Arc<Self>, origin: &Arc<str>, connection: http1::Connection) {
         let now = clock::monotonic();
         let mut idle = self.idle();
         let kept = idle.origins.entry_ref(origin).or_default();
         if kept.http1.len() < self.most {
-            kept.http1.push((line, now));
+            kept.http1.push((connection, now));
         }
         self.sweep_later(&mut idle);
     }
@@ -264,7 +259,7 @@ impl Idle {
         let is_good = |since: Instant| now.saturating_duration_since(since) <= KEPT;
         self.origins.retain(|_, kept| {
             kept.http1
-                .retain(|(line, since)| is_good(*since) && line.sender.is_ready());
+                .retain_mut(|(connection, since)| is_good(*since) && connection.is_open());
             kept.http2
                 .take_if(|(sender, used)| !is_good(*used) || sender.is_closed());
             !kept.http1.is_empty() || kept.http2.is_some()
@@ -272,66 +267,86 @@ impl Idle {
     }
 }
 
-/// A connection does what it does while somebody drives it.
-fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> AbortHandle {
-    let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %error, "A connection to a provider ended badly.");
-        }
-    });
-    driver.abort_handle()
-}
-
-/// Ends a connection whose call nobody waits for any more. hyper would end it too, but not before the provider has taken what
-/// waits to be sent.
-struct Cut(Option<AbortHandle>);
-
-impl Cut {
-    fn spare(mut self) {
-        self.0 = None;
+impl Lease {
+    /// Keeps the connection, once all of the answer has come.
+    fn give_back(&mut self) {
+        give_back(&mut self.body, &self.pool, &self.origin);
     }
 }
 
-impl Drop for Cut {
-    fn drop(&mut self) {
-        if let Some(driver) = &self.0 {
-            driver.abort();
-        }
+fn give_back(body: &mut http1::Body, pool: &Weak<Pool>, origin: &Arc<str>) {
+    if let Some(connection) = body.connection()
+        && let Some(pool) = pool.upgrade()
+    {
+        pool.keep(origin, connection);
     }
 }
 
-/// The answer has come to its end, or nobody reads on: then hyper ends the connection, unless little was left of it.
+/// Nobody reads on: that ends the connection, unless little is left.
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (Some(mut line), Some(pool)) = (self.line.take(), self.pool.upgrade()) else {
-            return;
-        };
-        if line.sender.is_closed() {
-            return;
+        self.give_back();
+        if let (Some(body), Ok(runtime)) = (self.body.take_kept(), Handle::try_current()) {
+            let (pool, origin) = (Weak::clone(&self.pool), Arc::clone(&self.origin));
+            runtime.spawn(read_rest(body, pool, origin));
         }
-        if line.sender.is_ready() {
-            pool.keep(&self.origin, line);
-        } else if let Ok(runtime) = Handle::try_current() {
-            let (pool, origin) = (Arc::downgrade(&pool), Arc::clone(&self.origin));
-            runtime.spawn(async move {
-                let cut = Cut(Some(line.driver.clone()));
-                let ready = tokio::time::timeout(REST, line.sender.ready()).await;
-                let pool = pool.upgrade().filter(|_| matches!(ready, Ok(Ok(()))));
-                if let Some(pool) = pool {
-                    cut.spare();
-                    pool.keep(&origin, line);
-                }
-            });
+    }
+}
+
+/// Reads the rest for nobody, and keeps its connection.
+async fn read_rest(mut body: http1::Body, pool: Weak<Pool>, origin: Arc<str>) {
+    let rest = async {
+        let mut read = 0;
+        while read <= REST_BYTES
+            && body.size_hint().lower() <= REST_BYTES as u64
+            && let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+        {
+            read += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    let _in_time = tokio::time::timeout(REST, rest).await;
+    give_back(&mut body, &pool, &origin);
+}
+
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Http1(lease) => {
+                let frame = ready!(Pin::new(&mut lease.body).poll_frame(cx));
+                lease.give_back();
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(lease) => lease.body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(lease) => lease.body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use hyper_util::rt::TokioIo;
     use tokio::io::DuplexStream;
 
     use super::super::connection::Reach;
+    use super::super::dial::{Socket, Stream};
     use super::super::tls::Trust;
     use super::*;
 
@@ -353,17 +368,15 @@ mod tests {
     }
 
     /// An open connection, and its other end.
-    async fn connection(pool: &Pool) -> (Line, DuplexStream) {
+    fn connection() -> (http1::Connection, DuplexStream) {
         let (near, far) = tokio::io::duplex(64);
-        let (mut sender, connection) = pool.http1.handshake(TokioIo::new(near)).await.unwrap();
-        let driver = drive(connection);
-        sender.ready().await.unwrap();
-        (Line { sender, driver }, far)
+        let stream = Stream::new(Socket::Test(near), Duration::from_secs(1), |_| {});
+        (http1::Connection::new(stream), far)
     }
 
-    fn taken(pool: &Pool, freshness: Freshness) -> Option<Line> {
+    fn taken(pool: &Pool, freshness: Freshness) -> Option<http1::Connection> {
         match pool.take(&"http://a".into(), freshness, clock::monotonic())? {
-            Sender::Http1(line) => Some(line),
+            Sender::Http1(connection) => Some(connection),
             Sender::Http2(_) => None,
         }
     }
@@ -371,7 +384,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_kept_connection_is_used_while_it_is_fresh_enough_and_then_closed() {
         let (pool, origin) = (pool(2), "http://a".into());
-        let (sender, _far) = connection(&pool).await;
+        let (sender, _far) = connection();
         pool.keep(&origin, sender);
         assert!(taken(&pool, Freshness::New).is_none());
         tokio::time::advance(FRESH).await;
@@ -387,7 +400,7 @@ mod tests {
         assert!(pool.idle().origins.is_empty());
         // Nobody looks for more, until there is something again.
         assert!(!pool.idle().is_swept);
-        let (sender, _far) = connection(&pool).await;
+        let (sender, _far) = connection();
         pool.keep(&origin, sender);
         assert!(pool.idle().is_swept);
     }
@@ -397,13 +410,11 @@ mod tests {
         let (pool, origin) = (pool(2), "http://a".into());
         let mut far = Vec::new();
         for _ in 0..3 {
-            let (sender, other) = connection(&pool).await;
+            let (sender, other) = connection();
             pool.keep(&origin, sender);
             far.push(other);
         }
         far.remove(1);
-        // hyper hears of it.
-        tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(taken(&pool, Freshness::Kept).is_some());
         assert!(taken(&pool, Freshness::Kept).is_none());
     }

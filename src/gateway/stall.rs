@@ -1,14 +1,13 @@
-//! A connection to a provider as the client writes to it: what the provider takes nothing of for too long is an error. The
-//! client looks at nothing else while it has something to write, and so keeps a connection for a call that nobody waits for
-//! any more, with all that was to be sent on it.
+//! A connection to a provider as it is written to: what the provider takes nothing of for too long is an error. hyper (of
+//! HTTP/2) looks at nothing else while it has something to write, and so keeps a connection for a call that nobody waits for any
+//! more, with all that was to be sent on it.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// Beyond the time for an answer, so that calls somebody waits for end by that.
@@ -33,6 +32,11 @@ impl<S> Stall<S> {
             patience: answer_timeout.saturating_add(LATER),
             timer: None,
         }
+    }
+
+    /// The connection itself.
+    pub(super) const fn get_ref(&self) -> &S {
+        &self.stream
     }
 
     fn watched<T>(
@@ -62,17 +66,17 @@ impl<S> Drop for Stall<S> {
     }
 }
 
-impl<S: Read + Unpin> Read for Stall<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: Write + Unpin> Write for Stall<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -106,17 +110,10 @@ impl<S: Write + Unpin> Write for Stall<S> {
     }
 }
 
-impl<S: Connection> Connection for Stall<S> {
-    fn connected(&self) -> Connected {
-        self.stream.connected()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
 
-    use hyper_util::rt::TokioIo;
     use tokio::io::AsyncReadExt;
 
     use super::*;
@@ -125,7 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_nobody_takes_is_an_error_in_time_and_what_is_slow_is_none() {
         let (near, mut far) = tokio::io::duplex(10);
-        let mut stall = Stall::new(TokioIo::new(near), Duration::from_secs(20), |_| {});
+        let mut stall = Stall::new(near, Duration::from_secs(20), |_| {});
         let mut write =
             async || poll_fn(|cx| Pin::new(&mut stall).poll_write(cx, b"0123456789")).await;
         assert_eq!(write().await.unwrap(), 10);

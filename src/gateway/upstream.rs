@@ -2,14 +2,13 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::clients::Clients;
 use super::connection::Reach;
@@ -18,7 +17,7 @@ use super::error::Problem;
 use super::failure::Failure;
 use super::linger::Fault;
 use super::load::{Origins, Place};
-use super::pool::Lease;
+use super::pool::Rest;
 use super::tls::Trust;
 use super::upload::{Progress, RequestBody};
 use crate::address::is_public;
@@ -29,25 +28,19 @@ use crate::origin::Origin;
 
 /// The body of a provider's answer. Its connection is in use until this is dropped.
 pub(super) struct UpstreamBody {
-    inner: Incoming,
-    /// Where the connection is to be kept when all of it is there.
-    lease: Option<Lease>,
+    inner: Rest,
     _place: Place,
 }
 
 impl HttpBody for UpstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if frame.is_none() || self.inner.is_end_stream() {
-            self.lease = None;
-        }
-        Poll::Ready(frame)
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -210,9 +203,8 @@ impl Upstream {
         })?;
         let sending = pin!(pool.send(origin, &path, request, connection));
         match self.head_in_time(sending, progress.as_deref()).await {
-            Ok((answer, lease)) => Ok(answer.map(|inner| UpstreamBody {
+            Ok(answer) => Ok(answer.map(|inner| UpstreamBody {
                 inner,
-                lease,
                 _place: place,
             })),
             Err(problem) => {
@@ -225,11 +217,9 @@ impl Upstream {
     /// The time for the head starts anew with each piece of the request that the provider takes: an upload may be long.
     async fn head_in_time(
         &self,
-        mut sending: Pin<
-            &mut impl Future<Output = Result<(Response<Incoming>, Option<Lease>), BoxError>>,
-        >,
+        mut sending: Pin<&mut impl Future<Output = Result<Response<Rest>, BoxError>>>,
         progress: Option<&Progress>,
-    ) -> Result<(Response<Incoming>, Option<Lease>), Problem> {
+    ) -> Result<Response<Rest>, Problem> {
         let mut deadline = clock::monotonic() + self.answer_timeout;
         loop {
             match tokio::time::timeout_at(deadline, sending.as_mut()).await {

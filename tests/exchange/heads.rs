@@ -291,7 +291,7 @@ async fn an_empty_post_says_so_and_nothing_else_is_added() {
         .send("POST /crm/ HTTP/1.1\r\nHost: a\r\nAccept: x/y\r\nConnection: close\r\n\r\n")
         .await;
     let expected = format!(
-        "POST / HTTP/1.1\r\naccept: x/y\r\ncontent-length: 0\r\nvia: 1.1 headroom\r\nhost: {}\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: {}\r\naccept: x/y\r\ncontent-length: 0\r\nvia: 1.1 headroom\r\n\r\n",
         upstream.address
     );
     assert_eq!(upstream.request(), expected);

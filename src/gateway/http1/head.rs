@@ -1,0 +1,285 @@
+//! Heads of requests as they are written, and of answers as they are read (RFC 9112, sections 2 to 6).
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, response};
+use httparse::{Header, ParserConfig, Status};
+use hyper::ext::ReasonPhrase;
+
+use super::framing::Decoder;
+use crate::gateway::fields;
+
+/// Room for as many fields as nearly all answers have.
+const USUAL_FIELDS: usize = 64;
+/// Fields that headroom adds to an answer, and a few more.
+const ADDED_FIELDS: usize = 8;
+
+/// What came is no answer, or one that two readers could take for two things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gateway) struct Invalid(pub(super) &'static str);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the answer is not valid HTTP/1.1: {}", self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl From<Invalid> for io::Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(io::ErrorKind::InvalidData, invalid)
+    }
+}
+
+/// How much an answer's head may be.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gateway) struct Bounds {
+    pub(in crate::gateway) bytes: usize,
+    pub(in crate::gateway) fields: usize,
+}
+
+/// The head of an answer, and what it says of its connection.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) parts: response::Parts,
+    pub(super) body: Decoder,
+    /// Another request may follow when its body has ended.
+    pub(super) is_kept: bool,
+}
+
+/// A request's head as it is sent.
+pub(super) fn write(
+    method: &Method,
+    path: &PathAndQuery,
+    host: &HeaderValue,
+    headers: &HeaderMap,
+) -> Vec<u8> {
+    let path = path.as_str().as_bytes();
+    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    let length: usize = headers.iter().map(length).sum();
+    let mut head = Vec::with_capacity(48 + path.len() + host.len() + length);
+    for piece in [
+        method.as_str().as_bytes(),
+        b" ",
+        path,
+        b" HTTP/1.1\r\nhost: ",
+    ] {
+        head.extend_from_slice(piece);
+    }
+    head.extend_from_slice(host.as_bytes());
+    head.extend_from_slice(b"\r\n");
+    write_fields(&mut head, headers.iter());
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+pub(super) fn write_fields<'a>(
+    into: &mut Vec<u8>,
+    fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) {
+    for (name, value) in fields {
+        into.extend_from_slice(name.as_str().as_bytes());
+        into.extend_from_slice(b": ");
+        into.extend_from_slice(value.as_bytes());
+        into.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Up to the end of the empty line that ends a head; it does not end in the first `before` bytes.
+pub(super) fn length(bytes: &[u8], before: usize) -> Option<usize> {
+    // The line break before the empty line may be among them.
+    let from = before.saturating_sub(2);
+    memchr::memchr_iter(b'\n', bytes.get(from..)?).find_map(|at| {
+        let next = from + at + 1;
+        match bytes.get(next..)? {
+            [b'\n', ..] => Some(next + 1),
+            [b'\r', b'\n', ..] => Some(next + 2),
+            _ => None,
+        }
+    })
+}
+
+/// What has come of an answer before its head is whole.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    has: BytesMut,
+}
+
+impl Reading {
+    /// Goes on by what came: the head, and what follows it, once it is whole. Interim answers are left out (RFC 9110, section
+    /// 15.2).
+    ///
+    /// # Errors
+    /// It is none, or too large.
+    pub(super) fn feed(
+        &mut self,
+        came: &[u8],
+        method: &Method,
+        bounds: Bounds,
+    ) -> Result<Option<(Head, Bytes)>, Invalid> {
+        let mut before = self.has.len();
+        self.has.extend_from_slice(came);
+        while let Some(length) = length(&self.has, before) {
+            if length > bounds.bytes {
+                break;
+            }
+            let mut whole = std::mem::take(&mut self.has).freeze();
+            let head = read(&whole.split_to(length), method, bounds.fields)?;
+            match head {
+                Some(head) => return Ok(Some((head, whole))),
+                None => self.has = BytesMut::from(whole),
+            }
+            before = 0;
+        }
+        if self.has.len() > bounds.bytes {
+            return Err(Invalid("its head is too large"));
+        }
+        Ok(None)
+    }
+}
+
+/// Reads a whole head; `None` is an interim one.
+fn read(whole: &Bytes, method: &Method, most_fields: usize) -> Result<Option<Head>, Invalid> {
+    let mut usual = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
+    let most_usual = most_fields.min(USUAL_FIELDS);
+    let usual = usual.get_mut(..most_usual).unwrap_or_default();
+    match parse(whole, method, usual) {
+        Err(httparse::Error::TooManyHeaders) if most_fields > USUAL_FIELDS => {
+            parse(whole, method, &mut vec![MaybeUninit::uninit(); most_fields])
+        }
+        parsed => parsed,
+    }
+    .map_err(|error| match error {
+        httparse::Error::TooManyHeaders => Invalid("it has too many fields"),
+        httparse::Error::HeaderName => Invalid("the name of a field is none"),
+        httparse::Error::HeaderValue => Invalid("the value of a field is none"),
+        httparse::Error::Status => Invalid("its status is none"),
+        httparse::Error::Version => Invalid("its version is none"),
+        _ => Invalid("its head is none"),
+    })?
+}
+
+type Parsed = Result<Option<Head>, Invalid>;
+
+fn parse<'a>(
+    whole: &'a Bytes,
+    method: &Method,
+    space: &mut [MaybeUninit<Header<'a>>],
+) -> Result<Parsed, httparse::Error> {
+    let mut head = httparse::Response::new(&mut []);
+    let config = ParserConfig::default();
+    let parsed = config.parse_response_with_uninit_headers(&mut head, whole, space)?;
+    if parsed != Status::Complete(whole.len()) {
+        return Ok(Err(Invalid("its head is none")));
+    }
+    Ok(understand(whole, method, &head))
+}
+
+fn understand(whole: &Bytes, method: &Method, head: &httparse::Response<'_, '_>) -> Parsed {
+    let code = head.code.unwrap_or_default();
+    let status = StatusCode::from_u16(code).map_err(|_| Invalid("its status is none"))?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Invalid(
+            "it goes over to another protocol, which nobody asked for",
+        ));
+    }
+    if status.is_informational() {
+        return Ok(None);
+    }
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = status;
+    parts.version = match head.version {
+        Some(0) => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
+    // The provider's own words, where they are its own.
+    if head.reason != status.canonical_reason()
+        && let Some(reason) = head.reason
+        && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+    {
+        parts.extensions.insert(reason);
+    }
+    parts.headers = fields(whole, head.headers)?;
+    let body = body(method, &parts)?;
+    let says = |option| fields::has_token(&parts.headers, &CONNECTION, option);
+    let may_stay = !says("close") && (parts.version == Version::HTTP_11 || says("keep-alive"));
+    let is_kept = may_stay && !matches!(body, Decoder::Close);
+    Ok(Some(Head {
+        parts,
+        body,
+        is_kept,
+    }))
+}
+
+/// Values are not copied: each is a part of the whole.
+fn fields(whole: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, Invalid> {
+    let too_many = |_| Invalid("it has too many fields");
+    let mut headers =
+        HeaderMap::try_with_capacity(fields.len() + ADDED_FIELDS).map_err(too_many)?;
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes())
+            .map_err(|_| Invalid("the name of a field is none"))?;
+        let value = HeaderValue::from_maybe_shared(whole.slice_ref(field.value))
+            .map_err(|_| Invalid("the value of a field is none"))?;
+        headers.try_append(name, value).map_err(too_many)?;
+    }
+    Ok(headers)
+}
+
+/// How the body ends (RFC 9112, section 6.3).
+fn body(method: &Method, head: &response::Parts) -> Result<Decoder, Invalid> {
+    let headers = &head.headers;
+    let has_none = matches!(
+        head.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if has_none || *method == Method::HEAD {
+        return Ok(Decoder::Done);
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        if head.version == Version::HTTP_10 {
+            return Err(Invalid("HTTP/1.0 knows no Transfer-Encoding"));
+        }
+        let last = fields::tokens(headers, &TRANSFER_ENCODING).last();
+        let is_chunked = last.is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
+        return Ok(if is_chunked {
+            Decoder::chunked()
+        } else {
+            Decoder::Close
+        });
+    }
+    let mut length = None;
+    for line in headers.get_all(CONTENT_LENGTH) {
+        for number in line.as_bytes().split(|&byte| byte == b',') {
+            let number = number.trim_ascii();
+            let is_number = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+            let number = std::str::from_utf8(number).ok().filter(|_| is_number);
+            let number = number.and_then(|number| number.parse::<u64>().ok());
+            let number = number.ok_or(Invalid("its Content-Length is none"))?;
+            if length.replace(number).is_some_and(|other| other != number) {
+                return Err(Invalid("it has two lengths"));
+            }
+        }
+    }
+    Ok(length.map_or(Decoder::Close, Decoder::of_length))
+}
+
+/// Reads the fields behind the last chunk, up to the end of their empty line.
+pub(super) fn trailers(whole: &Bytes, most_fields: usize) -> Result<HeaderMap, Invalid> {
+    // Senders end their lines with both (RFC 9112, section 2.2); of a head, a reader may be lenient, here nothing is old.
+    let is_bare = |at: usize| at == 0 || whole.get(at - 1) != Some(&b'\r');
+    if memchr::memchr_iter(b'\n', whole).any(is_bare) {
+        return Err(Invalid("its trailers are none"));
+    }
+    let mut space = vec![httparse::EMPTY_HEADER; most_fields];
+    match httparse::parse_headers(whole, &mut space) {
+        Ok(Status::Complete((length, found))) if length == whole.len() => fields(whole, found),
+        _ => Err(Invalid("its trailers are none")),
+    }
+}

@@ -1,0 +1,230 @@
+//! A request on its way out, with its body as it comes.
+
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http::header::{CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName};
+use http_body::{Body, Frame};
+use smallvec::SmallVec;
+use tokio::io::AsyncWrite;
+
+use super::head;
+use crate::gateway::dial::BoxError;
+use crate::gateway::fields;
+use crate::gateway::linger::Fault;
+
+/// Pieces up to this length are copied behind their head, in bytes: one write for both.
+const COPIED: usize = 4 * 1024;
+
+/// What framing, routing or credentials go by is never a trailer (RFC 9110, section 6.5.1).
+static NO_TRAILERS: [HeaderName; 9] = [
+    CONTENT_LENGTH,
+    HOST,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    http::header::AUTHORIZATION,
+    http::header::CONTENT_ENCODING,
+    http::header::CONTENT_TYPE,
+    http::header::MAX_FORWARDS,
+];
+
+/// A request, as far as it is not sent.
+pub(super) struct Outbound<B> {
+    /// To be written, in this order,
+    pieces: SmallVec<[Bytes; 3]>,
+    /// and then this.
+    last: Vec<u8>,
+    /// What follows; gone when all of it has come.
+    body: Option<B>,
+    framing: Framing,
+    is_flushed: bool,
+}
+
+#[derive(Debug)]
+enum Framing {
+    /// So many bytes are to come.
+    Length(u64),
+    /// With these trailers, where they come.
+    Chunked(SmallVec<[HeaderName; 2]>),
+}
+
+/// Why a request could not be sent.
+pub(super) enum Failed {
+    /// The connection failed.
+    Connection(io::Error),
+    /// The caller's side did, or its body is not what its head says.
+    Caller(BoxError),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = Fault> + Unpin> Outbound<B> {
+    /// `head` is the whole head as it is sent; `headers` say how its body is framed.
+    pub(super) fn new(head: Vec<u8>, headers: &HeaderMap, body: B) -> Self {
+        let framing = if headers.contains_key(TRANSFER_ENCODING) {
+            let names = fields::tokens(headers, &TRAILER);
+            let names = names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+            Framing::Chunked(names.filter(|name| !NO_TRAILERS.contains(name)).collect())
+        } else {
+            Framing::Length(body.size_hint().exact().unwrap_or(0))
+        };
+        Self {
+            pieces: SmallVec::new(),
+            last: head,
+            body: (!body.is_end_stream()).then_some(body),
+            framing,
+            is_flushed: false,
+        }
+    }
+
+    /// All of it is with the system.
+    pub(super) const fn is_sent(&self) -> bool {
+        self.body.is_none() && self.is_flushed
+    }
+
+    /// Writes on until all is sent, or there is nothing to write, or no room for it.
+    ///
+    /// # Errors
+    /// The connection or the caller broke off; nothing more can be sent.
+    pub(super) fn poll(
+        &mut self,
+        connection: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failed>> {
+        loop {
+            let mut waits = false;
+            while !waits
+                && self.has_room()
+                && let Some(body) = &mut self.body
+            {
+                match Pin::new(body).poll_frame(cx) {
+                    Poll::Pending => waits = true,
+                    Poll::Ready(Some(Ok(frame))) => self.queue(frame)?,
+                    Poll::Ready(Some(Err(fault))) => {
+                        return Poll::Ready(Err(Failed::Caller(fault.into())));
+                    }
+                    Poll::Ready(None) => self.end(&HeaderMap::new())?,
+                }
+            }
+            ready!(self.poll_write(connection, cx))?;
+            if self.body.is_none() || waits {
+                if !self.is_flushed {
+                    ready!(Pin::new(&mut *connection).poll_flush(cx))?;
+                    self.is_flushed = true;
+                }
+                return if waits {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(Ok(()))
+                };
+            }
+        }
+    }
+
+    /// A piece more may be queued: a short one goes with what is before it.
+    fn has_room(&self) -> bool {
+        self.pieces.is_empty() && self.last.len() < COPIED
+    }
+
+    fn queue(&mut self, frame: Frame<Bytes>) -> Result<(), Failed> {
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                return frame
+                    .into_trailers()
+                    .map_or(Ok(()), |trailers| self.end(&trailers));
+            }
+        };
+        if !data.is_empty() {
+            let end: &[u8] = match &mut self.framing {
+                Framing::Length(left) => {
+                    let length = data.len() as u64;
+                    *left = left.checked_sub(length).ok_or_else(|| unlike("longer"))?;
+                    b""
+                }
+                Framing::Chunked(_) => {
+                    write!(self.last, "{:x}\r\n", data.len())?;
+                    b"\r\n"
+                }
+            };
+            if data.len() <= COPIED {
+                self.last.extend_from_slice(&data);
+            } else {
+                self.close_last();
+                self.pieces.push(data);
+            }
+            self.last.extend_from_slice(end);
+        }
+        if self.body.as_ref().is_some_and(Body::is_end_stream) {
+            self.end(&HeaderMap::new())?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, trailers: &HeaderMap) -> Result<(), Failed> {
+        self.body = None;
+        match &self.framing {
+            Framing::Length(0) => Ok(()),
+            Framing::Length(_) => Err(unlike("shorter")),
+            Framing::Chunked(names) => {
+                self.last.extend_from_slice(b"0\r\n");
+                let announced = trailers.iter().filter(|(name, _)| names.contains(name));
+                head::write_fields(&mut self.last, announced);
+                self.last.extend_from_slice(b"\r\n");
+                Ok(())
+            }
+        }
+    }
+
+    fn close_last(&mut self) {
+        if !self.last.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.last).into());
+        }
+    }
+
+    /// Writes all that is queued.
+    fn poll_write(
+        &mut self,
+        connection: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.close_last();
+        while !self.pieces.is_empty() {
+            let connection = Pin::new(&mut *connection);
+            let mut written = if let [only] = &*self.pieces {
+                ready!(connection.poll_write(cx, only))?
+            } else {
+                let slices = self.pieces.iter().map(|piece| IoSlice::new(piece));
+                let slices: SmallVec<[IoSlice<'_>; 4]> = slices.collect();
+                ready!(connection.poll_write_vectored(cx, &slices))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.is_flushed = false;
+            while let Some(piece) = self.pieces.first_mut() {
+                let length = written.min(piece.len());
+                piece.advance(length);
+                written -= length;
+                if !piece.is_empty() {
+                    break;
+                }
+                self.pieces.remove(0);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// hyper's bodies are as long as they say; if one is not, its request must not look whole.
+fn unlike(how: &str) -> Failed {
+    Failed::Caller(format!("the request's body is {how} than its Content-Length").into())
+}
