@@ -19,6 +19,9 @@ const USUAL_FIELDS: usize = 64;
 /// Fields that headroom adds to an answer, and a few more.
 const ADDED_FIELDS: usize = 8;
 
+/// No body is longer, in bytes: what counts them has room for more.
+const LONGEST: u64 = u64::MAX >> 1;
+
 /// What came is no answer, or one that two readers could take for two things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) struct Invalid(pub(super) &'static str);
@@ -260,7 +263,8 @@ fn body(method: &Method, head: &response::Parts) -> Result<Decoder, Invalid> {
             let number = number.trim_ascii();
             let is_number = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
             let number = std::str::from_utf8(number).ok().filter(|_| is_number);
-            let number = number.and_then(|number| number.parse::<u64>().ok());
+            let number = number.and_then(|number| number.parse().ok());
+            let number = number.filter(|number| *number <= LONGEST);
             let number = number.ok_or(Invalid("its Content-Length is none"))?;
             if length.replace(number).is_some_and(|other| other != number) {
                 return Err(Invalid("it has two lengths"));

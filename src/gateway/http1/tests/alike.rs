@@ -88,6 +88,7 @@ fn line() -> impl Strategy<Value = &'static str> {
         "content-length: +5\r\n",
         "content-length: 12\r\n",
         "content-length: 18446744073709551616\r\n",
+        "content-length: 18446744073709551615\r\n",
         "transfer-encoding: chunked\r\n",
         "Transfer-Encoding: gzip, Chunked\r\n",
         "transfer-encoding: identity\r\n",
