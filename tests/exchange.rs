@@ -6,6 +6,7 @@ mod faults;
 mod heads;
 mod hostile;
 mod hostile_h2;
+mod lasting;
 mod limits;
 mod lingering;
 mod load;

@@ -278,7 +278,7 @@ enum Where {
     Here {
         body: Body,
         /// Until the end.
-        _presence: Arc<Presence>,
+        presence: Arc<Presence>,
     },
     /// Of a call over HTTP/2, whose caller may take other answers and not this one: whoever watches its connection can take
     /// both away.
@@ -292,13 +292,15 @@ impl Attended {
     /// `pulse` is that of an HTTP/2 connection.
     pub(super) fn new(body: Body, presence: Arc<Presence>, pulse: Option<Arc<Pulse>>) -> Self {
         let place = match pulse {
-            None => Where::Here {
-                body,
-                _presence: presence,
-            },
+            None => Where::Here { body, presence },
             Some(pulse) => Where::Shelf(Arc::new(Mutex::new(Some((body, presence)))), pulse),
         };
         Self { place, error: None }
+    }
+
+    /// The caller has said all of its call.
+    pub(super) fn has_heard_all(&self) -> bool {
+        matches!(&self.place, Where::Here { presence, .. } if presence.has_heard_all())
     }
 
     fn look<T>(&self, at: impl FnOnce(&Body) -> T) -> Option<T> {

@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_rustls::server::TlsStream;
 
-use super::pulse::Pulse;
+use super::pulse::{PREFACE, Pulse};
 
 /// So much of a head that was refused is thrown away, in bytes,
 const MOST: usize = 1 << 20;
@@ -50,6 +50,10 @@ pub(super) struct Greeting<S: Line> {
     /// Only gone while this is dropped.
     stream: Option<S>,
     pulse: Arc<Pulse>,
+    /// What was read and is to be read again.
+    again: Vec<u8>,
+    /// The pulse has heard that already.
+    is_heard: bool,
     /// The last word was said.
     is_shut: bool,
 }
@@ -59,7 +63,64 @@ impl<S: Line> Greeting<S> {
         Self {
             stream: Some(stream),
             pulse,
+            again: Vec::new(),
+            is_heard: false,
             is_shut: false,
+        }
+    }
+
+    /// Hears the caller's first words; whether they are those of HTTP/2. `None`: it has gone without any. They are read again.
+    pub(super) fn poll_protocol(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<bool>>> {
+        self.is_heard = true;
+        loop {
+            if let Some(is_http2) = self.pulse.is_http2() {
+                return Poll::Ready(Ok(Some(is_http2)));
+            }
+            let mut words = [0; PREFACE.len()];
+            let missing = words.get_mut(self.again.len()..).unwrap_or_default();
+            let mut words = ReadBuf::new(missing);
+            ready!(self.poll_line(cx, &mut words))?;
+            if words.filled().is_empty() {
+                // What it has begun to say is no call; who reads it says so.
+                return Poll::Ready(Ok((!self.again.is_empty()).then_some(false)));
+            }
+            self.again.extend_from_slice(words.filled());
+        }
+    }
+
+    /// These bytes are read again, before what comes behind them, and are heard then.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        let mut again = bytes.to_vec();
+        again.append(&mut self.again);
+        self.again = again;
+        self.is_heard = false;
+    }
+
+    /// There is something to be read again.
+    pub(super) const fn has_put_back(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// Reads what was not read before.
+    fn poll_line(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = self.stream()?.poll_read(cx, buf);
+        self.pulse
+            .heard(buf.filled().get(before..).unwrap_or_default());
+        if read.is_pending() {
+            self.pulse.listens();
+        }
+        read
+    }
+
+    /// What is read again, as far as there is room.
+    fn read_again(&mut self, buf: &mut ReadBuf<'_>) {
+        let length = self.again.len().min(buf.remaining());
+        let rest = self.again.split_off(length);
+        let again = std::mem::replace(&mut self.again, rest);
+        buf.put_slice(&again);
+        if !self.is_heard {
+            self.pulse.heard(&again);
         }
     }
 
@@ -108,14 +169,15 @@ impl<S: Line> AsyncRead for Greeting<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = self.stream()?.poll_read(cx, buf);
-        self.pulse
-            .heard(buf.filled().get(before..).unwrap_or_default());
-        if read.is_pending() {
-            self.pulse.listens();
+        if self.again.is_empty() {
+            return self.poll_line(cx, buf);
         }
-        read
+        self.read_again(buf);
+        if buf.remaining() > 0 {
+            // With what came behind it, so that one look takes a whole head. If that is an error, the next look finds it too.
+            let _ = self.poll_line(cx, buf);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

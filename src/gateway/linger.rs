@@ -95,6 +95,9 @@ impl Inbound {
         limits: &Limits,
         presence: &Arc<Presence>,
     ) -> Self {
+        if incoming.is_end_stream() {
+            presence.hears_all();
+        }
         Self {
             incoming: Some(incoming),
             // HTTP/2 ends one call without the others. Who waits for `100 Continue` has not begun to write, and reading
@@ -179,6 +182,11 @@ impl HttpBody for Inbound {
         self.waiting = false;
         // A chunked body does not know its end before it is asked.
         self.lingers &= matches!(frame, Some(Ok(_)));
+        if let Some(presence) = &self.presence
+            && (frame.is_none() || self.is_end_stream())
+        {
+            presence.hears_all();
+        }
         let data = frame
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref());

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::limits::Limits;
 
 /// How HTTP/2 begins.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Who is told to go has so long for going, unless a call is under way.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -76,6 +76,20 @@ enum Speech {
 /// A call under way. It has ended when this is dropped.
 pub(super) struct Presence {
     pulse: Arc<Pulse>,
+    /// All that the caller has to say of it was heard.
+    has_heard_all: AtomicBool,
+}
+
+impl Presence {
+    /// The request was read to its end.
+    pub(super) fn hears_all(&self) {
+        self.has_heard_all.store(true, Ordering::Relaxed);
+    }
+
+    /// It was.
+    pub(super) fn has_heard_all(&self) -> bool {
+        self.has_heard_all.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Presence {
@@ -120,6 +134,7 @@ impl Pulse {
         drop(state);
         Arc::new(Presence {
             pulse: Arc::clone(self),
+            has_heard_all: AtomicBool::new(false),
         })
     }
 
@@ -182,6 +197,20 @@ impl Pulse {
             state.blocked_since = None;
         } else if state.blocked_since.is_none() {
             state.blocked_since = Some(clock::monotonic());
+        }
+    }
+
+    /// The caller takes nothing now.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.state().blocked_since.is_some()
+    }
+
+    /// Whether HTTP/2 is spoken, or HTTP/1.1, as soon as that can be told.
+    pub(super) fn is_http2(&self) -> Option<bool> {
+        match self.state().speech {
+            Speech::Unknown(_) => None,
+            Speech::Http1 => Some(false),
+            Speech::Http2(_) => Some(true),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The server side: accepting, serving HTTP/1.1 and HTTP/2 on one port, and draining.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,8 +11,6 @@ use std::time::Duration;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,7 +18,9 @@ use tracing::Instrument as _;
 
 use super::Gateway;
 use super::body::Attended;
+use super::conversation::{Conversation, Desk, Protocols};
 use super::greeting::{Greeting, Line};
+use super::lasting::{Lasting, Terms};
 use super::pulse::{Alarm, Overdue, Pulse};
 use super::request_id::RequestId;
 use super::route::Entrance;
@@ -33,13 +33,6 @@ pub struct Listener {
     /// Every request here is for this connection; `None` for the gateway's main port.
     pub connection: Option<String>,
 }
-
-/// Calls at a time on one HTTP/2 connection.
-const STREAMS: u32 = 256;
-/// What a caller over HTTP/2 may send ahead of all its calls together, in bytes: so much waits for providers that take nothing.
-const WINDOW: u32 = 512 * 1024;
-/// What is kept of an answer for a call of HTTP/2 whose caller takes nothing, in bytes.
-const STREAM_BUFFER: usize = 64 * 1024;
 
 impl Gateway {
     /// Serves until `shutdown` is ready, and for the drain delay after it; then stops accepting and lets the calls in flight
@@ -79,7 +72,7 @@ impl Gateway {
             is_secure: self.acceptor.is_some(),
             ..Entrance::default()
         };
-        let server = Arc::new(self.server());
+        let protocols = Arc::new(Protocols::new(&self.settings.limits));
         let mut callers = JoinSet::new();
         let mut order = stopped.clone();
         loop {
@@ -89,8 +82,8 @@ impl Gateway {
                 stream = next_caller(&socket) => {
                     let seat = self.crew.seat();
                     let entrance = Arc::new(entrance_of(&entrance, &stream, seat.worker));
-                    let (gateway, server, stopped) = (Arc::clone(&self), Arc::clone(&server), stopped.clone());
-                    let serve = |stream| gateway.welcome(stream, entrance, server, stopped);
+                    let (gateway, protocols, stopped) = (Arc::clone(&self), Arc::clone(&protocols), stopped.clone());
+                    let serve = |stream| gateway.welcome(stream, entrance, protocols, stopped);
                     self.crew.spawn(&mut callers, stream, seat, serve);
                 }
             }
@@ -112,11 +105,11 @@ impl Gateway {
         self: Arc<Self>,
         stream: TcpStream,
         entrance: Arc<Entrance>,
-        server: Arc<auto::Builder<TokioExecutor>>,
+        protocols: Arc<Protocols>,
         mut stopped: watch::Receiver<bool>,
     ) {
         let Some(acceptor) = &self.acceptor else {
-            return self.converse(stream, entrance, server, stopped).await;
+            return self.converse(stream, entrance, protocols, stopped).await;
         };
         let patience = self.settings.limits.head_timeout;
         // Boxed, as the conversation below: callers without TLS need no room for it.
@@ -128,7 +121,7 @@ impl Gateway {
         };
         match shaken {
             Ok(Ok(stream)) => {
-                let conversation = Arc::clone(&self).converse(stream, entrance, server, stopped);
+                let conversation = Arc::clone(&self).converse(stream, entrance, protocols, stopped);
                 Box::pin(conversation).await;
             }
             Ok(Err(error)) => tracing::debug!(error = %error, "A caller's handshake failed."),
@@ -141,31 +134,41 @@ impl Gateway {
         self: Arc<Self>,
         stream: impl Line,
         entrance: Arc<Entrance>,
-        server: Arc<auto::Builder<TokioExecutor>>,
+        protocols: Arc<Protocols>,
         mut stopped: watch::Receiver<bool>,
     ) {
         let pulse = Pulse::new(self.settings.limits);
-        let stream = TokioIo::new(Greeting::new(stream, Arc::clone(&pulse)));
+        let stream = Greeting::new(stream, Arc::clone(&pulse));
         let mut alarm = Alarm::new(&pulse);
-        let beats = Arc::clone(&pulse);
+        let (beats, desk) = (Arc::clone(&pulse), Arc::new(Desk::default()));
+        let left = Arc::clone(&desk);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (gateway, entrance) = (Arc::clone(&self), Arc::clone(&entrance));
+            let (gateway, entrance, desk) =
+                (Arc::clone(&self), Arc::clone(&entrance), Arc::clone(&left));
             let presence = beats.begin();
             let pulse = (request.version() == Version::HTTP_2).then(|| Arc::clone(&beats));
+            let terms = Terms::of(&request);
             let span = tracing::debug_span!("call", request.id = %RequestId::of(request.headers()));
             // Boxed: a connection that waits for its next call has no room for one.
             Box::pin(async move {
                 let answer = gateway.answer(&entrance, request, &presence);
                 let response = answer.instrument(span).await;
-                Ok::<_, Infallible>(response.map(|body| Attended::new(body, presence, pulse)))
+                let response = response.map(|body| Attended::new(body, presence, pulse));
+                if terms.fit(&response) {
+                    desk.leave(Lasting::new(response, terms));
+                    // The connection is taken from whoever waits for this.
+                    return std::future::pending().await;
+                }
+                Ok::<_, Infallible>(response)
             })
         });
-        let mut conversation = pin!(server.serve_connection(stream, service));
+        let mut conversation =
+            Conversation::new(stream, service, protocols, Arc::clone(&pulse), desk);
         let mut dismissed = false;
         loop {
             tokio::select! {
                 biased;
-                ended = conversation.as_mut() => {
+                ended = poll_fn(|cx| conversation.poll(cx)) => {
                     if let Err(error) = ended {
                         tracing::debug!(error = %error, "A caller's connection ended badly.");
                     }
@@ -189,31 +192,8 @@ impl Gateway {
             }
             dismissed = true;
             pulse.dismiss();
-            conversation.as_mut().graceful_shutdown();
+            conversation.end();
         }
-    }
-
-    fn server(&self) -> auto::Builder<TokioExecutor> {
-        let limits = &self.settings.limits;
-        let mut server = auto::Builder::new(TokioExecutor::new());
-        server
-            .http1()
-            .timer(TokioTimer::new())
-            // The pulse of a connection knows heads from idleness.
-            .header_read_timeout(None)
-            // Above the limit, so that a head that is a little too long is told so in headroom's words.
-            .max_buf_size(limits.header_bytes.saturating_mul(2))
-            .max_headers(limits.header_fields);
-        server
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-            .max_send_buf_size(STREAM_BUFFER)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .keep_alive_interval(Duration::from_secs(30));
-        server
     }
 }
 

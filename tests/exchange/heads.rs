@@ -327,7 +327,7 @@ async fn a_head_without_bounds_is_refused() {
     for extra in [many, format!("x: {}\r\n", "v".repeat(128 * 1024))] {
         // The gateway may close before it has read all of it.
         let mut caller = crate::support::harness::Caller::connect(gateway.address).await;
-        let request = format!("GET /crm/ HTTP/1.1\r\nHost: a\r\n{extra}\r\n");
+        let request = format!("GET /crm/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{extra}\r\n");
         let _ = tokio::io::AsyncWriteExt::write_all(&mut caller.stream, request.as_bytes()).await;
         let answer = caller.rest().await;
         assert!(answer.is_empty() || status(&answer) == 431, "{answer}");

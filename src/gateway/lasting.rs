@@ -1,0 +1,228 @@
+//! Answers that last: streams of events (server-sent events), on which nothing may come for hours. They are written here, in chunks
+//! (RFC 9112, section 7.1), with no more memory than waits for the caller.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
+use http_body::Body as _;
+use hyper::ext::ReasonPhrase;
+use jiff::Timestamp;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+use super::body::{Attended, BoxError};
+use super::fields;
+use super::greeting::{Greeting, Line};
+use crate::clock;
+
+/// What is ready is written together up to so many bytes.
+const TOGETHER: usize = 16 * 1024;
+/// So much is read at a time of what the caller says meanwhile, in bytes.
+const AHEAD: usize = 512;
+
+/// What a request lets its answer be.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    /// Its answer may be taken from hyper: it has no other calls beside it, and chunks are understood.
+    may_last: bool,
+    /// The caller wants the connection to end with it.
+    is_last: bool,
+}
+
+impl Terms {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            may_last: request.version() == Version::HTTP_11,
+            is_last: fields::has_token(request.headers(), &CONNECTION, "close"),
+        }
+    }
+
+    /// The answer is a stream of events, and nothing is in the way of writing it here.
+    pub(super) fn fit(self, answer: &Response<Attended>) -> bool {
+        let headers = answer.headers();
+        let has = |name: &HeaderName| headers.contains_key(name);
+        self.may_last
+            && answer.body().size_hint().exact().is_none()
+            && is_stream(headers)
+            && ![CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING]
+                .iter()
+                .any(has)
+            && answer.body().has_heard_all()
+    }
+}
+
+/// Such an answer.
+pub(super) struct Lasting {
+    /// Until it is written.
+    head: Option<Response<()>>,
+    /// Until its end.
+    body: Option<Attended>,
+    /// What is to be written.
+    out: Vec<u8>,
+    /// So much of it is.
+    written: usize,
+    /// The connection ends with it.
+    is_last: bool,
+}
+
+impl Lasting {
+    pub(super) fn new(answer: Response<Attended>, terms: Terms) -> Self {
+        let (head, body) = answer.into_parts();
+        Self {
+            head: Some(Response::from_parts(head, ())),
+            body: Some(body),
+            out: Vec::new(),
+            written: 0,
+            is_last: terms.is_last,
+        }
+    }
+
+    /// The connection is to end with it.
+    pub(super) const fn end(&mut self) {
+        self.is_last = true;
+    }
+
+    /// Writes it to its end; whether the connection goes on.
+    ///
+    /// # Errors
+    /// It broke off, or the caller is gone.
+    pub(super) fn poll<S: Line>(
+        &mut self,
+        line: &mut Greeting<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, BoxError>> {
+        if let Some(head) = self.head.take() {
+            self.out = written(&head, self.is_last);
+        }
+        loop {
+            if self.out.is_empty() && self.fill(cx)?.is_pending() {
+                break;
+            }
+            if self.flush(line, cx)?.is_pending() {
+                break;
+            }
+            if self.body.is_none() {
+                if self.is_last {
+                    ready!(Pin::new(line).poll_shutdown(cx))?;
+                }
+                return Poll::Ready(Ok(!self.is_last));
+            }
+        }
+        listen(line, cx)?;
+        // Also where nothing is to be flushed: whether the caller is gone is looked at here.
+        let _ = Pin::new(line).poll_flush(cx)?;
+        Poll::Pending
+    }
+
+    /// Takes what there is of the body. What was taken before is written: a body breaks off behind what came of it.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        while let Some(body) = &mut self.body
+            && self.out.len() < TOGETHER
+        {
+            match Pin::new(body).poll_frame(cx) {
+                // Trailers go only where the head has told of them.
+                Poll::Ready(Some(frame)) => {
+                    if let Ok(data) = frame?.into_data() {
+                        chunk(&mut self.out, &data);
+                    }
+                }
+                Poll::Ready(None) => {
+                    self.body = None;
+                    self.out.extend_from_slice(b"0\r\n\r\n");
+                }
+                Poll::Pending if self.out.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn flush<S: Line>(
+        &mut self,
+        line: &mut Greeting<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut *line).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                length => self.written += length,
+            }
+        }
+        // Not kept for the next event, which may be hours away.
+        self.out = Vec::new();
+        self.written = 0;
+        Pin::new(line).poll_flush(cx)
+    }
+}
+
+/// The body is one of events.
+fn is_stream(headers: &HeaderMap) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let media_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let beginning = media_type.and_then(|media_type| media_type.get(..EVENTS.len()));
+    beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(EVENTS))
+}
+
+/// The head as it is sent.
+fn written(head: &Response<()>, is_last: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    let status = head.status();
+    let reason = head.extensions().get::<ReasonPhrase>();
+    let reason = reason.map(ReasonPhrase::as_bytes);
+    let known = || status.canonical_reason().unwrap_or("<none>").as_bytes();
+    let mut line = |pieces: [&[u8]; 4]| {
+        pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+        out.extend_from_slice(b"\r\n");
+    };
+    line([
+        b"HTTP/1.1 ",
+        status.as_str().as_bytes(),
+        b" ",
+        reason.unwrap_or_else(known),
+    ]);
+    for (name, value) in head.headers() {
+        line([name.as_str().as_bytes(), b": ", value.as_bytes(), b""]);
+    }
+    if !head.headers().contains_key(DATE)
+        && let Some(date) = date(clock::now())
+    {
+        line([b"date: ", date.as_bytes(), b"", b""]);
+    }
+    if is_last {
+        line([b"connection: close", b"", b"", b""]);
+    }
+    line([b"transfer-encoding: chunked", b"\r\n", b"", b""]);
+    out
+}
+
+/// An IMF-fixdate (RFC 9110, section 5.6.7), which knows no time before 1970.
+fn date(now: Timestamp) -> Option<String> {
+    (now >= Timestamp::UNIX_EPOCH).then(|| httpdate::fmt_http_date(now.into()))
+}
+
+/// One chunk. An empty one would be the last.
+fn chunk(out: &mut Vec<u8>, data: &[u8]) {
+    if !data.is_empty() {
+        out.extend_from_slice(format!("{:X}\r\n", data.len()).as_bytes());
+        out.extend_from_slice(data);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Hears whether the caller goes. What else it says is for later: a piece of it is kept, and then the pulse watches instead.
+fn listen<S: Line>(line: &mut Greeting<S>, cx: &mut Context<'_>) -> io::Result<()> {
+    while !line.has_put_back() {
+        let mut piece = [0; AHEAD];
+        let mut piece = ReadBuf::new(&mut piece);
+        match Pin::new(&mut *line).poll_read(cx, &mut piece)? {
+            Poll::Pending => break,
+            Poll::Ready(()) if piece.filled().is_empty() => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Poll::Ready(()) => line.put_back(piece.filled()),
+        }
+    }
+    Ok(())
+}
