@@ -67,7 +67,13 @@ impl Consumers {
     /// The consumer with this key.
     #[must_use]
     pub fn by_key(&self, key: &str) -> Option<&Consumer> {
-        self.0.get(&hash_key(key))
+        self.by_hash(&hash_key(key))
+    }
+
+    /// The consumer whose key has this hash.
+    #[must_use]
+    pub fn by_hash(&self, hash: &[u8; 32]) -> Option<&Consumer> {
+        self.0.get(hash)
     }
 
     /// Their names.

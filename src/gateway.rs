@@ -42,6 +42,7 @@ mod grant;
 mod greeting;
 mod http1;
 mod keys;
+mod known;
 mod lasting;
 mod linger;
 mod links;
@@ -163,6 +164,7 @@ pub struct Gateway {
     crew: crew::Crew,
     load: load::Load,
     pages: pages::Pages,
+    via: fields::Via,
 }
 
 impl Gateway {
@@ -182,12 +184,13 @@ impl Gateway {
                 .pseudonym
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if !token {
-            return Err(SetupError(format!(
+        let via = fields::Via::new(&settings.pseudonym).filter(|_| token);
+        let via = via.ok_or_else(|| {
+            SetupError(format!(
                 "the pseudonym {:?} is not a token",
                 settings.pseudonym
-            )));
-        }
+            ))
+        })?;
         let house = Arc::new(House {
             catalogue: RwLock::new(catalogue),
             draining: AtomicBool::new(false),
@@ -212,6 +215,7 @@ impl Gateway {
             crew: crew::Crew::new(settings.workers.clone()),
             load: load::Load::new(settings.limits.concurrent_calls),
             pages: pages::Pages::new(Arc::clone(&house), settings.secret),
+            via,
             settings,
             house,
         })

@@ -20,7 +20,7 @@ use super::preferences::{self, Priority};
 use super::present::Present;
 use super::refusal::{Reason, Refused as Dressed, draining, queue_full, too_dear, used_up};
 use super::route::Route;
-use super::{keys, overrides};
+use super::{keys, known, overrides};
 use crate::adapter::{Call, CredentialPlace};
 use crate::charge::{self, Charge};
 use crate::clock;
@@ -59,7 +59,10 @@ impl<'a> Visitor<'a> {
         let consumer = match &shown.key {
             _ if consumers.is_empty() => None,
             None => return Err(Problem::NoKey),
-            Some(key) => Some(consumers.by_key(key).ok_or(Problem::UnknownKey)?),
+            Some(key) => {
+                let consumer = consumers.by_hash(&known::hash(key, secret));
+                Some(consumer.ok_or(Problem::UnknownKey)?)
+            }
         };
         let hash_of = |credential: &[u8]| {
             let mut hasher = SipHasher13::new_with_keys(secret.0, secret.1);

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -60,16 +60,19 @@ impl Protocols {
 
 /// Where a call leaves an answer that is not hyper's to send.
 #[derive(Default)]
-pub(super) struct Desk(Mutex<Option<Lasting>>);
+pub(super) struct Desk(Mutex<Option<Box<Lasting>>>);
 
 impl Desk {
     pub(super) fn leave(&self, answer: Lasting) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        *self.lock() = Some(Box::new(answer));
     }
 
-    fn take(&self) -> Option<Lasting> {
-        let mut answer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answer.take()
+    fn take_if(&self, may_take: impl FnOnce() -> bool) -> Option<Box<Lasting>> {
+        self.lock().take_if(|_| may_take())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Lasting>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,10 +155,7 @@ where
                         return Poll::Ready(ended.map_err(Into::into));
                     }
                     // What hyper has written before comes first.
-                    if self.pulse.is_blocked() {
-                        return Poll::Pending;
-                    }
-                    match self.desk.take() {
+                    match self.desk.take_if(|| !self.pulse.is_blocked()) {
                         Some(answer) => self.take_over(answer),
                         None => return Poll::Pending,
                     }
@@ -196,7 +196,7 @@ where
     }
 
     /// From hyper, whose call has left its answer and waits for nothing.
-    fn take_over(&mut self, mut answer: Lasting) {
+    fn take_over(&mut self, mut answer: Box<Lasting>) {
         if let State::Http1(connection) = std::mem::replace(&mut self.state, State::Over) {
             let parts = connection.into_parts();
             let mut line = parts.io.into_inner();
@@ -204,7 +204,7 @@ where
             if self.is_last {
                 answer.end();
             }
-            self.state = State::Lasting(line, Box::new(answer), parts.service);
+            self.state = State::Lasting(line, answer, parts.service);
         }
     }
 

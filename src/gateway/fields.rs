@@ -152,19 +152,32 @@ pub(super) fn unquoted_parts(value: &[u8], separator: u8) -> impl Iterator<Item 
     })
 }
 
-/// Adds headroom to the way that this message came.
-pub(super) fn append_via(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
-    let version = match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
-    };
-    let mut value = SmallVec::<[u8; 64]>::from_slice(version.as_bytes());
-    value.push(b' ');
-    value.extend_from_slice(pseudonym.as_bytes());
-    if let Ok(value) = HeaderValue::from_bytes(&value) {
-        headers.append(VIA, value);
+/// How headroom stands on the way of a message (RFC 9110, section 7.6.3): made once, not for each.
+pub(super) struct Via {
+    http10: HeaderValue,
+    http11: HeaderValue,
+    http2: HeaderValue,
+}
+
+impl Via {
+    /// `None`: the pseudonym cannot be written.
+    pub(super) fn new(pseudonym: &str) -> Option<Self> {
+        let of = |version| HeaderValue::try_from(format!("{version} {pseudonym}")).ok();
+        Some(Self {
+            http10: of("1.0")?,
+            http11: of("1.1")?,
+            http2: of("2")?,
+        })
+    }
+
+    /// Adds headroom to the way that this message came.
+    pub(super) fn append(&self, headers: &mut HeaderMap, version: Version) {
+        let value = match version {
+            Version::HTTP_10 => &self.http10,
+            Version::HTTP_2 => &self.http2,
+            _ => &self.http11,
+        };
+        headers.append(VIA, value.clone());
     }
 }
 
@@ -295,7 +308,9 @@ mod tests {
             HeaderValue::from_static("1.0 fred, HTTP/1.1 p.example.net (headroom, 1.1)"),
         );
         assert!(!has_passed(&headers, "headroom"));
-        append_via(&mut headers, Version::HTTP_2, "headroom");
+        Via::new("headroom")
+            .unwrap()
+            .append(&mut headers, Version::HTTP_2);
         assert!(has_passed(&headers, "Headroom"));
         assert!(!has_passed(&headers, "other"));
     }

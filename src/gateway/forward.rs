@@ -13,6 +13,7 @@ use super::body::Body;
 use super::coding::{self, Coding};
 use super::error::Problem;
 use super::failure::Failure;
+use super::fields::Via;
 use super::present::Present;
 use super::route::Route;
 use super::upload::{RequestBody, Upload};
@@ -27,7 +28,7 @@ pub(super) fn outgoing<'a>(
     body: Option<Upload>,
     route: &'a Route<'_>,
     (credential, has_key): (Option<&Credential>, bool),
-    pseudonym: &str,
+    via: &Via,
 ) -> Result<Outgoing<'a>, Problem> {
     let origin = &route.connection.origin;
     let place = &route.connection.adapter.credential;
@@ -82,7 +83,7 @@ pub(super) fn outgoing<'a>(
         coding::accept_readable(&mut headers);
     }
     frame(&mut headers, present, &head.method, body.as_ref());
-    fields::append_via(&mut headers, head.version, pseudonym);
+    via.append(&mut headers, head.version);
 
     let repeatable = body.is_none() && is_safe(&head.method);
     let (body, progress) = body.map(RequestBody::new).unzip();
@@ -200,7 +201,7 @@ fn says(headers: &HeaderMap, length: u64) -> bool {
 pub(super) fn received(
     method: &Method,
     answer: Response<UpstreamBody>,
-    pseudonym: &str,
+    via: &Via,
 ) -> Result<Received, Problem> {
     let (mut head, body) = answer.into_parts();
     let headers = &mut head.headers;
@@ -216,7 +217,7 @@ pub(super) fn received(
         return Err(Problem::Upstream(Failure::Protocol));
     }
     fields::strip_hop_by_hop(headers, present);
-    fields::append_via(headers, head.version, pseudonym);
+    via.append(headers, head.version);
 
     let has_no_body = matches!(
         head.status,

@@ -42,7 +42,9 @@ pub(super) fn find<'a>(head: &'a Parts, route: &'a Route<'_>) -> Result<Shown<'a
     let mut found: SmallVec<[Cow<'a, str>; 2]> = SmallVec::new();
     if route.present.has(Present::HEADROOM_KEY) {
         for line in head.headers.get_all(HEADROOM_KEY) {
-            let text = String::from_utf8_lossy(line.as_bytes().trim_ascii());
+            let text = line.as_bytes().trim_ascii();
+            let text =
+                str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);
             if !text.is_empty() {
                 found.push(text);
             }
@@ -112,6 +114,10 @@ fn keys_of<'a>(value: &'a HeaderValue, mut found: impl FnMut(Cow<'a, str>)) {
 
 /// User and password of a value of the Basic scheme (RFC 7617).
 fn of_basic(value: &[u8]) -> Option<Vec<u8>> {
+    // Each field is looked at, and nearly all begin with something else.
+    if !matches!(value.first()?, b'b' | b'B' | b' ' | b'\t') {
+        return None;
+    }
     let (scheme, rest) = value.trim_ascii().split_at_checked("basic".len())?;
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return None;
@@ -162,13 +168,18 @@ pub(super) fn strip_target<'t>(target: &'t str, place: &CredentialPlace) -> Cow<
 /// for one.
 pub(super) fn check(head: &Parts, route: &Route<'_>, consumers: &Consumers) -> Result<(), Problem> {
     let is_leak = |bytes: &[u8]| holds_key(bytes, consumers);
+    let connection = &*route.connection;
+    let place = &connection.adapter.credential;
+    // Where a key is looked for it is also taken out: most calls have theirs there, and nothing else to look at.
+    let is_place = |name: &HeaderName| *name == AUTHORIZATION || own_header(place) == Some(name);
+    let mut fields = head.headers.iter();
     let suspected = is_leak(route.target.as_bytes())
-        || head.headers.values().any(|value| is_leak(value.as_bytes()));
+        || fields.any(|(name, value)| {
+            *name != HEADROOM_KEY && is_leak(value.as_bytes()) && !(is_place(name) && is_key(value))
+        });
     if !suspected {
         return Ok(());
     }
-    let connection = &*route.connection;
-    let place = &connection.adapter.credential;
     let mut headers = head.headers.clone();
     fields::strip_hop_by_hop(&mut headers, route.present);
     fields::strip_forwarded(&mut headers);

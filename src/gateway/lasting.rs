@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
@@ -34,7 +34,7 @@ pub(super) struct Terms {
 impl Terms {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self {
-            may_last: request.version() == Version::HTTP_11,
+            may_last: request.version() == Version::HTTP_11 && request.method() != Method::HEAD,
             is_last: fields::has_token(request.headers(), &CONNECTION, "close"),
         }
     }
@@ -49,6 +49,10 @@ impl Terms {
             && ![CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING]
                 .iter()
                 .any(has)
+            && !matches!(
+                answer.status(),
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            )
             && answer.body().has_heard_all()
     }
 }
@@ -225,4 +229,69 @@ fn listen<S: Line>(line: &mut Greeting<S>, cx: &mut Context<'_>) -> io::Result<(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_written_with_what_its_provider_said_and_a_date() {
+        let answer = Response::builder()
+            .status(299)
+            .header(CONTENT_TYPE, "text/event-stream")
+            .header("x-a", "1")
+            .header("x-a", "2");
+        let mut answer = answer.body(()).unwrap();
+        let text = String::from_utf8(written(&answer, true)).unwrap();
+        let (before, rest) = text.split_once("date: ").unwrap();
+        assert_eq!(
+            before,
+            "HTTP/1.1 299 <none>\r\ncontent-type: text/event-stream\r\nx-a: 1\r\nx-a: 2\r\n"
+        );
+        let (date, rest) = rest.split_once("\r\n").unwrap();
+        assert!(httpdate::parse_http_date(date).is_ok(), "{date}");
+        assert_eq!(
+            rest,
+            "connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        let sunday = "Sun, 06 Nov 1994 08:49:37 GMT";
+        answer
+            .headers_mut()
+            .insert(DATE, HeaderValue::from_static(sunday));
+        let text = String::from_utf8(written(&answer, false)).unwrap();
+        assert_eq!(text.matches("date: ").count(), 1);
+        assert!(!text.contains("connection"), "{text}");
+        assert_eq!(date_of(784_111_777).as_deref(), Some(sunday));
+        assert_eq!(date_of(-1), None);
+    }
+
+    fn date_of(second: i64) -> Option<String> {
+        date(Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn an_empty_piece_is_no_chunk() {
+        let mut out = Vec::new();
+        for piece in ["", "a", &"b".repeat(26)] {
+            chunk(&mut out, piece.as_bytes());
+        }
+        let expected = format!("1\r\na\r\n1A\r\n{}\r\n", "b".repeat(26));
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn events_are_known_by_their_type() {
+        for (media_type, is) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream; charset=utf-8", true),
+            ("text/event", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+            assert_eq!(is_stream(&headers), is, "{media_type}");
+        }
+        assert!(!is_stream(&HeaderMap::new()));
+    }
 }

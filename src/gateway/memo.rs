@@ -90,9 +90,9 @@ impl Memo {
                 server: connection.origin.server(),
             })
         });
-        let now = clock::moment();
         let record = Record {
-            ended_ms: now.wall_ms,
+            // Until it ends.
+            ended_ms: 0,
             connection: Arc::clone(&connection.account.connection),
             provider: Arc::clone(&connection.account.provider),
             consumer: Who::Anonymous,
@@ -115,7 +115,7 @@ impl Memo {
         Self(Some(Box::new(Call {
             history: Arc::clone(history),
             record,
-            arrived: now.steady,
+            arrived: clock::steady(),
             sent: None,
             received: None,
             native: None,

@@ -234,8 +234,7 @@ impl Gateway {
         let mut grant = route.connection.access.grant().await?;
         let outgoing = |body, grant: &Grant| {
             let credential = (grant.credential(), has_key);
-            let pseudonym = &self.settings.pseudonym;
-            let mut outgoing = forward::outgoing(head, body, route, credential, pseudonym)?;
+            let mut outgoing = forward::outgoing(head, body, route, credential, &self.via)?;
             if let Some(spans) = spans {
                 spans.write(&mut outgoing.headers);
             }
@@ -262,7 +261,7 @@ impl Gateway {
         } else {
             answer
         };
-        let mut received = forward::received(&head.method, answer, &self.settings.pseudonym)?;
+        let mut received = forward::received(&head.method, answer, &self.via)?;
         if let Some(credential) = grant.credential() {
             links::forget(&mut received.headers, credential);
         }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,7 +15,6 @@ use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::Instrument as _;
 
 use super::Gateway;
 use super::body::Attended;
@@ -151,8 +151,11 @@ impl Gateway {
             let span = tracing::debug_span!("call", request.id = %RequestId::of(request.headers()));
             // Boxed: a connection that waits for its next call has no room for one.
             Box::pin(async move {
-                let answer = gateway.answer(&entrance, request, &presence);
-                let response = answer.instrument(span).await;
+                let response = {
+                    let mut answer = pin!(gateway.answer(&entrance, request, &presence));
+                    // Not `instrument`, which takes the call along: it would be here twice.
+                    poll_fn(|cx| span.in_scope(|| answer.as_mut().poll(cx))).await
+                };
                 let response = response.map(|body| Attended::new(body, presence, pulse));
                 if terms.fit(&response) {
                     desk.leave(Lasting::new(response, terms));
