@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::admission::{Admitted, Visitor};
+use super::admission::Visitor;
 use super::body::{AnswerBody, Body};
 use super::coding::Coding;
 use super::error::Problem;
@@ -105,26 +105,23 @@ impl Gateway {
             memo.aside(begun);
             call.body = Some(&beginning);
         }
-        let admitted = {
-            let admission = pin!(self.admit(head, route, &call, &visitor, memo));
-            body.read_during(admission, WAITING_BODY).await
+        // In a block of its own: what is not needed any more has no place in the call while the provider is waited for.
+        let (mut ticket, wait) = {
+            let admitted = {
+                let admission = pin!(self.admit(head, route, &call, &visitor, memo));
+                body.read_during(admission, WAITING_BODY).await
+            };
+            let admitted = match admitted {
+                Ok(Ok(admitted)) => admitted,
+                Ok(Err(refusal)) => return Ok(*refusal),
+                Err(problem) => {
+                    memo.unclear();
+                    return Err(problem);
+                }
+            };
+            memo.sends(admitted.spent, body.counter());
+            (admitted.ticket, admitted.wait)
         };
-        let admitted = match admitted {
-            Ok(admitted) => admitted,
-            Err(problem) => {
-                memo.unclear();
-                return Err(problem);
-            }
-        };
-        let Admitted {
-            mut ticket,
-            wait,
-            spent,
-        } = match admitted {
-            Ok(admitted) => admitted,
-            Err(refusal) => return Ok(*refusal),
-        };
-        memo.sends(spent, body.counter());
         let spans = memo.spans();
         let mut received = match self
             .forward(
