@@ -60,12 +60,30 @@ struct Site {
     runtime: Runtime,
     address: SocketAddr,
     wrong: Wrong,
-    panics: Rc<Cell<usize>>,
 }
 
 thread_local! {
     /// Panics of this thread. Tasks hide theirs.
-    static PANICS: Rc<Cell<usize>> = Rc::new(Cell::new(0));
+    static PANICS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One whose clock jumps to what is waited for, and which counts panics.
+pub(super) fn runtime() -> Runtime {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let _ = PANICS.try_with(|panics| panics.set(panics.get() + 1));
+        before(panic);
+    }));
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+}
+
+/// Panics of this thread so far.
+pub(super) fn panics() -> usize {
+    PANICS.with(|panics| panics.get())
 }
 
 /// A provider's place of a credential, by the name of its connection.
@@ -77,29 +95,19 @@ const PLACES: [(&str, &str, bool); 3] = [
 
 impl Site {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build();
-        let runtime = runtime.expect("a runtime");
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            let _ = PANICS.try_with(|panics| panics.set(panics.get() + 1));
-            before(panic);
-        }));
+        let runtime = runtime();
         let wrong = Wrong::default();
         let address = runtime.block_on(start(&wrong)).expect("a gateway");
         Self {
             runtime,
             address,
             wrong,
-            panics: PANICS.with(Rc::clone),
         }
     }
 
     /// Sends the bytes, and looks at what comes back until the gateway closes.
     async fn call(&self, data: &[u8]) {
-        let panics = self.panics.get();
+        let before = panics();
         let mut caller = TcpStream::connect(self.address)
             .await
             .expect("a connection");
@@ -116,12 +124,7 @@ impl Site {
         };
         let ended = tokio::time::timeout(PATIENCE, exchange).await;
         assert!(ended.is_ok(), "no end of {}", data.escape_ascii());
-        assert_eq!(
-            panics,
-            self.panics.get(),
-            "a panic at {}",
-            data.escape_ascii()
-        );
+        assert_eq!(before, panics(), "a panic at {}", data.escape_ascii());
         // HTTP/2 begins with these; its frames are for h2 to judge.
         if !data.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") {
             let heads = data.windows(5).any(|piece| piece == b"HEAD ");
@@ -137,7 +140,7 @@ impl Site {
 }
 
 /// Whole answers one behind the other; the last may break off. Where a call may be HEAD, only the first head can be read.
-fn check_answers(answer: &[u8], heads: bool) -> Result<(), String> {
+pub(super) fn check_answers(answer: &[u8], heads: bool) -> Result<(), String> {
     let mut rest = answer;
     while let Some(head) = Head::read(rest)? {
         let code = head
@@ -187,6 +190,11 @@ async fn start(wrong: &Wrong) -> io::Result<SocketAddr> {
             }
         });
     }
+    serve(connections).await
+}
+
+/// A gateway to these.
+pub(super) async fn serve(connections: Vec<Connection>) -> io::Result<SocketAddr> {
     let second = Duration::from_secs(1);
     let settings = Settings {
         // Each is waited for in steps of what the gateway does by the clock.
@@ -221,7 +229,7 @@ async fn start(wrong: &Wrong) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-fn connection(name: &str, place: &str, is_own: bool, base_url: &str) -> Connection {
+pub(super) fn connection(name: &str, place: &str, is_own: bool, base_url: &str) -> Connection {
     let adapter = format!(
         "name = \"Stub\"\ndocs = [\"https://example.com\"]\nrewrite_urls = true\ncredential = {place}\n\
          [policy.stub]\nlimit = \"x-limit\"\nremaining = \"x-left\"\nreset = {{ header = \"x-reset\", form = \"seconds\" }}\n\

@@ -3,6 +3,7 @@
 //! `fuzz/run` feeds them by libFuzzer, and `tests/fuzzed.rs` with what was found before (`fuzz/found/`).
 
 mod adapter;
+mod answer;
 mod config;
 pub(crate) mod emitted;
 mod request;
@@ -14,8 +15,9 @@ mod wire;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub(crate) const TARGETS: [(&str, Target); 5] = [
+pub(crate) const TARGETS: [(&str, Target); 6] = [
     ("adapter", adapter::run),
+    ("answer", answer::run),
     ("config", config::run),
     ("request", request::run),
     ("rewrite", rewrite::run),
