@@ -47,6 +47,7 @@ mod lasting;
 mod linger;
 mod links;
 mod load;
+mod local;
 mod memo;
 mod overrides;
 mod pages;
@@ -164,7 +165,7 @@ pub struct Gateway {
     crew: crew::Crew,
     load: load::Load,
     pages: pages::Pages,
-    via: fields::Via,
+    locals: local::Locals,
 }
 
 impl Gateway {
@@ -184,8 +185,9 @@ impl Gateway {
                 .pseudonym
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        let via = fields::Via::new(&settings.pseudonym).filter(|_| token);
-        let via = via.ok_or_else(|| {
+        let workers = settings.workers.len();
+        let locals = local::Locals::new(workers, &settings.pseudonym, &history, &catalogue);
+        let locals = locals.filter(|_| token).ok_or_else(|| {
             SetupError(format!(
                 "the pseudonym {:?} is not a token",
                 settings.pseudonym
@@ -213,9 +215,9 @@ impl Gateway {
             upstream: upstream.map_err(SetupError)?,
             acceptor: acceptor.transpose().map_err(SetupError)?,
             crew: crew::Crew::new(settings.workers.clone()),
-            load: load::Load::new(settings.limits.concurrent_calls),
+            load: load::Load::new(settings.limits.concurrent_calls, workers),
             pages: pages::Pages::new(Arc::clone(&house), settings.secret),
-            via,
+            locals,
             settings,
             house,
         })
@@ -266,6 +268,7 @@ impl Gateway {
         }
         self.ledger.leave(left);
         self.upstream.clients().keep(&catalogue.identities());
+        self.locals.replace(&catalogue);
         *self
             .house
             .catalogue

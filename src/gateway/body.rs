@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::load::Place;
+use super::load::CallPlace;
 use super::memo::Memo;
 use super::pulse::{Presence, Pulse};
 use super::rewritten::RewrittenBody;
@@ -37,11 +37,11 @@ pub(super) struct AnswerBody {
     ticket: Option<Box<Ticket>>,
     memo: Option<Memo>,
     /// The call's place among those that are under way.
-    _place: Place,
+    _place: CallPlace,
 }
 
 impl AnswerBody {
-    pub(super) fn new(inner: UpstreamBody, idle_timeout: Duration, place: Place) -> Self {
+    pub(super) fn new(inner: UpstreamBody, idle_timeout: Duration, place: CallPlace) -> Self {
         Self {
             inner,
             read: VecDeque::new(),

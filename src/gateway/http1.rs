@@ -26,6 +26,7 @@ use outbound::{Failed, Outbound};
 
 mod framing;
 mod head;
+mod names;
 mod outbound;
 
 pub(super) use head::{Bounds, Invalid};

@@ -1,6 +1,7 @@
 //! How much is under way: calls altogether, and connections to each origin. Who finds no place waits in a bounded way, or
 //! goes away at once.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,13 +11,23 @@ use tokio::time::Instant;
 
 use crate::clock;
 
-/// A place among what is under way; free again when this is dropped.
+/// A place at an origin; free again when this is dropped.
 pub(super) type Place = OwnedSemaphorePermit;
+
+/// A place among the calls under way; free again when this is dropped.
+pub(super) struct CallPlace(Arc<AtomicUsize>);
+
+impl Drop for CallPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 /// The calls under way.
 pub(super) struct Load {
     most: usize,
-    calls: Arc<Semaphore>,
+    /// Of each worker, so that they do not wait for each other.
+    calls: Box<[Arc<AtomicUsize>]>,
     told: Mutex<Option<Instant>>,
 }
 
@@ -28,17 +39,23 @@ fn places(most: usize) -> Arc<Semaphore> {
 }
 
 impl Load {
-    pub(super) fn new(most: usize) -> Self {
+    /// So many, of so many workers.
+    pub(super) fn new(most: usize, workers: usize) -> Self {
         Self {
             most,
-            calls: places(most),
+            calls: (0..workers.max(1)).map(|_| Arc::default()).collect(),
             told: Mutex::default(),
         }
     }
 
     /// A place for one more call, unless all are taken.
-    pub(super) fn enter(&self) -> Option<Place> {
-        let place = Arc::clone(&self.calls).try_acquire_owned().ok();
+    pub(super) fn enter(&self, worker: usize) -> Option<CallPlace> {
+        let own = self.calls.get(worker).or_else(|| self.calls.first())?;
+        own.fetch_add(1, Ordering::SeqCst);
+        let place = CallPlace(Arc::clone(own));
+        // Counted in before all are counted: there are never more, though two at once may both find no place for one.
+        let calls = self.calls.iter().map(|calls| calls.load(Ordering::SeqCst));
+        let place = Some(place).filter(|_| calls.sum::<usize>() <= self.most);
         if place.is_none() && self.is_time_to_tell(clock::monotonic()) {
             tracing::warn!(
                 calls = self.most,
@@ -123,16 +140,18 @@ mod tests {
 
     #[test]
     fn a_call_too_many_has_no_place() {
-        let load = Load::new(1);
-        let first = load.enter();
-        assert!(first.is_some() && load.enter().is_none());
+        let load = Load::new(2, 2);
+        let (first, second) = (load.enter(0), load.enter(1));
+        assert!(first.is_some() && second.is_some());
+        assert!(load.enter(0).is_none() && load.enter(1).is_none());
         drop(first);
-        assert!(load.enter().is_some());
+        let again = load.enter(1);
+        assert!(again.is_some() && load.enter(0).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn refused_calls_are_told_of_once_in_a_while() {
-        let load = Load::new(1);
+        let load = Load::new(1, 1);
         let now = clock::monotonic();
         assert!(load.is_time_to_tell(now));
         assert!(!load.is_time_to_tell(now + TELL_EVERY / 2));

@@ -12,6 +12,7 @@ use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use super::forward::Received;
+use super::local::Own;
 use super::present::Present;
 use super::route::Route;
 use crate::history::History;
@@ -31,7 +32,7 @@ const COMPARED: u64 = 64 * 1024;
 pub(super) struct Memo(Option<Box<Call>>);
 
 struct Call {
-    history: Arc<History>,
+    history: Own<History>,
     record: Record,
     arrived: Steady,
     sent: Option<Steady>,
@@ -76,7 +77,7 @@ enum Fingerprint {
 
 impl Memo {
     pub(super) fn new(
-        history: &Arc<History>,
+        history: &Own<History>,
         tracer: Option<&Arc<Tracer>>,
         head: &Parts,
         route: &Route<'_>,

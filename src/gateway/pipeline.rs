@@ -16,6 +16,7 @@ use super::error::Problem;
 use super::failure::Failure;
 use super::forward::{self, Received};
 use super::grant::Grant;
+use super::local::Local;
 use super::memo::{self, Memo};
 use super::present::Present;
 use super::pulse::Presence;
@@ -50,8 +51,9 @@ impl Gateway {
         if let Err(problem) = route::measure(&head, &self.settings.limits) {
             return self.refuse(&head, None, &problem, None);
         }
-        let catalogue = self.house.catalogue();
-        let route = match route::route(&head, entrance, &*catalogue) {
+        let local = self.locals.of(entrance.worker);
+        let catalogue = local.catalogue();
+        let route = match route::route(&head, entrance, &**catalogue) {
             Ok(Destination::Own) => {
                 let pseudonym = &self.settings.pseudonym;
                 return self.pages.answer(head, entrance, pseudonym).await;
@@ -60,8 +62,9 @@ impl Gateway {
             Err(problem) => return self.refuse(&head, None, &problem, None),
         };
         let tracer = self.settings.tracer.as_ref();
-        let mut memo = Memo::new(&self.history, tracer, &head, &route);
-        let answer = self.proxy(&head, body, &route, entrance, &*catalogue, &mut memo);
+        let mut memo = Memo::new(&local.history, tracer, &head, &route);
+        let house = (local, &**catalogue);
+        let answer = self.proxy(&head, body, &route, entrance, house, &mut memo);
         let response = match answer.await {
             Ok(response) => response,
             Err(problem) => self.refuse(&head, Some(&route), &problem, None),
@@ -78,12 +81,15 @@ impl Gateway {
         mut body: Upload,
         route: &Route<'_>,
         entrance: &Entrance,
-        catalogue: &dyn Catalogue,
+        (local, catalogue): (&Local, &dyn Catalogue),
         memo: &mut Memo,
     ) -> Result<Response<Body>, Problem> {
         let connection = &*route.connection;
         let limits = &self.settings.limits;
-        let place = self.load.enter().ok_or(Problem::Overloaded)?;
+        let place = self
+            .load
+            .enter(entrance.worker)
+            .ok_or(Problem::Overloaded)?;
         route::check(head, route, &self.settings.pseudonym)?;
         if body.exact() > Some(limits.body_bytes.unwrap_or(u64::MAX)) {
             return Err(Problem::BodyTooLong);
@@ -128,7 +134,7 @@ impl Gateway {
                 head,
                 body,
                 route,
-                (spans, entrance.worker, visitor.has_key),
+                (spans, local, entrance.worker, visitor.has_key),
                 &mut ticket,
             )
             .await
@@ -225,13 +231,13 @@ impl Gateway {
         head: &Parts,
         body: Upload,
         route: &Route<'_>,
-        (spans, worker, has_key): (Option<Spans>, usize, bool),
+        (spans, local, worker, has_key): (Option<Spans>, &Local, usize, bool),
         ticket: &mut Ticket,
     ) -> Result<Received, Problem> {
         let mut grant = route.connection.access.grant().await?;
         let outgoing = |body, grant: &Grant| {
             let credential = (grant.credential(), has_key);
-            let mut outgoing = forward::outgoing(head, body, route, credential, &self.via)?;
+            let mut outgoing = forward::outgoing(head, body, route, credential, &local.via)?;
             if let Some(spans) = spans {
                 spans.write(&mut outgoing.headers);
             }
@@ -258,7 +264,7 @@ impl Gateway {
         } else {
             answer
         };
-        let mut received = forward::received(&head.method, answer, &self.via)?;
+        let mut received = forward::received(&head.method, answer, &local.via)?;
         if let Some(credential) = grant.credential() {
             links::forget(&mut received.headers, credential);
         }

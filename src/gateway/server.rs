@@ -4,9 +4,10 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Request, Version};
@@ -137,14 +138,19 @@ impl Gateway {
         protocols: Arc<Protocols>,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let pulse = Pulse::new(self.settings.limits);
+        // Its count is this connection's own: one that both threads count in would have them wait for each other.
+        let gateway = Arc::new(self);
+        let pulse = Pulse::new(gateway.settings.limits);
         let stream = Greeting::new(stream, Arc::clone(&pulse));
         let mut alarm = Alarm::new(&pulse);
         let (beats, desk) = (Arc::clone(&pulse), Arc::new(Desk::default()));
         let left = Arc::clone(&desk);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (gateway, entrance, desk) =
-                (Arc::clone(&self), Arc::clone(&entrance), Arc::clone(&left));
+            let (gateway, entrance, desk) = (
+                Arc::clone(&gateway),
+                Arc::clone(&entrance),
+                Arc::clone(&left),
+            );
             let presence = beats.begin();
             let pulse = (request.version() == Version::HTTP_2).then(|| Arc::clone(&beats));
             let terms = Terms::of(&request);
@@ -168,6 +174,7 @@ impl Gateway {
         let mut conversation =
             Conversation::new(stream, service, protocols, Arc::clone(&pulse), desk);
         let mut dismissed = false;
+        let mut order = Order::new(&mut stopped);
         loop {
             tokio::select! {
                 biased;
@@ -177,7 +184,7 @@ impl Gateway {
                     }
                     return;
                 }
-                () = told(&mut stopped), if !dismissed => {}
+                () = &mut order, if !dismissed => {}
                 overdue = alarm.overdue() => {
                     match overdue {
                         Overdue::Unread => pulse.take_back(),
@@ -204,6 +211,39 @@ impl Gateway {
 async fn told(stopped: &mut watch::Receiver<bool>) {
     // Who could give it is gone only after it was given.
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// The same for whoever is woken often. All who wait for the order stand in a few lists, and two threads that look into one wait
+/// for each other: so that is done once, and again only when the order has come.
+struct Order<'a> {
+    stopped: watch::Receiver<bool>,
+    told: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    waker: Option<Waker>,
+}
+
+impl<'a> Order<'a> {
+    fn new(stopped: &'a mut watch::Receiver<bool>) -> Self {
+        Self {
+            stopped: stopped.clone(),
+            told: Box::pin(told(stopped)),
+            waker: None,
+        }
+    }
+}
+
+impl Future for Order<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let is_waited_for = |waker: &Waker| waker.will_wake(cx.waker());
+        // Who could give it is gone only after it was given.
+        let is_quiet = self.stopped.has_changed().is_ok_and(|changed| !changed);
+        if is_quiet && self.waker.as_ref().is_some_and(is_waited_for) {
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
+        self.told.as_mut().poll(cx)
+    }
 }
 
 /// Where this caller came in.

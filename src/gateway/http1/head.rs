@@ -12,6 +12,7 @@ use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::framing::Decoder;
+use super::names;
 use crate::gateway::fields;
 
 /// Room for as many fields as nearly all answers have.
@@ -226,8 +227,8 @@ fn fields(whole: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, Invalid> {
     let mut headers =
         HeaderMap::try_with_capacity(fields.len() + ADDED_FIELDS).map_err(too_many)?;
     for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
-            .map_err(|_| Invalid("the name of a field is none"))?;
+        let name =
+            names::read(field.name.as_bytes()).ok_or(Invalid("the name of a field is none"))?;
         let value = HeaderValue::from_maybe_shared(whole.slice_ref(field.value))
             .map_err(|_| Invalid("the value of a field is none"))?;
         headers.try_append(name, value).map_err(too_many)?;
