@@ -81,6 +81,12 @@ impl Consumers {
         self.0.values().map(|consumer| &consumer.name)
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Nobody is known, so everybody may call.
     #[must_use]
     pub fn is_empty(&self) -> bool {

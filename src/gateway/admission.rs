@@ -60,7 +60,7 @@ impl<'a> Visitor<'a> {
             _ if consumers.is_empty() => None,
             None => return Err(Problem::NoKey),
             Some(key) => {
-                let consumer = consumers.by_hash(&known::hash(key, secret));
+                let consumer = consumers.by_hash(&known::hash(key, secret, consumers.len()));
                 Some(consumer.ok_or(Problem::UnknownKey)?)
             }
         };
