@@ -136,16 +136,12 @@ impl Adapter {
     }
 }
 
-/// An event stream has no end to wait for.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| {
-            value
-                .as_bytes()
-                .to_ascii_lowercase()
-                .starts_with(b"text/event-stream")
-        })
+/// The body is a stream of events, which has no end to wait for.
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let media_type = headers.get(http::header::CONTENT_TYPE);
+    let beginning = media_type.and_then(|media_type| media_type.as_bytes().get(..EVENTS.len()));
+    beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(EVENTS))
 }
 
 /// Where a provider wants its credential.

@@ -3,33 +3,21 @@
 //! The caller gets one well-formed answer or none, and an end. What is an answer to a strict reader reaches it byte for byte; what
 //! breaks off does not look whole.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-use super::request::{check_answers, connection, panics, runtime, serve};
+use super::request::{PATIENCE, check_answers, connection, panics, runtime, serve};
 use super::wire::{Framing, Head};
-
-/// No input takes longer, in virtual time.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The first byte says in how long pieces the others are sent.
 pub(crate) fn run(data: &[u8]) {
     thread_local! {
-        static SITE: RefCell<Option<Rc<Site>>> = const { RefCell::new(None) };
+        static SITE: Site = Site::new();
     }
-    let site = SITE.with(|site| {
-        Rc::clone(
-            site.borrow_mut()
-                .get_or_insert_with(|| Rc::new(Site::new())),
-        )
-    });
     let Some((size, answer)) = data.split_first() else {
         return;
     };
@@ -37,9 +25,11 @@ pub(crate) fn run(data: &[u8]) {
         .chunks(usize::from(*size).max(1))
         .map(<[u8]>::to_vec)
         .collect();
-    *site.pieces.lock().unwrap_or_else(PoisonError::into_inner) = pieces;
     let before = panics();
-    let got = site.runtime.block_on(call(site.address));
+    let got = SITE.with(|site| {
+        *site.pieces.lock().unwrap_or_else(PoisonError::into_inner) = pieces;
+        site.runtime.block_on(call(site.address))
+    });
     assert_eq!(before, panics(), "a panic at {}", data.escape_ascii());
     if let Err(why) = check(answer, &got) {
         panic!("{why}: {} of {}", got.escape_ascii(), data.escape_ascii());

@@ -29,7 +29,7 @@ mod head;
 mod names;
 mod outbound;
 
-pub(super) use head::{Bounds, Invalid};
+pub(super) use head::{Bounds, Invalid, write_fields};
 
 /// So much is read at first, in bytes: most answers are shorter. What it is read into is on the stack, so nothing is held by
 /// who waits.

@@ -5,8 +5,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderName, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use super::body::{Attended, BoxError};
 use super::fields;
 use super::greeting::{Greeting, Line};
+use super::http1::write_fields;
+use crate::adapter::is_event_stream;
 use crate::clock;
 
 /// What is ready is written together up to so many bytes.
@@ -45,7 +47,7 @@ impl Terms {
         let has = |name: &HeaderName| headers.contains_key(name);
         self.may_last
             && answer.body().size_hint().exact().is_none()
-            && is_stream(headers)
+            && is_event_stream(headers)
             && ![CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING]
                 .iter()
                 .any(has)
@@ -161,14 +163,6 @@ impl Lasting {
     }
 }
 
-/// The body is one of events.
-fn is_stream(headers: &HeaderMap) -> bool {
-    const EVENTS: &[u8] = b"text/event-stream";
-    let media_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let beginning = media_type.and_then(|media_type| media_type.get(..EVENTS.len()));
-    beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(EVENTS))
-}
-
 /// The head as it is sent.
 fn written(head: &Response<()>, is_last: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
@@ -176,28 +170,24 @@ fn written(head: &Response<()>, is_last: bool) -> Vec<u8> {
     let reason = head.extensions().get::<ReasonPhrase>();
     let reason = reason.map(ReasonPhrase::as_bytes);
     let known = || status.canonical_reason().unwrap_or("<none>").as_bytes();
-    let mut line = |pieces: [&[u8]; 4]| {
-        pieces.iter().for_each(|piece| out.extend_from_slice(piece));
-        out.extend_from_slice(b"\r\n");
-    };
-    line([
+    for piece in [
         b"HTTP/1.1 ",
         status.as_str().as_bytes(),
         b" ",
         reason.unwrap_or_else(known),
-    ]);
-    for (name, value) in head.headers() {
-        line([name.as_str().as_bytes(), b": ", value.as_bytes(), b""]);
+        b"\r\n",
+    ] {
+        out.extend_from_slice(piece);
     }
-    if !head.headers().contains_key(DATE)
-        && let Some(date) = date(clock::now())
-    {
-        line([b"date: ", date.as_bytes(), b"", b""]);
+    write_fields(&mut out, head.headers().iter());
+    let date = (!head.headers().contains_key(DATE)).then(|| date(clock::now()));
+    if let Some(date) = date.flatten() {
+        out.extend_from_slice(format!("date: {date}\r\n").as_bytes());
     }
     if is_last {
-        line([b"connection: close", b"", b"", b""]);
+        out.extend_from_slice(b"connection: close\r\n");
     }
-    line([b"transfer-encoding: chunked", b"\r\n", b"", b""]);
+    out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
     out
 }
 
@@ -233,6 +223,9 @@ fn listen<S: Line>(line: &mut Greeting<S>, cx: &mut Context<'_>) -> io::Result<(
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
+    use http::{HeaderMap, HeaderValue};
+
     use super::*;
 
     #[test]
@@ -290,8 +283,8 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-            assert_eq!(is_stream(&headers), is, "{media_type}");
+            assert_eq!(is_event_stream(&headers), is, "{media_type}");
         }
-        assert!(!is_stream(&HeaderMap::new()));
+        assert!(!is_event_stream(&HeaderMap::new()));
     }
 }

@@ -66,6 +66,22 @@ async fn provider() -> (Upstream, Director) {
     (upstream, Director { acts, gone })
 }
 
+/// A caller that has its first event.
+async fn listener(gateway: &Harness, director: &Director) -> Caller {
+    let mut caller = Caller::connect(gateway.address).await;
+    listens(&mut caller, director).await;
+    caller
+}
+
+/// The caller asks for a stream, and has its first event.
+async fn listens(caller: &mut Caller, director: &Director) {
+    caller
+        .write("GET /crm/events HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await;
+    director.say(EVENT);
+    caller.until("data: 1\n\n\r\n").await;
+}
+
 /// Whether it ends with a reset. Nothing is asked of it meanwhile, so what is read is the end of the call.
 async fn play(peer: &mut Peer, script: &mut UnboundedReceiver<Act>) -> std::io::Result<bool> {
     loop {
@@ -105,11 +121,7 @@ async fn calls_go_on_behind_a_stream_also_those_that_came_meanwhile() {
         director.say(format!("{EVENT}{END}"));
         assert!(caller.until(END).await.ends_with(END));
     }
-    caller
-        .write("GET /crm/events HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await;
-    director.say(EVENT);
-    caller.until("data: 1\n\n\r\n").await;
+    listens(&mut caller, &director).await;
     // More than is read of it meanwhile, and not all of it.
     let long = "b".repeat(3_000);
     caller
@@ -143,12 +155,7 @@ async fn a_stream_is_the_last_answer_for_who_wants_that() {
 async fn a_stream_that_breaks_off_has_no_end() {
     let (upstream, director) = provider().await;
     let gateway = Harness::new(&upstream.base_url()).await;
-    let mut caller = Caller::connect(gateway.address).await;
-    caller
-        .write("GET /crm/events HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await;
-    director.say(EVENT);
-    caller.until("data: 1\n\n\r\n").await;
+    let mut caller = listener(&gateway, &director).await;
     director.acts.send(Act::Reset).unwrap();
     assert_eq!(caller.rest().await, "");
 }
@@ -163,12 +170,7 @@ async fn a_caller_that_leaves_a_silent_stream_cancels_it() {
         "GET /crm/next HTTP/1.1\r\nHost: a\r\n\r\n",
         &"x".repeat(100_000),
     ] {
-        let mut caller = Caller::connect(gateway.address).await;
-        caller
-            .write("GET /crm/events HTTP/1.1\r\nHost: a\r\n\r\n")
-            .await;
-        director.say(EVENT);
-        caller.until("data: 1\n\n\r\n").await;
+        let mut caller = listener(&gateway, &director).await;
         caller.write(before).await;
         drop(caller);
         director.sees_it_go().await;

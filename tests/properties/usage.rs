@@ -317,7 +317,7 @@ proptest! {
         if let Range::Dates(dates) = range && dates <= 2 {
             let today = Timestamp::from_second(told.to - 1).unwrap().to_zoned(zone.clone()).date();
             let first = if dates == 2 { today.yesterday().unwrap() } else { today };
-let midnight = first.to_zoned(zone.clone()).unwrap().timestamp().as_second();
+            let midnight = first.to_zoned(zone.clone()).unwrap().timestamp().as_second();
             // Minutes are kept for a day and a half: of what is older no rows by minute are told, and that is told.
             let is_cut = step == Some(Step::Minute) && told.from > midnight && !told.notes.is_empty();
             prop_assert!(told.from == midnight || is_cut, "{told:?}");

@@ -83,7 +83,8 @@ pub(super) fn write(
     head
 }
 
-pub(super) fn write_fields<'a>(
+/// The lines of fields, as they are sent in either direction.
+pub(in crate::gateway) fn write_fields<'a>(
     into: &mut Vec<u8>,
     fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
 ) {
