@@ -225,6 +225,14 @@ impl State {
         self.later(Changes::put(meters, learned))
     }
 
+    /// The same, where nobody waits: `then` is called by the thread that writes once they are committed, and dropped if they
+    /// never are.
+    pub fn write_then(&self, meters: Vec<MeterRow>, then: impl FnOnce() + Send + 'static) {
+        let changes = Changes::put(meters, Vec::new());
+        let waiter = Waiter::Then(Box::new(then));
+        self.handle.shared.push(changes, waiter);
+    }
+
     /// The same, and blocks until it is done: for the end of the program, where no runtime is left. A disk that hangs is
     /// not waited for.
     ///

@@ -158,6 +158,40 @@ impl Inner {
                 || (self.quiet >= QUIET && meter.is_idle_without_end(rule, now)))
     }
 
+    /// A promise is on its way to the store.
+    pub(super) fn is_promised(&self) -> bool {
+        let more = self.promised.wrapping_sub(low(self.meter.reserved()));
+        more != 0 && more <= u32::MAX / 2
+    }
+
+    /// So much is about to be counted ahead.
+    pub(super) fn promise(&mut self, block: u64) {
+        let promised = low(self.meter.admitted().wrapping_add(block));
+        if promised.wrapping_sub(self.promised) <= u32::MAX / 2 {
+            self.promised = promised;
+        }
+    }
+
+    /// What of the meter's future the store will have counted once all that was handed over is there. Both count on and on; a
+    /// block is far smaller than what fits into their lower half.
+    pub(super) fn ahead(&self) -> u64 {
+        let promised = self
+            .promised
+            .wrapping_sub(low(self.meter.admitted()));
+        let promised = if promised > u32::MAX / 2 { 0 } else { promised };
+        self.meter.ahead().max(u64::from(promised))
+    }
+
+    /// Gives back what was counted ahead for calls that did not come. Whether it has to be asked again.
+    pub(super) fn relax(&mut self, now: Now) -> bool {
+        let may_give_back = !self.is_promised();
+        let is_large = self.meter.relax(&self.rule, may_give_back, now);
+        if may_give_back {
+            self.promised = low(self.meter.reserved());
+        }
+        is_large
+    }
+
     /// Something changed. Whether it has to be stored, and is not known to have to be.
     pub(super) fn touch(&mut self) -> bool {
         let is_kept = self.rule.kept || self.marks.has(Marks::STORED);
@@ -167,6 +201,14 @@ impl Inner {
         }
         is_new
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower half is asked for"
+)]
+const fn low(count: u64) -> u32 {
+    count as u32
 }
 
 impl Cell {

@@ -14,10 +14,12 @@ mod observe;
 mod rolling;
 mod snapshot;
 
+pub use ahead::Promise;
 pub use claims::{Caller, NOBODY, Use};
 pub use observe::{Mark, Refusal, Told};
 pub use snapshot::Snapshot;
 
+use ahead::Speed;
 use claims::{REST, Who};
 use motion::end_of_window;
 use rolling::Log;
@@ -81,6 +83,8 @@ struct Extra {
     closed: Option<Closed>,
     /// The first window since its numbers mean what they mean.
     changed: u32,
+    /// How fast blocks that were counted ahead are used up.
+    speed: Speed,
 }
 
 /// What the provider said.

@@ -124,12 +124,8 @@ impl Store {
         for (cell, cost) in cells {
             let mut guard = cell.lock();
             let inner = &mut *guard;
-            let block = inner.meter.block(&inner.rule, cost);
-            let admitted = inner.meter.admitted();
-            let promised = low(admitted.wrapping_add(block));
-            if promised.wrapping_sub(inner.promised) <= u32::MAX / 2 {
-                inner.promised = promised;
-            }
+            let block = inner.meter.block(&inner.rule, cost, now);
+            inner.promise(block);
             let written = self.hand_over(&cell, inner, now);
             // Making the row has closed a window that was over.
             let promise = inner.meter.promise(block);
@@ -142,6 +138,28 @@ impl Store {
                 self.settle(written, PATIENCE).await;
             }
             cell.lock().meter.cover(promise);
+        }
+    }
+
+    /// Counts the next block ahead where the last one is half used up, so that no call waits for it. Nobody waits for this.
+    pub(super) fn count_on(&self, cell: &Arc<Cell>, inner: &mut Inner, now: Now) {
+        let Some(state) = self.state.as_ref().filter(|_| inner.rule.kept) else {
+            return;
+        };
+        let Some(block) = inner.meter.next_block(&inner.rule, now) else {
+            return;
+        };
+        // A store that fails is tried by calls that wait, one after the other, and by flushes.
+        if inner.is_promised() || inner.marks.has(Marks::DEAD) || self.health().is_some() {
+            return;
+        }
+        inner.meter.hurry(now);
+        inner.promise(block);
+        if let Some(row) = row(cell, inner, inner.ahead(), now) {
+            // Making the row has closed a window that was over.
+            let promise = inner.meter.promise(block);
+            let cell = Arc::clone(cell);
+            state.write_then(vec![row], move || cell.lock().meter.cover(promise));
         }
     }
 
@@ -170,7 +188,12 @@ impl Store {
             for cell in &part {
                 let mut guard = cell.lock();
                 guard.marks.take(Marks::DIRTY);
+                // What it counts ahead becomes less with each round, also where nobody calls any more.
+                let again = guard.relax(now) && guard.touch();
                 written.extend(self.hand_over(cell, &mut guard, now));
+                if again {
+                    self.touch(cell);
+                }
                 if !guard.meter.is_held() {
                     // The row says now that it is open.
                     guard.marks.take(Marks::STORED);
@@ -228,11 +251,7 @@ impl Store {
             .state
             .as_ref()
             .filter(|_| !inner.marks.has(Marks::DEAD))?;
-        // Both count on and on; a block is far smaller than what fits into their lower half.
-        let promised = inner.promised.wrapping_sub(low(inner.meter.admitted()));
-        let promised = u64::from(if promised > u32::MAX / 2 { 0 } else { promised });
-        let ahead = inner.meter.ahead().max(promised);
-        let row = row(cell, inner, ahead, now)?;
+        let row = row(cell, inner, inner.ahead(), now)?;
         Some(state.write(vec![row], Vec::new()))
     }
 
@@ -318,14 +337,6 @@ fn kept(rows: Vec<MeterRow>) -> Kept {
         }
     }
     kept
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the lower half is asked for"
-)]
-const fn low(count: u64) -> u32 {
-    count as u32
 }
 
 /// Meters that are written in one go.

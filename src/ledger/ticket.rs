@@ -162,8 +162,12 @@ impl Ticket {
                 let state = State::of(inner, held.policy, counts, Some(taken.who), now);
                 lookout::notice(&held.cell, inner, &state.standing, now);
                 let is_out = refused || told.is_some_and(|told| told.remaining == Some(0));
-                if let Some(store) = held.cell.account.store().filter(|_| is_out) {
-                    store.keep(&held.cell, inner, now);
+                if let Some(store) = held.cell.account.store() {
+                    if is_out {
+                        store.keep(&held.cell, inner, now);
+                    } else {
+                        store.count_on(&held.cell, inner, now);
+                    }
                 }
                 state
             });

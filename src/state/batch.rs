@@ -125,6 +125,8 @@ impl Changes {
 pub(super) enum Waiter {
     Task(oneshot::Sender<Result<(), WriteError>>),
     Thread(mpsc::Sender<Result<(), WriteError>>),
+    /// Nobody: this is done by the writing thread once it is committed, and never if it is not.
+    Then(Box<dyn FnOnce() + Send>),
 }
 
 impl Waiter {
@@ -136,6 +138,11 @@ impl Waiter {
             }
             Self::Thread(waiter) => {
                 let _gone = waiter.send(result);
+            }
+            Self::Then(then) => {
+                if result.is_ok() {
+                    then();
+                }
             }
         }
     }

@@ -4,9 +4,41 @@
 //! the provider tells what is left, its next answer corrects whatever a killed process forgot, and the store hears of the new
 //! window with the next flush: else a provider whose windows are short, or whose clock is behind so that each of them seems
 //! over as soon as it is told, would make each call wait for a disk.
+//!
+//! The next block is counted while half of the last one is left, so calls do not wait for the disk. Where blocks are used up
+//! fast they become larger, else a busy meter would write hundreds of times a second; when it is quiet again what it has too
+//! much is given back.
 
-use super::{Cause, Meter};
+use super::{Cause, Meter, NONE};
 use crate::ledger::rule::{Motion, Rule};
+use crate::ledger::time::{Nanos, Now, Steady};
+
+/// Smaller blocks are not counted before they are needed: their meters are those of small quotas, of which nothing is to seem
+/// used that is not.
+const SMALL: u64 = 8;
+
+/// A block that is used up within so long is followed by one of twice its size, up to [`MOST_STEPS`] times;
+const FAST: Nanos = Nanos::from_millis(200);
+
+/// after one that has lasted so long comes one of half its size.
+const SLOW: Nanos = Nanos::from_millis(800);
+
+/// Blocks become sixteen times as large as configured at the most.
+const MOST_STEPS: u8 = 4;
+
+/// A meter that has used up no block for so long is quiet.
+const QUIET: Nanos = Nanos::from_secs(1);
+
+/// How fast blocks are used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Speed {
+    /// When one was last counted before it was needed.
+    last: Steady,
+    /// How often the size of blocks was doubled.
+    steps: u8,
+    /// How often something was given back, in so far as it matters for promises that are on their way.
+    given_back: u8,
+}
 
 /// What the store will have counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +47,8 @@ pub struct Promise {
     covers: u64,
     /// For this window and those that follow one that the provider spoke of.
     window: u32,
+    /// Nothing was given back since: a row that says so may be stored after this one.
+    given_back: u8,
 }
 
 impl Meter {
@@ -24,11 +58,72 @@ impl Meter {
         self.admitted.wrapping_add(cost) <= self.reserved
     }
 
-    /// How much is to be counted ahead, beside a snapshot taken now: small parts of small quotas.
+    /// How much is to be counted ahead, beside a snapshot taken now: small parts of small quotas. Where the provider tells
+    /// what is left, its next answer puts right what was counted too much, so it may be a larger part of that.
     #[must_use]
-    pub fn block(&self, rule: &Rule, cost: u64) -> u64 {
-        let quota = self.quota(rule).map_or(rule.block, |(quota, _)| quota);
-        rule.block.min(quota / 64).max(cost).max(1)
+    pub fn block(&self, rule: &Rule, cost: u64, now: Now) -> u64 {
+        let wanted = self.wanted(rule);
+        let quota = self.quota(rule);
+        let part = quota.map_or(rule.block, |(quota, _)| quota / 64);
+        let of_left = self.told_left(rule, now).map_or(0, |left| left / 8);
+        wanted.min(part.max(of_left)).max(cost).max(1)
+    }
+
+    /// What is left by the provider's word, where that is what holds.
+    fn told_left(&self, rule: &Rule, now: Now) -> Option<u64> {
+        let quota = self.quota(rule);
+        if !self.word().told || matches!(quota, Some((_, Cause::Configured))) {
+            return None;
+        }
+        let of_quota = quota.map(|(limit, _)| limit.saturating_sub(self.amount(rule, limit, now)));
+        let cap = self.word().cap;
+        let of_cap = (cap != NONE).then(|| cap.saturating_sub(self.used));
+        of_quota.into_iter().chain(of_cap).min()
+    }
+
+    /// Of a block that was counted ahead less than half is left, and the next should be counted before it is needed: so
+    /// much.
+    #[must_use]
+    pub fn next_block(&self, rule: &Rule, now: Now) -> Option<u64> {
+        if self.ahead() > self.wanted(rule) / 2 {
+            return None;
+        }
+        let block = self.block(rule, 1, now);
+        (block >= SMALL && self.ahead() <= block / 2).then_some(block)
+    }
+
+    /// A block is counted before it is needed.
+    pub fn hurry(&mut self, now: Now) {
+        let speed = &mut self.extra.get_or_insert_default().speed;
+        let lasted = now.steady.since(speed.last);
+        if lasted < FAST {
+            speed.steps = (speed.steps + 1).min(MOST_STEPS);
+        } else if lasted > SLOW {
+            speed.steps = speed.steps.saturating_sub(1);
+        }
+        speed.last = now.steady;
+    }
+
+    /// Where it has been quiet since its blocks became large they become smaller, and what was counted too much is given back
+    /// with a snapshot taken now, if nothing is on its way that would cover it again. Whether blocks are still large.
+    pub fn relax(&mut self, rule: &Rule, may_give_back: bool, now: Now) -> bool {
+        let Some(extra) = &mut self.extra else {
+            return false;
+        };
+        let speed = &mut extra.speed;
+        if speed.steps == 0 {
+            return false;
+        }
+        if now.steady.since(speed.last) > QUIET {
+            speed.steps -= 1;
+            let block = self.block(rule, 1, now);
+            if may_give_back && self.ahead() > block {
+                self.reserved = self.admitted.wrapping_add(block);
+                let speed = &mut self.extra.get_or_insert_default().speed;
+                speed.given_back = speed.given_back.wrapping_add(1);
+            }
+        }
+        self.speed().steps > 0
     }
 
     /// So much is about to be stored beside a snapshot taken now.
@@ -37,14 +132,26 @@ impl Meter {
         Promise {
             covers: self.admitted.wrapping_add(ahead),
             window: self.uncorrected(),
+            given_back: self.speed().given_back,
         }
     }
 
     /// It is stored. If its window is over meanwhile, it is worth nothing.
     pub fn cover(&mut self, promise: Promise) {
-        if promise.window == self.uncorrected() {
+        if promise.window == self.uncorrected() && promise.given_back == self.speed().given_back {
             self.reserved = self.reserved.max(promise.covers);
         }
+    }
+
+    /// How much is counted ahead of a large quota.
+    fn wanted(&self, rule: &Rule) -> u64 {
+        rule.block.saturating_mul(1 << self.speed().steps)
+    }
+
+    fn speed(&self) -> Speed {
+        self.extra
+            .as_ref()
+            .map_or_else(Speed::default, |extra| extra.speed)
     }
 
     /// Windows that are over and that the provider did not speak of.
@@ -64,6 +171,12 @@ impl Meter {
     #[must_use]
     pub const fn admitted(&self) -> u64 {
         self.admitted
+    }
+
+    /// What was ever let through or may be without asking the store again.
+    #[must_use]
+    pub const fn reserved(&self) -> u64 {
+        self.reserved
     }
 
     /// What the store has counted and the meter has not.

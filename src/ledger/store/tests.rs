@@ -1,5 +1,7 @@
 //! Rows of a meter that arrive while others of it are on their way.
 
+mod ahead;
+
 use std::pin::pin;
 
 use tokio::time::timeout;
