@@ -153,7 +153,7 @@ fn time(history: &History, records: Vec<Record>) -> f64 {
     let count = records.len() as f64;
     let begun = worked();
     for record in records {
-        history.record(black_box(record));
+        history.record(&black_box(record));
     }
     (worked() - begun) / count
 }
@@ -244,7 +244,7 @@ async fn flushes(names: &Names) {
         }
         let now_ms = NOON_MS + i64::from(flush) * 250;
         for _ in 0..CALLS {
-            history.record(names.record(&mut random, now_ms));
+            history.record(&names.record(&mut random, now_ms));
         }
         let begun = worked();
         history.flush(now_ms).await;

@@ -181,7 +181,7 @@ impl History {
     }
 
     /// Remembers a call. Never waits for a disk.
-    pub fn record(&self, record: Record) {
+    pub fn record(&self, record: &Record) {
         self.shards.record(record);
     }
 

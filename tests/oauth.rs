@@ -165,6 +165,18 @@ async fn a_token_that_was_good_is_renewed_when_it_is_refused() {
 }
 
 #[tokio::test]
+async fn a_call_that_goes_again_needs_no_second_connection() {
+    let good = Arc::new(Mutex::new(vec!["pl4nted-0"]));
+    let endpoint = endpoint(|number, _| token(number, &json!({}))).await;
+    let more = format!("{SECRET}\n[limits]\nconnections_per_origin = 1\nconnect_timeout = \"1s\"");
+    let site = Site::before(provider(&good).await, &config(&endpoint, "bearer", &more));
+    assert_eq!(status(&site.get("/crm/a", "").await), 200);
+    *good.lock().unwrap() = vec!["pl4nted-1"];
+    let answer = site.get("/crm/a", "").await;
+    assert_eq!(status(&answer), 200, "{answer}");
+}
+
+#[tokio::test]
 async fn a_call_with_a_body_is_not_sent_again() {
     let good = Arc::new(Mutex::new(vec!["pl4nted-0"]));
     let endpoint = endpoint(|number, _| token(number, &json!({}))).await;

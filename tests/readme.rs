@@ -169,7 +169,7 @@ fn calls() -> Arc<History> {
                     21 if connection == "time" || back % 5 == 0 => (429, Some(Refuser::Headroom)),
                     _ => (200, None),
                 };
-                history.record(Record {
+                history.record(&Record {
                     ended_ms: now_ms - back * hour - (number + 1) * 1_000,
                     connection: connection.into(),
                     provider: "example".into(),

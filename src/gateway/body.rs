@@ -22,7 +22,7 @@ use crate::ledger::ticket::Ticket;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A provider's body on its way to the caller.
+/// A provider's body on its way to the caller. Boxed from the beginning: an answer is moved a dozen times on its way.
 pub(super) struct AnswerBody {
     inner: UpstreamBody,
     /// Read already, for translation; to be sent first.
@@ -34,15 +34,15 @@ pub(super) struct AnswerBody {
     waiting: bool,
     ended: bool,
     /// What the call took of its quotas, given back when the answer has ended or nobody wants it any more.
-    ticket: Option<Box<Ticket>>,
+    ticket: Option<Ticket>,
     memo: Option<Memo>,
     /// The call's place among those that are under way.
     _place: CallPlace,
 }
 
 impl AnswerBody {
-    pub(super) fn new(inner: UpstreamBody, idle_timeout: Duration, place: CallPlace) -> Self {
-        Self {
+    pub(super) fn new(inner: UpstreamBody, idle_timeout: Duration, place: CallPlace) -> Box<Self> {
+        Box::new(Self {
             inner,
             read: VecDeque::new(),
             idle_timeout,
@@ -52,13 +52,13 @@ impl AnswerBody {
             ticket: None,
             memo: None,
             _place: place,
-        }
+        })
     }
 
     /// Keeps the call's ticket until the end, and what is remembered of it until its caller has everything.
     pub(super) fn hold(&mut self, ticket: Ticket, memo: Memo) {
         if !self.ended {
-            self.ticket = Some(Box::new(ticket));
+            self.ticket = Some(ticket);
         }
         self.memo = Some(memo);
         self.remember_end();
@@ -196,10 +196,6 @@ impl HttpBody for AnswerBody {
 }
 
 /// What the server side sends.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are of the large kind"
-)]
 pub(super) enum Body {
     /// Nothing.
     Empty,
@@ -208,7 +204,7 @@ pub(super) enum Body {
     /// A page of headroom's own.
     Page(axum::body::Body),
     /// A provider's answer.
-    Answer(AnswerBody),
+    Answer(Box<AnswerBody>),
     /// A provider's answer with other URLs in it.
     Rewritten(Box<RewrittenBody>),
 }
@@ -234,7 +230,7 @@ impl HttpBody for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Self::Page(page) => Pin::new(page).poll_frame(cx).map_err(Into::into),
-            Self::Answer(answer) => Pin::new(answer).poll_frame(cx),
+            Self::Answer(answer) => Pin::new(&mut **answer).poll_frame(cx),
             Self::Rewritten(answer) => Pin::new(&mut **answer).poll_frame(cx),
         }
     }
@@ -270,10 +266,6 @@ pub(super) struct Attended {
     error: Option<BoxError>,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are of the large kind"
-)]
 enum Where {
     Here {
         body: Body,

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderName, Method, Request, Response, StatusCode, Version};
+use http::request::Parts;
+use http::{HeaderName, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
@@ -34,10 +35,10 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
+    pub(super) fn of(request: &Parts) -> Self {
         Self {
-            may_last: request.version() == Version::HTTP_11 && request.method() != Method::HEAD,
-            is_last: fields::has_token(request.headers(), &CONNECTION, "close"),
+            may_last: request.version == Version::HTTP_11 && request.method != Method::HEAD,
+            is_last: fields::has_token(&request.headers, &CONNECTION, "close"),
         }
     }
 

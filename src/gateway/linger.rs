@@ -111,6 +111,16 @@ impl Inbound {
         }
     }
 
+    /// It goes on its way; what is left here is empty.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            incoming: self.incoming.take(),
+            timer: self.timer.take(),
+            presence: self.presence.take(),
+            ..*self
+        }
+    }
+
     fn poll_incoming(
         &mut self,
         cx: &mut Context<'_>,

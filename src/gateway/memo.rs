@@ -309,22 +309,18 @@ impl Memo {
 
     /// It has ended.
     pub(super) fn ends(&mut self, outcome: Outcome) {
-        let Some(call) = self.0.take() else { return };
-        let Call {
-            history,
-            mut record,
-            arrived,
-            sent,
-            native,
-            uploaded,
-            watched,
-            traced,
-            ..
-        } = *call;
+        // Where it lies: it is large.
+        let Some(mut call) = self.0.take() else {
+            return;
+        };
         let now = clock::moment();
+        let watched = call.watched.take();
+        let traced = call.traced.take();
+        let (history, record) = (&call.history, &mut call.record);
         record.ended_ms = now.wall_ms;
-        record.duration = now.steady.since(arrived);
+        record.duration = now.steady.since(call.arrived);
         record.outcome = outcome;
+        let uploaded = call.uploaded.as_ref();
         record.bytes_in = uploaded.map_or(0, |bytes| bytes.load(Ordering::Relaxed));
         if outcome == Outcome::Complete
             && let Some(watched) = watched
@@ -349,8 +345,8 @@ impl Memo {
             });
         }
         if let Some(traced) = traced {
-            let sent = sent.map(|sent| sent.since(arrived));
-            traced.finish(&record, sent, native);
+            let sent = call.sent.map(|sent| sent.since(call.arrived));
+            traced.finish(record, sent, call.native);
         }
         history.record(record);
     }

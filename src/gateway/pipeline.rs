@@ -1,13 +1,11 @@
 //! The request path on one screen.
 
 use std::pin::pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::admission::Visitor;
 use super::body::{AnswerBody, Body};
@@ -19,7 +17,6 @@ use super::grant::Grant;
 use super::local::Local;
 use super::memo::{self, Memo};
 use super::present::Present;
-use super::pulse::Presence;
 use super::rewritten::{self, RewrittenBody};
 use super::route::{self, Destination, Entrance, Route};
 use super::upload::Upload;
@@ -31,7 +28,6 @@ use crate::ledger::tell;
 use crate::ledger::ticket::Ticket;
 use crate::rewrite::Rewriter;
 use crate::time::Now;
-use crate::trace::Spans;
 use crate::translate::{documented, translate};
 use crate::{charge, clock, emit};
 
@@ -39,35 +35,34 @@ use crate::{charge, clock, emit};
 const WAITING_BODY: usize = 64 * 1024;
 
 impl Gateway {
-    /// Answers one request.
+    /// Answers one request. What it is asked with stays where it is, and is not moved from one part of the call to the next.
     pub(super) async fn answer(
         &self,
         entrance: &Entrance,
-        request: Request<Incoming>,
-        presence: &Arc<Presence>,
+        head: &Parts,
+        body: &mut Upload,
     ) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        let body = Upload::new(body, &head, &self.settings.limits, presence);
-        if let Err(problem) = route::measure(&head, &self.settings.limits) {
-            return self.refuse(&head, None, &problem, None);
+        if let Err(problem) = route::measure(head, &self.settings.limits) {
+            return self.refuse(head, None, &problem, None);
         }
         let local = self.locals.of(entrance.worker);
         let catalogue = local.catalogue();
-        let route = match route::route(&head, entrance, &**catalogue) {
+        let route = match route::route(head, entrance, &**catalogue) {
             Ok(Destination::Own) => {
                 let pseudonym = &self.settings.pseudonym;
-                return self.pages.answer(head, entrance, pseudonym).await;
+                let page = self.pages.answer(head.clone(), entrance, pseudonym);
+                return Box::pin(page).await;
             }
             Ok(Destination::Provider(route)) => route,
-            Err(problem) => return self.refuse(&head, None, &problem, None),
+            Err(problem) => return self.refuse(head, None, &problem, None),
         };
         let tracer = self.settings.tracer.as_ref();
-        let mut memo = Memo::new(&local.history, tracer, &head, &route);
+        let mut memo = Memo::new(&local.history, tracer, head, &route);
         let house = (local, &**catalogue);
-        let answer = self.proxy(&head, body, &route, entrance, house, &mut memo);
+        let answer = self.proxy(head, body, &route, entrance, house, &mut memo);
         let response = match answer.await {
             Ok(response) => response,
-            Err(problem) => self.refuse(&head, Some(&route), &problem, None),
+            Err(problem) => self.refuse(head, Some(&route), &problem, None),
         };
         // Nothing, if the body has taken it along.
         memo.answered(response.status(), response.body().size_hint().lower());
@@ -78,7 +73,7 @@ impl Gateway {
     async fn proxy(
         &self,
         head: &Parts,
-        mut body: Upload,
+        body: &mut Upload,
         route: &Route<'_>,
         entrance: &Entrance,
         (local, catalogue): (&Local, &dyn Catalogue),
@@ -128,17 +123,8 @@ impl Gateway {
             memo.sends(admitted.spent, body.counter());
             (admitted.ticket, admitted.wait)
         };
-        let spans = memo.spans();
-        let mut received = match self
-            .forward(
-                head,
-                body,
-                route,
-                (spans, local, entrance.worker, visitor.has_key),
-                &mut ticket,
-            )
-            .await
-        {
+        let with = (&*memo, local, entrance.worker, visitor.has_key);
+        let mut received = match self.forward(head, body, route, with, &mut ticket).await {
             Ok(received) => received,
             Err(problem) => {
                 if problem.is_before_provider() {
@@ -157,7 +143,7 @@ impl Gateway {
             .map(|body| AnswerBody::new(body, limits.silence_timeout, place));
         memo.received(received.status, moment.steady);
         let read = match self
-            .read_ahead(route, &call, &received, body.as_mut(), (memo, moment))
+            .read_ahead(route, &call, &received, body.as_deref_mut(), (memo, moment))
             .await
         {
             Ok(read) => read,
@@ -229,41 +215,43 @@ impl Gateway {
     async fn forward(
         &self,
         head: &Parts,
-        body: Upload,
+        body: &mut Upload,
         route: &Route<'_>,
-        (spans, local, worker, has_key): (Option<Spans>, &Local, usize, bool),
+        (memo, local, worker, has_key): (&Memo, &Local, usize, bool),
         ticket: &mut Ticket,
     ) -> Result<Received, Problem> {
         let mut grant = route.connection.access.grant().await?;
         let outgoing = |body, grant: &Grant| {
             let credential = (grant.credential(), has_key);
             let mut outgoing = forward::outgoing(head, body, route, credential, &local.via)?;
-            if let Some(spans) = spans {
+            if let Some(spans) = memo.spans() {
                 spans.write(&mut outgoing.headers);
             }
             Ok::<_, Problem>(outgoing)
         };
-        let first = outgoing(Some(body), &grant)?;
+        let first = outgoing(Some(body.take()), &grant)?;
         let repetition = first.repetition();
-        let answer = match self.upstream.send(first, worker).await {
-            Err(Problem::Upstream(failure)) if repetition.fits(failure) => {
-                let again = outgoing(None, &grant)?.on_new_connection();
-                if failure != Failure::NotProcessed {
-                    ticket.repeated(clock::moment());
-                }
-                self.upstream.send(again, worker).await?
+        let mut answer = self.upstream.send(first, worker).await;
+        if let Err(Problem::Upstream(failure)) = &answer
+            && repetition.fits(*failure)
+        {
+            let again = outgoing(None, &grant)?.on_new_connection();
+            if *failure != Failure::NotProcessed {
+                ticket.repeated(clock::moment());
             }
-            answer => answer?,
-        };
+            // Seldom, and large.
+            answer = Box::pin(self.upstream.send(again, worker)).await;
+        }
+        let mut answer = answer?;
         let is_repeatable = repetition == Repetition::Safe;
-        let answer = if grant.is_renewed(answer.status(), is_repeatable).await {
+        if grant.is_renewed(answer.status(), is_repeatable).await {
             ticket.repeated(clock::moment());
-            let answer = self.upstream.send(outgoing(None, &grant)?, worker).await?;
+            let again = outgoing(None, &grant)?;
+            // Its place at the origin may be the only one.
+            drop(answer);
+            answer = Box::pin(self.upstream.send(again, worker)).await?;
             grant.answered(answer.status());
-            answer
-        } else {
-            answer
-        };
+        }
         let mut received = forward::received(&head.method, answer, &local.via)?;
         if let Some(credential) = grant.credential() {
             links::forget(&mut received.headers, credential);
@@ -347,7 +335,7 @@ fn unquoted(notes: &[String]) -> Vec<&str> {
 }
 
 /// The body as the caller gets it.
-fn stream(route: &Route<'_>, received: &mut Received, body: Option<AnswerBody>) -> Body {
+fn stream(route: &Route<'_>, received: &mut Received, body: Option<Box<AnswerBody>>) -> Body {
     let connection = &*route.connection;
     if !(connection.adapter.rewrite_urls && received.is_rewritable()) {
         return body.map_or(Body::Empty, Body::Answer);

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::dial::{BoxError, Dialer, Protocol};
 use super::http1;
-use super::upstream::{Freshness, Sent};
+use super::upstream::{Freshness, Sent, Unsent};
 use crate::clock;
 use crate::limits::Limits;
 use crate::origin::Origin;
@@ -121,7 +121,7 @@ impl Pool {
         self: &Arc<Self>,
         origin: &Origin,
         path: &PathAndQuery,
-        mut request: Request<Sent>,
+        mut request: Unsent,
         freshness: Freshness,
     ) -> Result<Response<Rest>, BoxError> {
         loop {
@@ -135,18 +135,32 @@ impl Pool {
             let mut sender = match sender {
                 Sender::Http2(sender) => sender,
                 Sender::Http1(connection) => {
-                    let (head, body) = request.into_parts();
-                    let line = (&head.method, path, origin.host());
-                    let sent = connection.exchange(line, &head.headers, body, self.bounds);
+                    let Unsent {
+                        method,
+                        headers,
+                        body,
+                    } = request;
+                    let line = (&method, path, origin.host());
+                    let sent = connection.exchange(line, &headers, body, self.bounds);
                     let (head, body) = sent.await?;
                     return Ok(Response::from_parts(head, self.lease(origin, body)));
                 }
             };
-            *request.uri_mut() = origin.uri(path.clone());
-            match sender.try_send_request(request).await {
+            let mut whole = Request::new(request.body);
+            *whole.method_mut() = request.method;
+            *whole.headers_mut() = request.headers;
+            *whole.uri_mut() = origin.uri(path.clone());
+            match sender.try_send_request(whole).await {
                 Ok(answer) => return Ok(answer.map(Rest::Http2)),
                 Err(mut error) => match error.take_message().filter(|_| is_kept) {
-                    Some(unsent) => request = unsent,
+                    Some(unsent) => {
+                        let (head, body) = unsent.into_parts();
+                        request = Unsent {
+                            method: head.method,
+                            headers: head.headers,
+                            body,
+                        };
+                    }
                     None => return Err(error.into_error().into()),
                 },
             }

@@ -38,7 +38,7 @@ pub(super) fn strip_byte_fields(headers: &mut HeaderMap) {
 
 /// The body, rewritten.
 pub(super) struct RewrittenBody {
-    inner: AnswerBody,
+    inner: Box<AnswerBody>,
     stream: RewriteStream,
     /// Trailers wait here for what the rewriter held back.
     trailers: Option<Frame<Bytes>>,
@@ -46,7 +46,7 @@ pub(super) struct RewrittenBody {
 }
 
 impl RewrittenBody {
-    pub(super) fn new(inner: AnswerBody, stream: RewriteStream) -> Self {
+    pub(super) fn new(inner: Box<AnswerBody>, stream: RewriteStream) -> Self {
         Self {
             inner,
             stream,

@@ -25,6 +25,7 @@ use super::lasting::{Lasting, Terms};
 use super::pulse::{Alarm, Overdue, Pulse};
 use super::request_id::RequestId;
 use super::route::Entrance;
+use super::upload::Upload;
 use crate::clock;
 
 /// A socket to accept on.
@@ -152,16 +153,19 @@ impl Gateway {
                 Arc::clone(&left),
             );
             let presence = beats.begin();
-            let pulse = (request.version() == Version::HTTP_2).then(|| Arc::clone(&beats));
-            let terms = Terms::of(&request);
-            let span = tracing::debug_span!("call", request.id = %RequestId::of(request.headers()));
+            let (head, body) = request.into_parts();
+            let mut body = Upload::new(body, &head, &gateway.settings.limits, &presence);
+            let pulse = (head.version == Version::HTTP_2).then(|| Arc::clone(&beats));
+            let terms = Terms::of(&head);
+            let span = tracing::debug_span!("call", request.id = %RequestId::of(&head.headers));
             // Boxed: a connection that waits for its next call has no room for one.
             Box::pin(async move {
                 let response = {
-                    let mut answer = pin!(gateway.answer(&entrance, request, &presence));
+                    let mut answer = pin!(gateway.answer(&entrance, &head, &mut body));
                     // Not `instrument`, which takes the call along: it would be here twice.
                     poll_fn(|cx| span.in_scope(|| answer.as_mut().poll(cx))).await
                 };
+                drop((head, body));
                 let response = response.map(|body| Attended::new(body, presence, pulse));
                 if terms.fit(&response) {
                     desk.leave(Lasting::new(response, terms));

@@ -80,6 +80,18 @@ impl Upload {
         }
     }
 
+    /// It goes on its way; what is left here is empty.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            inner: self.inner.take(),
+            read: std::mem::take(&mut self.read),
+            hint: std::mem::replace(&mut self.hint, SizeHint::with_exact(0)),
+            is_empty: std::mem::replace(&mut self.is_empty, true),
+            error: self.error.take(),
+            sent: self.sent.take(),
+        }
+    }
+
     /// Its beginning, up to so many bytes, as far as it comes before the deadline.
     pub(super) async fn read_ahead(&mut self, limit: usize, deadline: Instant) -> Bytes {
         let mut beginning = BytesMut::new();
@@ -163,20 +175,18 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(upload: Upload) -> (Self, Arc<Progress>) {
+    pub(super) fn new(upload: Upload) -> (Box<Self>, Arc<Progress>) {
         let progress = Arc::new(Progress {
             start: clock::monotonic(),
             last_ms: AtomicU64::new(0),
             fault: OnceLock::new(),
             waiting: AtomicBool::new(false),
         });
-        (
-            Self {
-                upload,
-                progress: Arc::clone(&progress),
-            },
-            progress,
-        )
+        let body = Self {
+            upload,
+            progress: Arc::clone(&progress),
+        };
+        (Box::new(body), progress)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::clients::Clients;
@@ -56,6 +56,13 @@ impl HttpBody for UpstreamBody {
 /// Boxed: each connection to a provider has room for some of them.
 pub(super) struct Sent(Option<Box<RequestBody>>);
 
+/// A request without where it goes.
+pub(super) struct Unsent {
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Sent,
+}
+
 impl HttpBody for Sent {
     type Data = Bytes;
     type Error = Fault;
@@ -91,7 +98,7 @@ pub(super) struct Outgoing<'a> {
     /// Who headroom is to it, where it wants to see a certificate.
     pub(super) identity: Option<&'a Identity>,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<RequestBody>,
+    pub(super) body: Option<Box<RequestBody>>,
     pub(super) progress: Option<Arc<Progress>>,
     /// Only what may be repeated goes out on a connection that has been idle for long.
     pub(super) connection: Freshness,
@@ -194,9 +201,11 @@ impl Upstream {
         let Some(place) = self.origins.enter(origin.name()).await else {
             return Err(Problem::Upstream(Failure::ConnectionLimit));
         };
-        let mut request = Request::new(Sent(body.map(Box::new)));
-        *request.method_mut() = method;
-        *request.headers_mut() = headers;
+        let request = Unsent {
+            method,
+            headers,
+            body: Sent(body),
+        };
         let pool = self.clients.of(reach, identity, worker).map_err(|error| {
             tracing::error!("A call has no client to go out with: {error}");
             Problem::Upstream(Failure::Other)

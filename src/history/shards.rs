@@ -129,7 +129,7 @@ const fn minute(record: &Record) -> i64 {
 }
 
 impl Shards {
-    pub(super) fn record(&self, record: Record) {
+    pub(super) fn record(&self, record: &Record) {
         let own = OWN.with(Cell::get) % SHARDS;
         let Some(shard) = self.shards.get(own) else {
             return;
@@ -178,16 +178,18 @@ impl Shards {
 }
 
 impl Shard {
-    fn record(&mut self, hasher: &DefaultHashBuilder, mut record: Record) {
-        if self.kinds.len() >= MOST_KINDS {
+    fn record(&mut self, hasher: &DefaultHashBuilder, record: &Record) {
+        if self.kinds.len() >= MOST_KINDS && record.endpoint != OTHER {
+            let mut record = record.clone();
             OTHER.clone_into(&mut record.endpoint);
+            return self.record(hasher, &record);
         }
-        let hash = hasher.hash_one(Key::of(&record, &record.endpoint));
-        let (kinds, is) = (&self.kinds, |kind: &Kind| kind.is(hash, &record));
+        let hash = hasher.hash_one(Key::of(record, &record.endpoint));
+        let (kinds, is) = (&self.kinds, |kind: &Kind| kind.is(hash, record));
         let found = self.places.find(hash, |at| kinds.get(*at).is_some_and(is));
         let at = found
             .copied()
-            .unwrap_or_else(|| self.begin(hasher, hash, &record));
+            .unwrap_or_else(|| self.begin(hasher, hash, record));
         let Some(kind) = self.kinds.get_mut(at) else {
             return;
         };
@@ -196,7 +198,7 @@ impl Shard {
             sum.cost = sum.cost.saturating_add(spent.cost);
         }
         if let Some(timed) = self.timed.get_mut(kind.clock) {
-            timed.timings.see(&record);
+            timed.timings.see(record);
         }
         if self.events.len() < MOST_EVENTS {
             self.events.push(Event {

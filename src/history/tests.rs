@@ -65,7 +65,7 @@ async fn totals(history: &Arc<History>, level: i64) -> Vec<(i64, Series, Sums)> 
 async fn each_call_is_in_every_level_once() {
     let history = history();
     for minute in 0..120 {
-        history.record(record("/a", NOON_MS + minute * 60_000));
+        history.record(&record("/a", NOON_MS + minute * 60_000));
         if minute % 7 == 0 {
             history.flush(NOON_MS).await;
         }
@@ -93,7 +93,7 @@ async fn made_up_names_are_bounded_and_their_calls_are_not() {
     for number in 0..10_000 {
         let mut one = record(&format!("/made-up-{number}"), NOON_MS);
         one.consumer = Who::Credential(number << 32);
-        history.record(one);
+        history.record(&one);
         if number % 1_000 == 0 {
             history.flush(NOON_MS).await;
         }
@@ -127,7 +127,7 @@ async fn events_have_rising_numbers_and_go_in_time() {
     for number in 0..30 {
         let mut one = record("/a", NOON_MS + number);
         one.refused_by = Some(Refuser::Headroom);
-        history.record(one);
+        history.record(&one);
     }
     history.flush(NOON_MS).await;
     assert_eq!(heard.recv().await.unwrap().len(), 30);
@@ -168,7 +168,7 @@ async fn a_full_disk_is_told_and_what_waits_is_written_when_there_is_room() {
     let calls = 500;
     for number in 0..calls {
         // Nobody waits, whatever the disk does.
-        history.record(record(
+        history.record(&record(
             &format!("/{}", number % 50),
             NOON_MS + number * 1_000,
         ));
@@ -248,7 +248,7 @@ async fn sums_of_the_process_are_exact_and_their_rows_bounded() {
             one.refused_by = Some(Refuser::Headroom);
             one.policy = Some("daily".into());
         }
-        history.record(one);
+        history.record(&one);
         if number % 1_000 == 0 {
             history.flush(NOON_MS).await;
         }
@@ -303,7 +303,7 @@ async fn a_cost_out_of_all_bounds_does_not_stop_the_writing() {
     for _ in 0..3 {
         let mut one = record("/a", NOON_MS);
         one.spent[0].cost = u64::MAX;
-        history.record(one);
+        history.record(&one);
         history.read(|_| Ok(())).await.unwrap();
     }
     let found = totals(&history, 86_400).await;
@@ -373,7 +373,7 @@ async fn names_that_nobody_uses_make_room() {
         one
     };
     for number in 0..names::MOST_STRANGERS as u64 {
-        history.record(stranger(number, NOON_MS));
+        history.record(&stranger(number, NOON_MS));
     }
     history.flush(NOON_MS).await;
     let later = NOON_MS + 5 * 86_400_000;
@@ -383,10 +383,10 @@ async fn names_that_nobody_uses_make_room() {
         let names = found.into_iter().map(|(_, series, _)| series.consumer);
         names.collect::<std::collections::BTreeSet<_>>()
     };
-    history.record(stranger(1_000_000, later));
+    history.record(&stranger(1_000_000, later));
     assert!(!names().await.contains(&newcomer));
     history.renew_names(later).await.unwrap();
-    history.record(stranger(1_000_000, later));
+    history.record(&stranger(1_000_000, later));
     assert!(names().await.contains(&newcomer));
 }
 
@@ -399,9 +399,9 @@ fn the_end_writes_what_was_not_written() {
         .build()
         .unwrap();
     for _ in 0..10 {
-        history.record(record("/a", NOON_MS));
+        history.record(&record("/a", NOON_MS));
         runtime.block_on(history.flush(NOON_MS));
-        history.record(record("/a", NOON_MS));
+        history.record(&record("/a", NOON_MS));
     }
     history.close().unwrap();
     let mut calls = 0;

@@ -175,9 +175,7 @@ impl Inner {
     /// What of the meter's future the store will have counted once all that was handed over is there. Both count on and on; a
     /// block is far smaller than what fits into their lower half.
     pub(super) fn ahead(&self) -> u64 {
-        let promised = self
-            .promised
-            .wrapping_sub(low(self.meter.admitted()));
+        let promised = self.promised.wrapping_sub(low(self.meter.admitted()));
         let promised = if promised > u32::MAX / 2 { 0 } else { promised };
         self.meter.ahead().max(u64::from(promised))
     }

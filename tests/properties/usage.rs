@@ -229,14 +229,14 @@ fn report(
     let share = calls.len().div_ceil(spells.len());
     for (calls, spell) in calls.chunks(share).zip(spells) {
         for call in calls {
-            history.record(call.record());
+            history.record(&call.record());
         }
         runtime.block_on(async {
             for look in 0..spell.looks {
                 // Looks are a second apart at the least. What is too old goes, too.
                 history.flush(now_ms - spell.back_ms - look * 1_000).await;
                 // Until it is written.
-                history.record(OUTSIDER.at(now_ms).record());
+                history.record(&OUTSIDER.at(now_ms).record());
                 history.read(|_| Ok(())).await.unwrap();
             }
         });

@@ -26,7 +26,7 @@ fn desk() -> Desk {
 
 /// A call to this connection has ended, and was flushed.
 async fn call_to(desk: &Desk, connection: &str) {
-    desk.books.history.record(Record {
+    desk.books.history.record(&Record {
         // What is older than a day is not kept.
         ended_ms: clock::now().as_millisecond(),
         connection: connection.into(),

@@ -60,7 +60,10 @@ async fn only_the_first_call_waits_for_the_store() {
     let used = cell.lock().meter.admitted();
     let ahead = cell.lock().meter.ahead();
     let row = stored(&store, folder.path());
-    assert_eq!((used, row.reserved), (100, ahead + counted_since(&row, used)));
+    assert_eq!(
+        (used, row.reserved),
+        (100, ahead + counted_since(&row, used))
+    );
     assert!((5..=10).contains(&ahead), "{ahead}");
 }
 
