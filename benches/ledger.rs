@@ -1,12 +1,14 @@
 //! One decision beside the bare `moka` lookup that it stands on, in the same run: `cargo bench --bench ledger`.
 //!
-//! Rounds of both are interleaved, and what counts is the median of their ratios: a noisy machine moves both. Then what a
-//! million meters and ten thousand waiting calls take of memory.
+//! Then what a million meters and ten thousand waiting calls take of memory.
 //!
 //! The floor is `get`, as anybody would call it. The ledger finds its meters without `get`'s log of reads (`slot`), so a
 //! decision can cost less than the floor.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+
+#[path = "support/ratio.rs"]
+mod ratio;
 
 use std::hash::BuildHasherDefault;
 use std::hint::black_box;
@@ -23,9 +25,9 @@ use headroom::ledger::{Demand, Item, KeyHasher, Ledger, Settings};
 use headroom::quota::Mode;
 use headroom::time::{Nanos, Now};
 use moka::sync::Cache;
+use ratio::{ROUNDS, median, ratio, took};
 use smallvec::smallvec;
 
-const ROUNDS: usize = 31;
 const MILLION: u128 = 1_000_000;
 const CALLER: Caller = Caller {
     id: 1,
@@ -103,34 +105,14 @@ impl Bench {
 }
 
 /// Nanoseconds for one of `count` calls.
-fn time(count: u128, mut call: impl FnMut(u128)) -> f64 {
-    let begun = clock::monotonic();
-    for number in 0..count {
-        call(number);
-    }
-    clock::monotonic().duration_since(begun).as_secs_f64() * 1e9 / count as f64
+fn time(count: u128, call: impl FnMut(u128)) -> f64 {
+    took(|| (0..count).for_each(call)).as_secs_f64() * 1e9 / count as f64
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Interleaved rounds of both.
-fn ratio(name: &str, wanted: &str, count: u128, floor: impl Fn(u128), own: impl Fn(u128)) {
-    let (mut floors, mut owns, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let (a, b) = (time(count, &floor), time(count, &own));
-        floors.push(a);
-        owns.push(b);
-        ratios.push(b / a);
-    }
-    println!(
-        "{name:<44} floor {:>7.0} ns  own {:>7.0} ns  ratio {:>5.2}  (wanted {wanted})",
-        median(floors),
-        median(owns),
-        median(ratios)
-    );
+/// Both for so many calls.
+fn ratio_of(name: &str, wanted: &str, count: u128, floor: impl Fn(u128), own: impl Fn(u128)) {
+    let (floor, own) = (|| time(count, &floor), || time(count, &own));
+    ratio(name, &format!("wanted {wanted}"), floor, own);
 }
 
 /// Resident memory of this process in bytes.
@@ -150,14 +132,14 @@ const FIXED: &str = "[policy.day]\nquota = 1000000000000\nwindow = \"1m\"\nkind 
 fn main() {
     let bench = Bench::new(FIXED);
     bench.moka.insert(key(0), Arc::new(0));
-    ratio(
+    ratio_of(
         "one meter, hot",
         "<= 1.3",
         20_000,
         |_| bench.look_up(0),
         |_| bench.decide(0),
     );
-    ratio(
+    ratio_of(
         "one meter, hot, until the call's end",
         "no more than told",
         20_000,
@@ -210,7 +192,7 @@ fn main() {
     );
     // Steps through all keys, without order.
     let spread = |number: u128| number.wrapping_mul(7_368_787) % MILLION;
-    ratio(
+    ratio_of(
         "uniform over a million meters",
         "<= 1.3",
         50_000,

@@ -1,21 +1,29 @@
-//! Translating and emitting, beside the header reads and writes that cannot be avoided, in the same run.
+//! Translating and emitting, beside the header reads and writes that cannot be avoided, in the same run:
+//! `cargo bench --bench translate`.
 //!
-//! `floor/*` reads the native headers with bare `HeaderMap` calls, parses their integers, and writes the same standard
-//! headers with values that are formatted but not decided. `headroom/*` is the real thing. What counts is the ratio.
+//! The floor of translating reads the native headers with bare `HeaderMap` calls and parses their integers; that of emitting
+//! writes the same standard headers, with values that are formatted but not decided.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+
+#[path = "support/ratio.rs"]
+mod ratio;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
 use headroom::adapter::catalog::Catalog;
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
 use headroom::emit::{Style, standard_headers, write_headers};
-use headroom::translate::translate;
+use headroom::translate::{Translation, translate};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
+use ratio::{ratio, took};
+
+/// Heads that lie ready for each look at the clock, and how often that is done.
+const HEADS: usize = 64;
+const TIMES: usize = 40;
 
 /// What an API's answer carries beside its limits.
 const COMMON: [(&str, &str); 9] = [
@@ -133,14 +141,18 @@ impl Bench {
         }
     }
 
-    /// Bare reads and writes: nothing is decided.
-    fn floor(&self, headers: &mut HeaderMap) {
+    /// Bare reads: nothing is decided.
+    fn read(&self, headers: &HeaderMap) {
         let mut sum = 0_u64;
         for name in &self.native {
             let text = headers.get(name).unwrap().to_str().unwrap();
             sum += text.parse::<u64>().unwrap_or(0);
         }
         black_box(sum);
+    }
+
+    /// Bare writes.
+    fn write(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.written {
             // A value has to be made; its text is known here.
             let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
@@ -148,44 +160,57 @@ impl Bench {
         }
     }
 
-    fn headroom(&self, headers: &mut HeaderMap) {
-        let translation = translate(
+    fn translate(&self, headers: &HeaderMap) -> Translation {
+        translate(
             &self.adapter,
             &self.terms,
             &self.call(),
             &self.answer(headers),
             self.now,
-        );
-        write_headers(headers, &translation, StatusCode::OK, &Style::default());
+        )
+    }
+
+    /// Nanoseconds for one head, each of which comes as the provider sent it.
+    fn time(&self, work: impl Fn(&mut HeaderMap)) -> f64 {
+        let mut seconds = 0.0;
+        for _ in 0..TIMES {
+            let mut heads = vec![self.headers.clone(); HEADS];
+            seconds += took(|| heads.iter_mut().for_each(&work)).as_secs_f64();
+        }
+        seconds * 1e9 / (HEADS * TIMES) as f64
     }
 }
 
-fn benches(criterion: &mut Criterion) {
+fn main() {
+    let style = Style::default();
     for (name, provider, native) in CASES {
         let bench = Bench::new(provider, native);
-        let mut group = criterion.benchmark_group(name);
-        group.bench_function("floor", |bencher| {
-            bencher.iter_batched_ref(
-                || bench.headers.clone(),
-                |headers| bench.floor(headers),
-                criterion::BatchSize::SmallInput,
-            );
-        });
-        group.bench_function("headroom", |bencher| {
-            bencher.iter_batched_ref(
-                || bench.headers.clone(),
-                |headers| bench.headroom(headers),
-                criterion::BatchSize::SmallInput,
-            );
-        });
-        group.finish();
+        let known = bench.translate(&bench.headers);
+        let emit = |headers: &mut HeaderMap, translation: &Translation| {
+            write_headers(headers, translation, StatusCode::OK, &style);
+        };
+        ratio(
+            &format!("{name}: translate"),
+            "bare reads",
+            || bench.time(|headers| bench.read(headers)),
+            || bench.time(|headers| drop(black_box(bench.translate(headers)))),
+        );
+        ratio(
+            &format!("{name}: emit"),
+            "bare writes",
+            || bench.time(|headers| bench.write(headers)),
+            || bench.time(|headers| emit(headers, &known)),
+        );
+        ratio(
+            &format!("{name}: both"),
+            "both",
+            || {
+                bench.time(|headers| {
+                    bench.read(headers);
+                    bench.write(headers);
+                })
+            },
+            || bench.time(|headers| emit(headers, &bench.translate(headers))),
+        );
     }
 }
-
-criterion_group! {
-    name = translation;
-    config = Criterion::default().sample_size(50).warm_up_time(std::time::Duration::from_millis(500)).measurement_time(std::time::Duration::from_secs(2));
-    targets = benches
-}
-
-criterion_main!(translation);
