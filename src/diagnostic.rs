@@ -141,7 +141,8 @@ impl Mistakes {
         text
     }
 
-    /// The source as it may be shown: with `*` for each byte of a secret, so that all places stay where they are.
+    /// The source as it may be shown: with a mark for each letter of a secret, as long as the letter is in bytes, so that all
+    /// places stay where they are, counted in either.
     #[must_use]
     pub fn shown<'a>(&self, source: &'a str) -> Cow<'a, str> {
         if self.1.is_empty() {
@@ -156,7 +157,12 @@ impl Mistakes {
         for (at, letter) in source.char_indices() {
             let is_hidden = hidden.get(at) == Some(&true);
             if is_hidden && !matches!(letter, '"' | '\'' | '\r' | '\n') {
-                shown.extend(std::iter::repeat_n('*', letter.len_utf8()));
+                shown.push(match letter.len_utf8() {
+                    1 => '*',
+                    2 => '\u{d7}',
+                    3 => '\u{2022}',
+                    _ => '\u{1f512}',
+                });
             } else {
                 shown.push(letter);
             }
@@ -220,9 +226,9 @@ mod tests {
 
     #[test]
     fn a_secret_is_hidden_whatever_is_wrong_beside_it() {
-        let source = "a = { url = 1, secret = \"gehe\u{ef}m\", more = 2 }\n";
+        let source = "a = { url = 1, secret = \"ge\u{2764}e\u{ef}m\u{1f600}\", more = 2 }\n";
         let mut mistakes = Mistakes::default();
-        let start = source.find("\"geh").unwrap();
+        let start = source.find("\"ge").unwrap();
         mistakes.hide(start..source.find(", more").unwrap());
         mistakes.push(
             "wrong-type",
@@ -233,12 +239,12 @@ mod tests {
         let more = source.find("more").unwrap();
         mistakes.push("wrong-type", more..more + 4, "so is this", "leave it out");
         let text = mistakes.render("a.toml", source, false);
-        assert!(!text.contains("geh"), "{text}");
-        assert_eq!(
-            text.matches("secret = \"*******\", more").count(),
-            2,
-            "{text}"
-        );
+        assert!(!text.contains("ge\u{2764}"), "{text}");
+        let shown = "secret = \"**\u{2022}*\u{d7}*\u{1f512}\", more";
+        assert_eq!(text.matches(shown).count(), 2, "{text}");
+        // The column is that of the file as it is.
+        let column = source[..more].chars().count() + 1;
+        assert!(text.contains(&format!("a.toml:1:{column}\n")), "{text}");
     }
 
     #[test]

@@ -260,7 +260,7 @@ mod tests {
             ),
             ("credential = abc", "credential = ***"),
             ("credentail = 'a\\'", "credentail = '**'"),
-            ("\"credential\" = \"\u{e4}\"", "\"credential\" = \"**\""),
+            ("\"credential\" = \"\u{e4}\"", "\"credential\" = \"\u{d7}\""),
             ("'credential' = 'a'", "'credential' = '*'"),
             (
                 "\"cred\\u0065ntial\" = \"abc\"",

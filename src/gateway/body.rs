@@ -213,6 +213,14 @@ impl Body {
     pub(super) fn full(text: impl Into<Bytes>) -> Self {
         Self::Full(text.into())
     }
+
+    /// Headroom's own words, if it is any.
+    pub(super) fn into_full(self) -> Bytes {
+        match self {
+            Self::Full(bytes) => bytes,
+            _ => Bytes::new(),
+        }
+    }
 }
 
 impl HttpBody for Body {
@@ -261,7 +269,7 @@ impl HttpBody for Body {
 /// An answer's body, with the call that it ends.
 pub(super) struct Attended {
     place: Where,
-    /// Waits until what came before it is sent. hyper would throw a head away that it holds, and a caller that got nothing
+    /// Waits until what came before it is sent. Who sends it would throw a head away that it holds, and a caller that got nothing
     /// at all may take its connection for a dead one and call again.
     error: Option<BoxError>,
 }
@@ -270,7 +278,7 @@ enum Where {
     Here {
         body: Body,
         /// Until the end.
-        presence: Arc<Presence>,
+        _presence: Arc<Presence>,
     },
     /// Of a call over HTTP/2, whose caller may take other answers and not this one: whoever watches its connection can take
     /// both away.
@@ -284,15 +292,13 @@ impl Attended {
     /// `pulse` is that of an HTTP/2 connection.
     pub(super) fn new(body: Body, presence: Arc<Presence>, pulse: Option<Arc<Pulse>>) -> Self {
         let place = match pulse {
-            None => Where::Here { body, presence },
+            None => Where::Here {
+                body,
+                _presence: presence,
+            },
             Some(pulse) => Where::Shelf(Arc::new(Mutex::new(Some((body, presence)))), pulse),
         };
         Self { place, error: None }
-    }
-
-    /// The caller has said all of its call.
-    pub(super) fn has_heard_all(&self) -> bool {
-        matches!(&self.place, Where::Here { presence, .. } if presence.has_heard_all())
     }
 
     fn look<T>(&self, at: impl FnOnce(&Body) -> T) -> Option<T> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::body::Body;
 use super::failure::Failure;
+use super::http1::Invalid;
 use super::keys::Stray;
 use crate::oauth::Unavailable;
 
@@ -20,6 +21,8 @@ pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 pub(super) enum Problem {
     /// No `Host` in HTTP/1.1, several, an unreadable one, or one that contradicts `:authority`.
     Host(&'static str),
+    /// It is no request that can be understood in one way only.
+    Request(Invalid),
     /// `*` or an authority where a path is needed.
     TargetForm,
     /// `.` or `..` in some encoding.
@@ -126,6 +129,7 @@ impl Problem {
     fn status(&self) -> StatusCode {
         match self {
             Self::Host(_)
+            | Self::Request(_)
             | Self::TargetForm
             | Self::DotSegment
             | Self::Target
@@ -166,6 +170,7 @@ impl Problem {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Host(_) => "bad-host",
+            Self::Request(_) => "bad-request",
             Self::TargetForm => "bad-target",
             Self::DotSegment => "dot-segment",
             Self::Target => "inexact-target",
@@ -209,6 +214,7 @@ impl Problem {
     fn detail(&self) -> String {
         match self {
             Self::Host(detail) => (*detail).to_owned(),
+            Self::Request(invalid) => format!("The request is {invalid}."),
             Self::TargetForm => "The request target must be a path.".to_owned(),
             Self::DotSegment => {
                 "The path has a `.` or `..` segment. Headroom sends paths as they are and resolves none.".to_owned()

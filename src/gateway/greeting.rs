@@ -22,14 +22,24 @@ const MOST: usize = 1 << 20;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// What callers come on.
-pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// The other side has ended it, also where that stands behind what nobody has read yet.
-    fn is_gone(&self) -> bool;
+pub(super) enum Line {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Where both ends are in one process.
+    #[cfg(test)]
+    Pipe(tokio::io::DuplexStream),
 }
 
-impl Line for TcpStream {
+impl Line {
+    /// The other side has ended it, also where that stands behind what nobody has read yet.
     fn is_gone(&self) -> bool {
-        let ready = pin!(self.ready(Interest::READABLE));
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            #[cfg(test)]
+            Self::Pipe(_) => return false,
+        };
+        let ready = pin!(stream.ready(Interest::READABLE));
         // Nobody waits for it: what the system has told so far is enough.
         match ready.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(ready)) => ready.is_read_closed(),
@@ -39,39 +49,80 @@ impl Line for TcpStream {
     }
 }
 
-impl Line for TlsStream<TcpStream> {
-    fn is_gone(&self) -> bool {
-        self.get_ref().0.is_gone()
+macro_rules! each {
+    ($line:expr, $stream:ident => $what:expr) => {
+        match $line {
+            Line::Plain($stream) => $what,
+            Line::Tls($stream) => $what,
+            #[cfg(test)]
+            Line::Pipe($stream) => $what,
+        }
+    };
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, buffers))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        each!(self, stream => stream.is_write_vectored())
     }
 }
 
 /// A caller's connection.
-pub(super) struct Greeting<S: Line> {
+pub(super) struct Greeting {
     /// Only gone while this is dropped.
-    stream: Option<S>,
+    stream: Option<Line>,
     pulse: Arc<Pulse>,
-    /// What was read and is to be read again.
+    /// What was read and is to be read again; the pulse has heard it.
     again: Vec<u8>,
-    /// The pulse has heard that already.
-    is_heard: bool,
     /// The last word was said.
     is_shut: bool,
 }
 
-impl<S: Line> Greeting<S> {
-    pub(super) const fn new(stream: S, pulse: Arc<Pulse>) -> Self {
+impl Greeting {
+    pub(super) const fn new(stream: Line, pulse: Arc<Pulse>) -> Self {
         Self {
             stream: Some(stream),
             pulse,
             again: Vec::new(),
-            is_heard: false,
             is_shut: false,
         }
     }
 
     /// Hears the caller's first words; whether they are those of HTTP/2. `None`: it has gone without any. They are read again.
     pub(super) fn poll_protocol(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<bool>>> {
-        self.is_heard = true;
         loop {
             if let Some(is_http2) = self.pulse.is_http2() {
                 return Poll::Ready(Ok(Some(is_http2)));
@@ -88,17 +139,15 @@ impl<S: Line> Greeting<S> {
         }
     }
 
-    /// These bytes are read again, before what comes behind them, and are heard then.
-    pub(super) fn put_back(&mut self, bytes: &[u8]) {
-        let mut again = bytes.to_vec();
-        again.append(&mut self.again);
-        self.again = again;
-        self.is_heard = false;
-    }
-
-    /// There is something to be read again.
-    pub(super) const fn has_put_back(&self) -> bool {
-        !self.again.is_empty()
+    /// Looks whether the caller is still there, where its [`Pulse`] has that looked at.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(super) fn look(&self) -> io::Result<()> {
+        if self.pulse.is_to_look() && self.stream.as_ref().is_some_and(Line::is_gone) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
     }
 
     /// Reads what was not read before.
@@ -119,12 +168,9 @@ impl<S: Line> Greeting<S> {
         let rest = self.again.split_off(length);
         let again = std::mem::replace(&mut self.again, rest);
         buf.put_slice(&again);
-        if !self.is_heard {
-            self.pulse.heard(&again);
-        }
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut S>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut Line>> {
         let stream = self.stream.as_mut().map(Pin::new);
         stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -135,7 +181,7 @@ impl<S: Line> Greeting<S> {
     }
 }
 
-impl<S: Line> Drop for Greeting<S> {
+impl Drop for Greeting {
     fn drop(&mut self) {
         let refused = self.is_shut && self.pulse.is_in_head();
         let stream = self.stream.take().filter(|_| refused);
@@ -163,7 +209,7 @@ pub(super) async fn throw_away(mut stream: impl AsyncRead + AsyncWrite + Unpin) 
     let _ = tokio::time::timeout(LONGEST, reading).await;
 }
 
-impl<S: Line> AsyncRead for Greeting<S> {
+impl AsyncRead for Greeting {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -181,7 +227,7 @@ impl<S: Line> AsyncRead for Greeting<S> {
     }
 }
 
-impl<S: Line> AsyncWrite for Greeting<S> {
+impl AsyncWrite for Greeting {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -192,10 +238,8 @@ impl<S: Line> AsyncWrite for Greeting<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes at each look at a connection, also where it has no room to read on.
-        if self.pulse.is_to_look() && self.stream.as_ref().is_some_and(Line::is_gone) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
+        // hyper (of HTTP/2) flushes at each look at a connection, also where it has no room to read on.
+        self.look()?;
         self.stream()?.poll_flush(cx)
     }
 

@@ -1,7 +1,7 @@
 //! A caller's body as it comes in, held to its limits, and what becomes of it when nobody reads it to its end.
 //!
 //! Who is answered before its body was read may still be writing, and some clients look for an answer only afterwards.
-//! hyper closes a connection with an unread body, and what arrives on a closed one makes the kernel reset it: such a client
+//! A connection with an unread body is closed, and what arrives on a closed one makes the kernel reset it: such a client
 //! sees a broken pipe instead of its answer. So what is left of a body is read and thrown away for a while, as nginx does
 //! (`lingering_close`). The answer does not wait for that. A body that ends meanwhile leaves the connection as good as new.
 
@@ -16,11 +16,12 @@ use http::Version;
 use http::header::EXPECT;
 use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
+use super::body::BoxError;
 use super::error::Problem;
+use super::http1::Inflow;
 use super::pulse::Presence;
 use crate::clock;
 use crate::limits::Limits;
@@ -36,7 +37,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum Fault {
     /// It ended before its end, or was badly framed.
-    Broken(hyper::Error),
+    Broken(BoxError),
     /// It is longer than it may be.
     TooLong,
     /// Nothing of it came for too long.
@@ -71,9 +72,44 @@ impl Fault {
     }
 }
 
+/// A caller's body in either protocol.
+pub(super) enum Incoming {
+    Http1(Inflow),
+    Http2(hyper::body::Incoming),
+}
+
+impl HttpBody for Incoming {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A caller's body.
 pub(super) struct Inbound {
-    /// Only gone while this is dropped.
+    /// `None`: there is none, or it has gone on its way.
     incoming: Option<Incoming>,
     /// Closing would break off what the caller writes.
     lingers: bool,
@@ -90,16 +126,13 @@ pub(super) struct Inbound {
 
 impl Inbound {
     pub(super) fn new(
-        incoming: Incoming,
+        incoming: Option<Incoming>,
         head: &Parts,
         limits: &Limits,
         presence: &Arc<Presence>,
     ) -> Self {
-        if incoming.is_end_stream() {
-            presence.hears_all();
-        }
         Self {
-            incoming: Some(incoming),
+            incoming,
             // HTTP/2 ends one call without the others. Who waits for `100 Continue` has not begun to write, and reading
             // would ask it to.
             lingers: head.version <= Version::HTTP_11 && !head.headers.contains_key(EXPECT),
@@ -124,7 +157,7 @@ impl Inbound {
     fn poll_incoming(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.incoming {
             Some(incoming) => Pin::new(incoming).poll_frame(cx),
             None => Poll::Ready(None),
@@ -192,11 +225,6 @@ impl HttpBody for Inbound {
         self.waiting = false;
         // A chunked body does not know its end before it is asked.
         self.lingers &= matches!(frame, Some(Ok(_)));
-        if let Some(presence) = &self.presence
-            && (frame.is_none() || self.is_end_stream())
-        {
-            presence.hears_all();
-        }
         let data = frame
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref());
@@ -213,8 +241,7 @@ impl HttpBody for Inbound {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(SizeHint::default, HttpBody::size_hint)
+        let none = SizeHint::with_exact(0);
+        self.incoming.as_ref().map_or(none, HttpBody::size_hint)
     }
 }

@@ -1,6 +1,6 @@
 //! How long a caller's connection may take for what it does: a head, nothing at all, or leaving its answer where it is.
 //!
-//! hyper has one time for both the wait for a head and the head itself. Here the socket tells when bytes came, the calls
+//! The socket tells when bytes came, the calls
 //! tell when they began and ended, and whoever drives the connection asks when something is overdue.
 
 use std::future::poll_fn;
@@ -76,20 +76,6 @@ enum Speech {
 /// A call under way. It has ended when this is dropped.
 pub(super) struct Presence {
     pulse: Arc<Pulse>,
-    /// All that the caller has to say of it was heard.
-    has_heard_all: AtomicBool,
-}
-
-impl Presence {
-    /// The request was read to its end.
-    pub(super) fn hears_all(&self) {
-        self.has_heard_all.store(true, Ordering::Relaxed);
-    }
-
-    /// It was.
-    pub(super) fn has_heard_all(&self) -> bool {
-        self.has_heard_all.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Presence {
@@ -134,7 +120,6 @@ impl Pulse {
         drop(state);
         Arc::new(Presence {
             pulse: Arc::clone(self),
-            has_heard_all: AtomicBool::new(false),
         })
     }
 
@@ -198,11 +183,6 @@ impl Pulse {
         } else if state.blocked_since.is_none() {
             state.blocked_since = Some(clock::monotonic());
         }
-    }
-
-    /// The caller takes nothing now.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.state().blocked_since.is_some()
     }
 
     /// Whether HTTP/2 is spoken, or HTTP/1.1, as soon as that can be told.

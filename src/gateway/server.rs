@@ -1,31 +1,24 @@
 //! The server side: accepting, serving HTTP/1.1 and HTTP/2 on one port, and draining.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{Request, Version};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Gateway;
-use super::body::Attended;
-use super::conversation::{Conversation, Desk, Protocols};
+use super::conversation::{Conversation, Protocols};
 use super::greeting::{Greeting, Line};
-use super::lasting::{Lasting, Terms};
 use super::pulse::{Alarm, Overdue, Pulse};
-use super::request_id::RequestId;
+use super::reception::Reception;
 use super::route::Entrance;
-use super::upload::Upload;
 use crate::clock;
 
 /// A socket to accept on.
@@ -111,7 +104,8 @@ impl Gateway {
         mut stopped: watch::Receiver<bool>,
     ) {
         let Some(acceptor) = &self.acceptor else {
-            return self.converse(stream, entrance, protocols, stopped).await;
+            let line = Line::Plain(stream);
+            return self.converse(line, entrance, protocols, stopped).await;
         };
         let patience = self.settings.limits.head_timeout;
         // Boxed, as the conversation below: callers without TLS need no room for it.
@@ -123,7 +117,8 @@ impl Gateway {
         };
         match shaken {
             Ok(Ok(stream)) => {
-                let conversation = Arc::clone(&self).converse(stream, entrance, protocols, stopped);
+                let line = Line::Tls(Box::new(stream));
+                let conversation = Arc::clone(&self).converse(line, entrance, protocols, stopped);
                 Box::pin(conversation).await;
             }
             Ok(Err(error)) => tracing::debug!(error = %error, "A caller's handshake failed."),
@@ -134,49 +129,16 @@ impl Gateway {
     /// Serves one connection until it ends, is overdue, or was let go at the order to stop.
     async fn converse(
         self: Arc<Self>,
-        stream: impl Line,
+        line: Line,
         entrance: Arc<Entrance>,
         protocols: Arc<Protocols>,
         mut stopped: watch::Receiver<bool>,
     ) {
-        // Its count is this connection's own: one that both threads count in would have them wait for each other.
-        let gateway = Arc::new(self);
-        let pulse = Pulse::new(gateway.settings.limits);
-        let stream = Greeting::new(stream, Arc::clone(&pulse));
+        let pulse = Pulse::new(self.settings.limits);
+        let line = Greeting::new(line, Arc::clone(&pulse));
         let mut alarm = Alarm::new(&pulse);
-        let (beats, desk) = (Arc::clone(&pulse), Arc::new(Desk::default()));
-        let left = Arc::clone(&desk);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (gateway, entrance, desk) = (
-                Arc::clone(&gateway),
-                Arc::clone(&entrance),
-                Arc::clone(&left),
-            );
-            let presence = beats.begin();
-            let (head, body) = request.into_parts();
-            let mut body = Upload::new(body, &head, &gateway.settings.limits, &presence);
-            let pulse = (head.version == Version::HTTP_2).then(|| Arc::clone(&beats));
-            let terms = Terms::of(&head);
-            let span = tracing::debug_span!("call", request.id = %RequestId::of(&head.headers));
-            // Boxed: a connection that waits for its next call has no room for one.
-            Box::pin(async move {
-                let response = {
-                    let mut answer = pin!(gateway.answer(&entrance, &head, &mut body));
-                    // Not `instrument`, which takes the call along: it would be here twice.
-                    poll_fn(|cx| span.in_scope(|| answer.as_mut().poll(cx))).await
-                };
-                drop((head, body));
-                let response = response.map(|body| Attended::new(body, presence, pulse));
-                if terms.fit(&response) {
-                    desk.leave(Lasting::new(response, terms));
-                    // The connection is taken from whoever waits for this.
-                    return std::future::pending().await;
-                }
-                Ok::<_, Infallible>(response)
-            })
-        });
-        let mut conversation =
-            Conversation::new(stream, service, protocols, Arc::clone(&pulse), desk);
+        let reception = Reception::new(self, entrance, Arc::clone(&pulse));
+        let mut conversation = Conversation::new(line, reception, protocols);
         let mut dismissed = false;
         let mut order = Order::new(&mut stopped);
         loop {

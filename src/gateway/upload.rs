@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::error::Problem;
+pub(super) use super::linger::Incoming;
 use super::linger::{Fault, Inbound};
 use super::pulse::Presence;
 use crate::clock;
@@ -64,7 +64,7 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn new(
-        inner: Incoming,
+        inner: Option<Incoming>,
         head: &Parts,
         limits: &Limits,
         presence: &Arc<Presence>,

@@ -15,21 +15,21 @@ use super::framing::Decoder;
 use super::names;
 use crate::gateway::fields;
 
-/// Room for as many fields as nearly all answers have.
-const USUAL_FIELDS: usize = 64;
+/// Room for as many fields as nearly all heads have.
+pub(super) const USUAL_FIELDS: usize = 64;
 /// Fields that headroom adds to an answer, and a few more.
 const ADDED_FIELDS: usize = 8;
 
 /// No body is longer, in bytes: what counts them has room for more.
-const LONGEST: u64 = u64::MAX >> 1;
+pub(super) const LONGEST: u64 = u64::MAX >> 1;
 
-/// What came is no answer, or one that two readers could take for two things.
+/// What came is no message, or one that two readers could take for two things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) struct Invalid(pub(super) &'static str);
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the answer is not valid HTTP/1.1: {}", self.0)
+        write!(f, "not valid HTTP/1.1: {}", self.0)
     }
 }
 
@@ -41,7 +41,7 @@ impl From<Invalid> for io::Error {
     }
 }
 
-/// How much an answer's head may be.
+/// How much a head may be.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gateway) struct Bounds {
     pub(in crate::gateway) bytes: usize,
@@ -84,7 +84,7 @@ pub(super) fn write(
 }
 
 /// The lines of fields, as they are sent in either direction.
-pub(in crate::gateway) fn write_fields<'a>(
+pub(super) fn write_fields<'a>(
     into: &mut Vec<u8>,
     fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
 ) {
@@ -223,7 +223,7 @@ fn understand(whole: &Bytes, method: &Method, head: &httparse::Response<'_, '_>)
 }
 
 /// Values are not copied: each is a part of the whole.
-fn fields(whole: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, Invalid> {
+pub(super) fn fields(whole: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, Invalid> {
     let too_many = |_| Invalid("it has too many fields");
     let mut headers =
         HeaderMap::try_with_capacity(fields.len() + ADDED_FIELDS).map_err(too_many)?;

@@ -1,4 +1,4 @@
-//! A request on its way out, with its body as it comes.
+//! A message on its way out, with its body as it comes.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
@@ -14,25 +14,29 @@ use tokio::io::AsyncWrite;
 use super::head;
 use crate::gateway::dial::BoxError;
 use crate::gateway::fields;
-use crate::gateway::linger::Fault;
 
 /// Pieces up to this length are copied behind their head, in bytes: one write for both.
 const COPIED: usize = 4 * 1024;
 
+const LAST_CHUNK: &[u8] = b"0\r\n";
+
 /// What framing, routing or credentials go by is never a trailer (RFC 9110, section 6.5.1).
-static NO_TRAILERS: [HeaderName; 9] = [
+static NO_TRAILERS: [HeaderName; 12] = [
     CONTENT_LENGTH,
     HOST,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
     http::header::AUTHORIZATION,
+    http::header::CACHE_CONTROL,
     http::header::CONTENT_ENCODING,
+    http::header::CONTENT_RANGE,
     http::header::CONTENT_TYPE,
     http::header::MAX_FORWARDS,
+    http::header::SET_COOKIE,
 ];
 
-/// A request, as far as it is not sent.
+/// A message, as far as it is not sent.
 pub(super) struct Outbound<B> {
     /// To be written, in this order,
     pieces: SmallVec<[Bytes; 3]>,
@@ -44,20 +48,32 @@ pub(super) struct Outbound<B> {
     is_flushed: bool,
 }
 
+/// How a body that goes out ends.
 #[derive(Debug)]
-enum Framing {
+pub(super) enum Framing {
     /// So many bytes are to come.
     Length(u64),
     /// With these trailers, where they come.
     Chunked(SmallVec<[HeaderName; 2]>),
+    /// With its connection.
+    Close,
 }
 
-/// Why a request could not be sent.
+impl Framing {
+    /// In chunks, with the trailers that the head tells of.
+    pub(super) fn chunked(headers: &HeaderMap) -> Self {
+        let names = fields::tokens(headers, &TRAILER);
+        let names = names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+        Self::Chunked(names.filter(|name| !NO_TRAILERS.contains(name)).collect())
+    }
+}
+
+/// Why a message could not be sent.
 pub(super) enum Failed {
     /// The connection failed.
     Connection(io::Error),
-    /// The caller's side did, or its body is not what its head says.
-    Caller(BoxError),
+    /// Where the body comes from did, or the body is not what its head says.
+    Body(BoxError),
 }
 
 impl From<io::Error> for Failed {
@@ -66,23 +82,36 @@ impl From<io::Error> for Failed {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = Fault> + Unpin> Outbound<B> {
-    /// `head` is the whole head as it is sent; `headers` say how its body is framed.
-    pub(super) fn new(head: Vec<u8>, headers: &HeaderMap, body: B) -> Self {
-        let framing = if headers.contains_key(TRANSFER_ENCODING) {
-            let names = fields::tokens(headers, &TRAILER);
-            let names = names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-            Framing::Chunked(names.filter(|name| !NO_TRAILERS.contains(name)).collect())
-        } else {
-            Framing::Length(body.size_hint().exact().unwrap_or(0))
-        };
-        Self {
-            pieces: SmallVec::new(),
-            last: head,
-            body: (!body.is_end_stream()).then_some(body),
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Outbound<B> {
+    /// `head` is the whole head as it is sent.
+    pub(super) fn new(head: Vec<u8>, framing: Framing, body: B) -> Self {
+        let body = (!body.is_end_stream()).then_some(body);
+        let mut outbound = Self {
+            body,
             framing,
+            ..Self::whole(head)
+        };
+        if outbound.body.is_none() && matches!(outbound.framing, Framing::Chunked(_)) {
+            outbound.last.extend_from_slice(LAST_CHUNK);
+            outbound.last.extend_from_slice(b"\r\n");
+        }
+        outbound
+    }
+
+    /// A whole message as it is sent.
+    pub(super) const fn whole(message: Vec<u8>) -> Self {
+        Self {
+            pieces: SmallVec::new_const(),
+            last: message,
+            body: None,
+            framing: Framing::Length(0),
             is_flushed: false,
         }
+    }
+
+    /// This goes before all else.
+    pub(super) fn put_before(&mut self, bytes: &[u8]) {
+        self.last.splice(..0, bytes.iter().copied());
     }
 
     /// All of it is with the system.
@@ -109,7 +138,7 @@ impl<B: Body<Data = Bytes, Error = Fault> + Unpin> Outbound<B> {
                     Poll::Pending => waits = true,
                     Poll::Ready(Some(Ok(frame))) => self.queue(frame)?,
                     Poll::Ready(Some(Err(fault))) => {
-                        return Poll::Ready(Err(Failed::Caller(fault.into())));
+                        return Poll::Ready(Err(Failed::Body(fault.into())));
                     }
                     Poll::Ready(None) => self.end(&HeaderMap::new())?,
                 }
@@ -154,6 +183,7 @@ impl<B: Body<Data = Bytes, Error = Fault> + Unpin> Outbound<B> {
                     write!(self.last, "{:x}\r\n", data.len())?;
                     b"\r\n"
                 }
+                Framing::Close => b"",
             };
             if data.len() <= COPIED {
                 self.last.extend_from_slice(&data);
@@ -172,10 +202,10 @@ impl<B: Body<Data = Bytes, Error = Fault> + Unpin> Outbound<B> {
     fn end(&mut self, trailers: &HeaderMap) -> Result<(), Failed> {
         self.body = None;
         match &self.framing {
-            Framing::Length(0) => Ok(()),
+            Framing::Length(0) | Framing::Close => Ok(()),
             Framing::Length(_) => Err(unlike("shorter")),
             Framing::Chunked(names) => {
-                self.last.extend_from_slice(b"0\r\n");
+                self.last.extend_from_slice(LAST_CHUNK);
                 let announced = trailers.iter().filter(|(name, _)| names.contains(name));
                 head::write_fields(&mut self.last, announced);
                 self.last.extend_from_slice(b"\r\n");
@@ -224,7 +254,7 @@ impl<B: Body<Data = Bytes, Error = Fault> + Unpin> Outbound<B> {
     }
 }
 
-/// hyper's bodies are as long as they say; if one is not, its request must not look whole.
+/// Bodies are as long as they say; if one is not, its message must not look whole.
 fn unlike(how: &str) -> Failed {
-    Failed::Caller(format!("the request's body is {how} than its Content-Length").into())
+    Failed::Body(format!("the body is {how} than its Content-Length").into())
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt as _, DuplexStream};
 
 use super::*;
 use crate::gateway::dial::Socket;
 
 mod alike;
+mod served;
 
 const BOUNDS: Bounds = Bounds {
     bytes: 4096,

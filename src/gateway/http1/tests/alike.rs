@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::*;
 
-fn runtime() -> Runtime {
+pub(super) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -79,7 +79,7 @@ async fn by_hyper(method: &Method, pieces: Vec<Vec<u8>>) -> Result<Understood, (
 }
 
 /// A line of a head, mostly a good one.
-fn line() -> impl Strategy<Value = &'static str> {
+pub(super) fn line() -> impl Strategy<Value = &'static str> {
     select(vec![
         "content-length: 5\r\n",
         "Content-Length: 5, 5\r\n",
@@ -132,7 +132,7 @@ fn status_line() -> impl Strategy<Value = &'static str> {
     prop_oneof![8 => good, 1 => bad]
 }
 
-fn body() -> impl Strategy<Value = String> {
+pub(super) fn body() -> impl Strategy<Value = String> {
     let piece = select(vec![
         "hello",
         "5\r\nhello\r\n",
@@ -154,7 +154,7 @@ fn body() -> impl Strategy<Value = String> {
     vec(piece, 0..5).prop_map(|pieces| pieces.concat())
 }
 
-fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
+pub(super) fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     let mut rest = bytes;
     for cut in cuts {

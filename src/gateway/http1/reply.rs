@@ -1,0 +1,144 @@
+//! Answers as callers get them (RFC 9112, sections 4 to 7).
+
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Response, StatusCode, response};
+use http_body::Body as _;
+use hyper::ext::ReasonPhrase;
+use jiff::Timestamp;
+use smallvec::SmallVec;
+
+use super::head::write_fields;
+use super::outbound::{Framing, Outbound};
+use super::request::Terms;
+use crate::clock;
+use crate::gateway::body::{Attended, Body};
+use crate::gateway::fields;
+
+/// What is added to the head of an answer takes at the most so much, in bytes.
+const ADDED: usize = 160;
+
+/// An answer, ready to be written, and whether the connection ends with it. `is_last`: it is to end.
+pub(super) fn outbound(
+    answer: Response<Attended>,
+    terms: Terms,
+    is_last: bool,
+) -> (Outbound<Attended>, bool) {
+    let (head, body) = answer.into_parts();
+    let has_none = terms.is_head || has_no_body(head.status);
+    let length = if body.is_end_stream() {
+        Some(0)
+    } else {
+        body.size_hint().exact()
+    };
+    let framing = match length {
+        _ if has_none => Framing::Length(0),
+        Some(length) => Framing::Length(length),
+        None if terms.is_old => Framing::Close,
+        None if terms.takes_trailers => Framing::chunked(&head.headers),
+        None => Framing::Chunked(SmallVec::new()),
+    };
+    let is_last = is_last
+        || !terms.is_kept
+        || matches!(framing, Framing::Close)
+        || fields::has_token(&head.headers, &CONNECTION, "close");
+    let of_head = length.filter(|length| *length > 0 && !has_no_body(head.status));
+    let of_head = of_head.map(Framing::Length);
+    // What a head alone says of a body stays as it is.
+    let told = if has_none {
+        of_head.as_ref()
+    } else {
+        Some(&framing)
+    };
+    let written = written(&head, told, (terms.is_head, terms.is_old), is_last);
+    let outbound = if has_none {
+        Outbound::whole(written)
+    } else {
+        Outbound::new(written, framing, body)
+    };
+    (outbound, is_last)
+}
+
+/// An answer of headroom's own to what is no request, after which nothing is believed.
+pub(super) fn refusal(answer: Response<Body>) -> Vec<u8> {
+    let (head, body) = answer.into_parts();
+    let body = body.into_full();
+    let framing = Framing::Length(body.len() as u64);
+    let mut message = written(&head, Some(&framing), (false, false), true);
+    message.extend_from_slice(&body);
+    message
+}
+
+/// Whatever its head says (RFC 9112, section 6.3).
+fn has_no_body(status: StatusCode) -> bool {
+    let is_without = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    is_without || status.is_informational()
+}
+
+/// The head as it is sent. `framing` is that of its body, if it may have one.
+fn written(
+    head: &response::Parts,
+    framing: Option<&Framing>,
+    (is_head, is_old): (bool, bool),
+    is_last: bool,
+) -> Vec<u8> {
+    let status = head.status;
+    let reason = head.extensions.get::<ReasonPhrase>();
+    let reason = reason.map(ReasonPhrase::as_bytes);
+    let known = || status.canonical_reason().unwrap_or("<none>").as_bytes();
+    let reason = reason.unwrap_or_else(known);
+    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    let fields: usize = head.headers.iter().map(length).sum();
+    let mut out = Vec::with_capacity(ADDED + reason.len() + fields);
+    let version: &[u8] = if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
+    for piece in [version, status.as_str().as_bytes(), b" ", reason, b"\r\n"] {
+        out.extend_from_slice(piece);
+    }
+    let mut digits = itoa::Buffer::new();
+    let length = match framing {
+        Some(Framing::Length(length)) => Some(digits.format(*length)),
+        _ => None,
+    };
+    let may_tell_length = |told: &HeaderValue| match framing {
+        Some(_) => length.is_some_and(|length| length.as_bytes() == told.as_bytes()),
+        // Of a 304 to GET not all readers know that it has no body.
+        None => is_head && status != StatusCode::NO_CONTENT && !status.is_informational(),
+    };
+    let is_chunked = matches!(framing, Some(Framing::Chunked(_)));
+    let (mut has_length, mut has_date) = (false, false);
+    let stays = |(name, value): &(&HeaderName, &HeaderValue)| {
+        if *name == CONTENT_LENGTH {
+            // Once.
+            return may_tell_length(value) && !std::mem::replace(&mut has_length, true);
+        }
+        has_date |= *name == DATE;
+        // Without chunks there is no place for trailers.
+        *name != CONNECTION && *name != TRANSFER_ENCODING && (is_chunked || *name != TRAILER)
+    };
+    write_fields(&mut out, head.headers.iter().filter(stays));
+    let connection: &[u8] = match (is_old, is_last) {
+        (_, true) => b"connection: close\r\n",
+        (true, false) => b"connection: keep-alive\r\n",
+        (false, false) => b"",
+    };
+    out.extend_from_slice(connection);
+    if let Some(length) = length.filter(|_| !has_length) {
+        for piece in ["content-length: ", length, "\r\n"] {
+            out.extend_from_slice(piece.as_bytes());
+        }
+    }
+    if is_chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if !has_date && let Some(date) = date(clock::now()) {
+        for piece in ["date: ", &date, "\r\n"] {
+            out.extend_from_slice(piece.as_bytes());
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// An IMF-fixdate (RFC 9110, section 5.6.7), which knows no time before 1970.
+fn date(now: Timestamp) -> Option<String> {
+    (now >= Timestamp::UNIX_EPOCH).then(|| httpdate::fmt_http_date(now.into()))
+}
