@@ -122,12 +122,20 @@ pub(super) fn tokens<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'a str> {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+    headers.get_all(name).iter().flat_map(members)
+}
+
+/// Those of one line.
+fn members(line: &HeaderValue) -> impl Iterator<Item = &str> {
+    line.as_bytes()
+        .split(|&byte| byte == b',')
         .map(|token| std::str::from_utf8(token.trim_ascii()).unwrap_or(UNREADABLE))
         .filter(|token| !token.is_empty())
+}
+
+/// A line of a list field has this member, in any case.
+pub(super) fn line_has(line: &HeaderValue, wanted: &str) -> bool {
+    members(line).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 
 /// A list field has this member, in any case.

@@ -205,7 +205,7 @@ pub(super) fn received(
 ) -> Result<Received, Problem> {
     let (mut head, body) = answer.into_parts();
     let headers = &mut head.headers;
-    let present = Present::of(headers);
+    let present = body.present(headers);
     let is_coded = present.has(Present::TRANSFER_ENCODING);
     let codings = || fields::tokens(headers, &TRANSFER_ENCODING);
     // Nothing is coded twice in chunks (RFC 9112, section 7.1).

@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 
 use super::dial::{BoxError, Stream};
 use super::linger::Fault;
+use super::present::Present;
 use framing::Decoder;
 use head::Reading;
 use intake::{Intake, poll_read};
@@ -53,6 +54,8 @@ pub(super) struct Body {
     is_sized: bool,
     /// The connection takes another call when this has ended.
     is_kept: bool,
+    /// Which fields the head has that it came with.
+    present: Present,
 }
 
 enum Source {
@@ -125,7 +128,7 @@ impl Connection {
             }
             loop {
                 let came = poll_read(&mut self.stream, cx, |came| {
-                    reading.feed(came, method, bounds)
+                    reading.feed(Bytes::copy_from_slice(came), method, bounds)
                 });
                 let error = match ready!(came) {
                     Ok(None) => io::ErrorKind::UnexpectedEof.into(),
@@ -142,6 +145,7 @@ impl Connection {
             is_sized: matches!(head.body, Decoder::Length(_) | Decoder::Done),
             intake: Intake::new(head.body, has, bounds.fields),
             source: None,
+            present: head.present,
             is_kept: head.is_kept && outbound.is_sent(),
         };
         if outbound.is_sent() || failed.is_some() || body.intake.surplus().is_some() {
@@ -177,6 +181,11 @@ impl AsyncRead for Source {
 }
 
 impl Body {
+    /// Which fields the head has that it came with.
+    pub(super) const fn present(&self) -> Present {
+        self.present
+    }
+
     /// The connection, for the next call, once all of this has come. What came behind the end is nobody's: such a connection
     /// is not used again.
     pub(super) fn connection(&mut self) -> Option<Connection> {
@@ -194,6 +203,7 @@ impl Body {
             intake: self.intake.take(),
             source: Some(source),
             is_sized: self.is_sized,
+            present: self.present,
             is_kept: true,
         })
     }

@@ -39,7 +39,7 @@ impl Gateway {
     pub(super) async fn answer(
         &self,
         entrance: &Entrance,
-        head: &Parts,
+        (head, present): (&Parts, Present),
         body: &mut Upload,
     ) -> Response<Body> {
         if let Err(problem) = route::measure(head, &self.settings.limits) {
@@ -47,7 +47,7 @@ impl Gateway {
         }
         let local = self.locals.of(entrance.worker);
         let catalogue = local.catalogue();
-        let route = match route::route(head, entrance, &**catalogue) {
+        let route = match route::route(head, present, entrance, &**catalogue) {
             Ok(Destination::Own) => {
                 let pseudonym = &self.settings.pseudonym;
                 let page = self.pages.answer(head.clone(), entrance, pseudonym);

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::dial::{BoxError, Dialer, Protocol};
 use super::http1;
+use super::present::Present;
 use super::upstream::{Freshness, Sent, Unsent};
 use crate::clock;
 use crate::limits::Limits;
@@ -282,6 +283,11 @@ impl Idle {
 }
 
 impl Lease {
+    /// Which fields the head has that the answer came with.
+    pub(super) const fn present(&self) -> Present {
+        self.body.present()
+    }
+
     /// Keeps the connection, once all of the answer has come.
     fn give_back(&mut self) {
         give_back(&mut self.body, &self.pool, &self.origin);

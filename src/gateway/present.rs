@@ -48,7 +48,7 @@ impl Present {
         .and(Self::UPGRADE)
         .and(Self::OTHER_HOP_BY_HOP);
 
-    const fn and(self, other: Self) -> Self {
+    pub(super) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -64,7 +64,7 @@ impl Present {
     }
 
     /// By the length first: it tells nearly all names apart.
-    fn field(name: &str) -> Self {
+    pub(super) fn field(name: &str) -> Self {
         let field = match name.len() {
             2 if name == "te" => Self::TE,
             3 if name == "via" => Self::VIA,

@@ -13,6 +13,7 @@ use super::Gateway;
 use super::body::{Attended, Body};
 use super::error::Problem;
 use super::http1::{Host, Inflow, Unfit};
+use super::present::Present;
 use super::pulse::Pulse;
 use super::request_id::RequestId;
 use super::route::Entrance;
@@ -43,7 +44,7 @@ impl Reception {
 
     fn answer<T: 'static>(
         &self,
-        head: Parts,
+        (head, present): (Parts, Present),
         body: Option<Incoming>,
         answered: fn(Response<Attended>) -> T,
     ) -> Answering<T> {
@@ -54,7 +55,11 @@ impl Reception {
         let span = tracing::debug_span!("call", request.id = %RequestId::of(&head.headers));
         Box::pin(async move {
             let response = {
-                let mut answer = pin!(desk.gateway.answer(&desk.entrance, &head, &mut body));
+                let mut answer = pin!(desk.gateway.answer(
+                    &desk.entrance,
+                    (&head, present),
+                    &mut body
+                ));
                 // Not `instrument`, which takes the call along: it would be here twice.
                 poll_fn(|cx| span.in_scope(|| answer.as_mut().poll(cx))).await
             };
@@ -67,8 +72,8 @@ impl Reception {
 impl Host for Reception {
     type Call = Answering<Response<Attended>>;
 
-    fn call(&self, head: Parts, body: Option<Inflow>) -> Self::Call {
-        self.answer(head, body.map(Incoming::Http1), |answer| answer)
+    fn call(&self, head: Parts, present: Present, body: Option<Inflow>) -> Self::Call {
+        self.answer((head, present), body.map(Incoming::Http1), |answer| answer)
     }
 
     fn refuse(&self, unfit: Unfit) -> Response<Body> {
@@ -89,6 +94,7 @@ impl Service<Request<hyper::body::Incoming>> for Reception {
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
-        self.answer(head, Some(Incoming::Http2(body)), Ok)
+        let present = Present::of(&head.headers);
+        self.answer((head, present), Some(Incoming::Http2(body)), Ok)
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Route<'a> {
     pub(super) connection: Arc<Connection>,
     /// The raw path and query at the provider.
     pub(super) target: Cow<'a, str>,
+    /// Where the path ends in it, in bytes.
+    path_end: usize,
     /// TLS is spoken with the caller.
     is_secure: bool,
     /// The host that the caller addressed, with its port.
@@ -71,7 +73,7 @@ pub(super) struct Route<'a> {
 impl Route<'_> {
     /// The raw path at the provider.
     pub(super) fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        self.target.get(..self.path_end).unwrap_or_default()
     }
 
     /// Headroom's own address of this connection, as the caller wrote it, without a slash at the end.
@@ -94,9 +96,14 @@ impl Route<'_> {
     }
 }
 
+fn path_end(target: &str) -> usize {
+    memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len())
+}
+
 /// Finds who answers, and refuses what nobody must.
 pub(super) fn route<'a>(
     head: &'a Parts,
+    present: Present,
     entrance: &Entrance,
     catalogue: &dyn Catalogue,
 ) -> Result<Destination<'a>, Problem> {
@@ -142,7 +149,8 @@ pub(super) fn route<'a>(
             problem => problem,
         })
     };
-    if fields::forwards_left(&head.method, &head.headers) == Some(0) && !dotted() {
+    let forwards_left = || fields::forwards_left(&head.method, &head.headers);
+    if present.has(Present::MAX_FORWARDS) && forwards_left() == Some(0) && !dotted() {
         return Ok(Destination::Own);
     }
     let own = entrance.connection.as_deref().map(Cow::Borrowed);
@@ -155,11 +163,12 @@ pub(super) fn route<'a>(
         };
         return Ok(Destination::Provider(Route {
             connection,
+            path_end: path_end(&target),
             target,
             is_secure: entrance.is_secure,
             host,
             segment: None,
-            present: Present::of(&head.headers),
+            present,
         }));
     }
     if lacks_path {
@@ -185,11 +194,12 @@ pub(super) fn route<'a>(
     };
     Ok(Destination::Provider(Route {
         connection,
+        path_end: path_end(&target),
         target,
         is_secure: entrance.is_secure,
         host,
         segment: Some(segment),
-        present: Present::of(&head.headers),
+        present,
     }))
 }
 

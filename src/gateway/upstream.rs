@@ -18,6 +18,7 @@ use super::failure::Failure;
 use super::linger::Fault;
 use super::load::{Origins, Place};
 use super::pool::Rest;
+use super::present::Present;
 use super::tls::Trust;
 use super::upload::{Progress, RequestBody};
 use crate::address::is_public;
@@ -30,6 +31,16 @@ use crate::origin::Origin;
 pub(super) struct UpstreamBody {
     inner: Rest,
     _place: Place,
+}
+
+impl UpstreamBody {
+    /// Which fields the head has that it came with.
+    pub(super) fn present(&self, headers: &HeaderMap) -> Present {
+        match &self.inner {
+            Rest::Http1(lease) => lease.present(),
+            Rest::Http2(_) => Present::of(headers),
+        }
+    }
 }
 
 impl HttpBody for UpstreamBody {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, response};
@@ -14,9 +14,10 @@ use hyper::ext::ReasonPhrase;
 use super::framing::Decoder;
 use super::names;
 use crate::gateway::fields;
+use crate::gateway::present::Present;
 
 /// Room for as many fields as nearly all heads have.
-pub(super) const USUAL_FIELDS: usize = 64;
+const USUAL_FIELDS: usize = 64;
 /// Fields that headroom adds to an answer, and a few more.
 const ADDED_FIELDS: usize = 8;
 
@@ -52,6 +53,7 @@ pub(in crate::gateway) struct Bounds {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) parts: response::Parts,
+    pub(super) present: Present,
     pub(super) body: Decoder,
     /// Another request may follow when its body has ended.
     pub(super) is_kept: bool,
@@ -110,11 +112,46 @@ pub(super) fn length(bytes: &[u8], before: usize) -> Option<usize> {
     })
 }
 
+/// What has come of a head before it is whole.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    has: Bytes,
+    /// It does not end in the first so many bytes.
+    pub(super) before: usize,
+}
+
+impl Beginning {
+    /// Nothing of it has come.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.has.is_empty()
+    }
+
+    /// All that has come, with this behind it.
+    pub(super) fn with(&mut self, came: Bytes) -> Bytes {
+        if self.has.is_empty() {
+            return came;
+        }
+        // Not copied: nobody else has any of it.
+        let mut all = BytesMut::from(std::mem::take(&mut self.has));
+        all.extend_from_slice(&came);
+        all.freeze()
+    }
+
+    /// It may be whole. Who looks for the first time reads it at once, instead of looking for its end before.
+    pub(super) fn may_be_whole(&self, all: &Bytes) -> bool {
+        self.before == 0 || length(all, self.before).is_some()
+    }
+
+    /// It is not whole.
+    pub(super) fn keep(&mut self, all: Bytes) {
+        self.before = all.len();
+        self.has = all;
+    }
+}
+
 /// What has come of an answer before its head is whole.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
-    has: BytesMut,
-}
+pub(super) struct Reading(Beginning);
 
 impl Reading {
     /// Goes on by what came: the head, and what follows it, once it is whole. Interim answers are left out (RFC 9110, section
@@ -124,43 +161,54 @@ impl Reading {
     /// It is none, or too large.
     pub(super) fn feed(
         &mut self,
-        came: &[u8],
+        came: Bytes,
         method: &Method,
         bounds: Bounds,
     ) -> Result<Option<(Head, Bytes)>, Invalid> {
-        let mut before = self.has.len();
-        self.has.extend_from_slice(came);
-        while let Some(length) = length(&self.has, before) {
-            if length > bounds.bytes {
-                break;
+        let mut all = self.0.with(came);
+        while self.0.may_be_whole(&all) {
+            match read(&all, method, bounds.fields)? {
+                Some((_, length)) if length > bounds.bytes => break,
+                Some((head, length)) => {
+                    all.advance(length);
+                    if let Some(head) = head {
+                        return Ok(Some((head, all)));
+                    }
+                    self.0.before = 0;
+                }
+                None if self.0.before > 0 => return Err(Invalid("its head is none")),
+                None => break,
             }
-            let mut whole = std::mem::take(&mut self.has).freeze();
-            let head = read(&whole.split_to(length), method, bounds.fields)?;
-            match head {
-                Some(head) => return Ok(Some((head, whole))),
-                None => self.has = BytesMut::from(whole),
-            }
-            before = 0;
         }
-        if self.has.len() > bounds.bytes {
+        if all.len() > bounds.bytes {
             return Err(Invalid("its head is too large"));
         }
+        self.0.keep(all);
         Ok(None)
     }
 }
 
-/// Reads a whole head; `None` is an interim one.
-fn read(whole: &Bytes, method: &Method, most_fields: usize) -> Result<Option<Head>, Invalid> {
+/// Looks at the fields of a head with room for as many as most have, and where that is not enough, for as many as there may be.
+pub(super) fn with_space<'a, T>(
+    most_fields: usize,
+    look: impl Fn(&mut [MaybeUninit<Header<'a>>]) -> Result<T, httparse::Error>,
+) -> Result<T, httparse::Error> {
     let mut usual = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
     let most_usual = most_fields.min(USUAL_FIELDS);
-    let usual = usual.get_mut(..most_usual).unwrap_or_default();
-    match parse(whole, method, usual) {
+    match look(usual.get_mut(..most_usual).unwrap_or_default()) {
         Err(httparse::Error::TooManyHeaders) if most_fields > USUAL_FIELDS => {
-            parse(whole, method, &mut vec![MaybeUninit::uninit(); most_fields])
+            look(&mut vec![MaybeUninit::uninit(); most_fields])
         }
-        parsed => parsed,
+        looked => looked,
     }
-    .map_err(|error| match error {
+}
+
+/// What a head is, how long it is, and whether it is whole; `None` is an interim one.
+type Parsed = Result<Option<(Option<Head>, usize)>, Invalid>;
+
+/// Reads what begins with a head, if that is whole.
+fn read(all: &Bytes, method: &Method, most_fields: usize) -> Parsed {
+    with_space(most_fields, |space| parse(all, method, space)).map_err(|error| match error {
         httparse::Error::TooManyHeaders => Invalid("it has too many fields"),
         httparse::Error::HeaderName => Invalid("the name of a field is none"),
         httparse::Error::HeaderValue => Invalid("the value of a field is none"),
@@ -170,23 +218,28 @@ fn read(whole: &Bytes, method: &Method, most_fields: usize) -> Result<Option<Hea
     })?
 }
 
-type Parsed = Result<Option<Head>, Invalid>;
-
 fn parse<'a>(
-    whole: &'a Bytes,
+    all: &'a Bytes,
     method: &Method,
     space: &mut [MaybeUninit<Header<'a>>],
 ) -> Result<Parsed, httparse::Error> {
     let mut head = httparse::Response::new(&mut []);
     let config = ParserConfig::default();
-    let parsed = config.parse_response_with_uninit_headers(&mut head, whole, space)?;
-    if parsed != Status::Complete(whole.len()) {
-        return Ok(Err(Invalid("its head is none")));
-    }
-    Ok(understand(whole, method, &head))
+    Ok(
+        match config.parse_response_with_uninit_headers(&mut head, all, space)? {
+            Status::Partial => Ok(None),
+            Status::Complete(length) => {
+                understand(all, method, &head).map(|head| Some((head, length)))
+            }
+        },
+    )
 }
 
-fn understand(whole: &Bytes, method: &Method, head: &httparse::Response<'_, '_>) -> Parsed {
+fn understand(
+    all: &Bytes,
+    method: &Method,
+    head: &httparse::Response<'_, '_>,
+) -> Result<Option<Head>, Invalid> {
     let code = head.code.unwrap_or_default();
     let status = StatusCode::from_u16(code).map_err(|_| Invalid("its status is none"))?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -210,35 +263,46 @@ fn understand(whole: &Bytes, method: &Method, head: &httparse::Response<'_, '_>)
     {
         parts.extensions.insert(reason);
     }
-    parts.headers = fields(whole, head.headers)?;
-    let body = body(method, &parts)?;
-    let says = |option| fields::has_token(&parts.headers, &CONNECTION, option);
+    let present;
+    (parts.headers, present) = fields(all, head.headers)?;
+    let body = body(method, &parts, present)?;
+    let says = |option| {
+        present.has(Present::CONNECTION) && fields::has_token(&parts.headers, &CONNECTION, option)
+    };
     let may_stay = !says("close") && (parts.version == Version::HTTP_11 || says("keep-alive"));
     let is_kept = may_stay && !matches!(body, Decoder::Close);
     Ok(Some(Head {
         parts,
+        present,
         body,
         is_kept,
     }))
 }
 
-/// Values are not copied: each is a part of the whole.
-pub(super) fn fields(whole: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, Invalid> {
+/// Values are not copied: each is a part of the whole. Also which fields there are of those that somebody looks for.
+pub(super) fn fields(
+    whole: &Bytes,
+    fields: &[Header<'_>],
+) -> Result<(HeaderMap, Present), Invalid> {
     let too_many = |_| Invalid("it has too many fields");
     let mut headers =
         HeaderMap::try_with_capacity(fields.len() + ADDED_FIELDS).map_err(too_many)?;
-    for field in fields {
-        let name =
-            names::read(field.name.as_bytes()).ok_or(Invalid("the name of a field is none"))?;
-        let value = HeaderValue::from_maybe_shared(whole.slice_ref(field.value))
-            .map_err(|_| Invalid("the value of a field is none"))?;
-        headers.try_append(name, value).map_err(too_many)?;
-    }
-    Ok(headers)
+    let mut all = Present::default();
+    names::with(|names| {
+        for field in fields {
+            let name = names.read(field.name.as_bytes());
+            let (name, present) = name.ok_or(Invalid("the name of a field is none"))?;
+            let value = HeaderValue::from_maybe_shared(whole.slice_ref(field.value))
+                .map_err(|_| Invalid("the value of a field is none"))?;
+            headers.try_append(name, value).map_err(too_many)?;
+            all = all.and(present);
+        }
+        Ok((headers, all))
+    })
 }
 
 /// How the body ends (RFC 9112, section 6.3).
-fn body(method: &Method, head: &response::Parts) -> Result<Decoder, Invalid> {
+fn body(method: &Method, head: &response::Parts, present: Present) -> Result<Decoder, Invalid> {
     let headers = &head.headers;
     let has_none = matches!(
         head.status,
@@ -247,7 +311,7 @@ fn body(method: &Method, head: &response::Parts) -> Result<Decoder, Invalid> {
     if has_none || *method == Method::HEAD {
         return Ok(Decoder::Done);
     }
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if present.has(Present::TRANSFER_ENCODING) {
         if head.version == Version::HTTP_10 {
             return Err(Invalid("HTTP/1.0 knows no Transfer-Encoding"));
         }
@@ -285,7 +349,9 @@ pub(super) fn trailers(whole: &Bytes, most_fields: usize) -> Result<HeaderMap, I
     }
     let mut space = vec![httparse::EMPTY_HEADER; most_fields];
     match httparse::parse_headers(whole, &mut space) {
-        Ok(Status::Complete((length, found))) if length == whole.len() => fields(whole, found),
+        Ok(Status::Complete((length, found))) if length == whole.len() => {
+            fields(whole, found).map(|(fields, _)| fields)
+        }
         _ => Err(Invalid("its trailers are none")),
     }
 }

@@ -16,7 +16,7 @@ use crate::gateway::dial::BoxError;
 use crate::gateway::fields;
 
 /// Pieces up to this length are copied behind their head, in bytes: one write for both.
-const COPIED: usize = 4 * 1024;
+pub(super) const COPIED: usize = 4 * 1024;
 
 const LAST_CHUNK: &[u8] = b"0\r\n";
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::head::write_fields;
-use super::outbound::{Framing, Outbound};
+use super::outbound::{COPIED, Framing, Outbound};
 use super::request::Terms;
 use crate::clock;
 use crate::gateway::body::{Attended, Body};
@@ -37,10 +37,6 @@ pub(super) fn outbound(
         None if terms.takes_trailers => Framing::chunked(&head.headers),
         None => Framing::Chunked(SmallVec::new()),
     };
-    let is_last = is_last
-        || !terms.is_kept
-        || matches!(framing, Framing::Close)
-        || fields::has_token(&head.headers, &CONNECTION, "close");
     let of_head = length.filter(|length| *length > 0 && !has_no_body(head.status));
     let of_head = of_head.map(Framing::Length);
     // What a head alone says of a body stays as it is.
@@ -49,7 +45,8 @@ pub(super) fn outbound(
     } else {
         Some(&framing)
     };
-    let written = written(&head, told, (terms.is_head, terms.is_old), is_last);
+    let is_last = is_last || !terms.is_kept || matches!(framing, Framing::Close);
+    let (written, is_last) = written(&head, told, (terms.is_head, terms.is_old), is_last);
     let outbound = if has_none {
         Outbound::whole(written)
     } else {
@@ -63,7 +60,7 @@ pub(super) fn refusal(answer: Response<Body>) -> Vec<u8> {
     let (head, body) = answer.into_parts();
     let body = body.into_full();
     let framing = Framing::Length(body.len() as u64);
-    let mut message = written(&head, Some(&framing), (false, false), true);
+    let (mut message, _) = written(&head, Some(&framing), (false, false), true);
     message.extend_from_slice(&body);
     message
 }
@@ -74,13 +71,14 @@ fn has_no_body(status: StatusCode) -> bool {
     is_without || status.is_informational()
 }
 
-/// The head as it is sent. `framing` is that of its body, if it may have one.
+/// The head as it is sent, and whether the connection ends with it, as `is_last` or the head says. `framing` is that of its body, if
+/// it may have one. There is room behind it for a short body.
 fn written(
     head: &response::Parts,
     framing: Option<&Framing>,
     (is_head, is_old): (bool, bool),
-    is_last: bool,
-) -> Vec<u8> {
+    mut is_last: bool,
+) -> (Vec<u8>, bool) {
     let status = head.status;
     let reason = head.extensions.get::<ReasonPhrase>();
     let reason = reason.map(ReasonPhrase::as_bytes);
@@ -88,7 +86,12 @@ fn written(
     let reason = reason.unwrap_or_else(known);
     let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
     let fields: usize = head.headers.iter().map(length).sum();
-    let mut out = Vec::with_capacity(ADDED + reason.len() + fields);
+    let short = match framing {
+        Some(Framing::Length(length)) => usize::try_from(*length).ok(),
+        _ => None,
+    };
+    let short = short.filter(|length| *length <= COPIED).unwrap_or(0);
+    let mut out = Vec::with_capacity(ADDED + reason.len() + fields + short);
     let version: &[u8] = if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
     for piece in [version, status.as_str().as_bytes(), b" ", reason, b"\r\n"] {
         out.extend_from_slice(piece);
@@ -110,9 +113,13 @@ fn written(
             // Once.
             return may_tell_length(value) && !std::mem::replace(&mut has_length, true);
         }
+        if *name == CONNECTION {
+            is_last |= fields::line_has(value, "close");
+            return false;
+        }
         has_date |= *name == DATE;
         // Without chunks there is no place for trailers.
-        *name != CONNECTION && *name != TRANSFER_ENCODING && (is_chunked || *name != TRAILER)
+        *name != TRANSFER_ENCODING && (is_chunked || *name != TRAILER)
     };
     write_fields(&mut out, head.headers.iter().filter(stays));
     let connection: &[u8] = match (is_old, is_last) {
@@ -135,7 +142,7 @@ fn written(
         }
     }
     out.extend_from_slice(b"\r\n");
-    out
+    (out, is_last)
 }
 
 /// An IMF-fixdate (RFC 9110, section 5.6.7), which knows no time before 1970.

@@ -2,14 +2,15 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Uri, Version, request};
 use httparse::{Header, ParserConfig, Status};
 
 use super::framing::Decoder;
-use super::head::{self, Bounds, Invalid, LONGEST, USUAL_FIELDS};
+use super::head::{self, Beginning, Bounds, Invalid, LONGEST, with_space};
 use crate::gateway::fields;
+use crate::gateway::present::Present;
 
 /// The longest target that can be kept, in bytes.
 const LONGEST_TARGET: usize = u16::MAX as usize - 1;
@@ -35,6 +36,7 @@ impl From<Invalid> for Unfit {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) parts: request::Parts,
+    pub(super) present: Present,
     pub(super) body: Decoder,
     pub(super) terms: Terms,
     /// The caller waits to be told before it sends its body (RFC 9110, section 10.1.1).
@@ -54,141 +56,110 @@ pub(super) struct Terms {
     pub(super) is_kept: bool,
 }
 
+/// Heads up to this length are looked at whenever more of them comes, in bytes; longer ones when they have doubled.
+const SHORT: usize = 512;
+
 /// What has come of a head before it is whole.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    has: BytesMut,
-    /// It does not end in the first so many bytes.
-    before: usize,
+    beginning: Beginning,
     /// In so many bytes nothing is wrong.
     probed: usize,
 }
 
-/// Heads up to this length are looked at whenever more of them comes, in bytes; longer ones when they have doubled.
-const SHORT: usize = 512;
-
 impl Reading {
-    /// Begins with what came behind the last request.
-    pub(super) fn after(rest: Bytes) -> Self {
-        Self {
-            has: BytesMut::from(rest),
-            ..Self::default()
-        }
-    }
-
     /// Nothing of it has come.
-    pub(super) fn is_empty(&self) -> bool {
-        self.has.is_empty()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.beginning.is_empty()
     }
 
-    /// More has come.
-    pub(super) fn feed(&mut self, came: &[u8]) {
-        self.has.extend_from_slice(came);
-    }
-
-    /// The head and what follows it, once it is whole.
+    /// Goes on by what came: the head, and what follows it, once it is whole.
     ///
     /// # Errors
     /// It is none, or too large.
-    pub(super) fn take(&mut self, bounds: Bounds) -> Result<Option<(Head, Bytes)>, Unfit> {
-        self.skip_lines()?;
-        let length = head::length(&self.has, self.before);
-        match length.filter(|length| *length <= bounds.bytes) {
-            Some(length) => {
-                let mut whole = std::mem::take(&mut self.has).freeze();
-                let head = read(&whole.split_to(length), bounds.fields)?;
-                Ok(Some((head, whole)))
-            }
-            None if self.has.len() > bounds.bytes => {
-                let line = self.has.iter().position(|byte| *byte == b'\n');
-                let is_target = line.is_none_or(|line| line > bounds.bytes / 2);
-                Err(if is_target {
-                    Unfit::TargetTooLong
-                } else {
-                    Unfit::TooLarge
-                })
-            }
-            None => {
-                self.before = self.has.len();
-                if self.before <= SHORT || self.before >= self.probed * 2 {
-                    self.probed = self.before;
-                    with_space(bounds.fields, |space| probe(&self.has, space))?;
+    pub(super) fn feed(
+        &mut self,
+        came: Bytes,
+        bounds: Bounds,
+    ) -> Result<Option<(Head, Bytes)>, Unfit> {
+        let mut all = self.beginning.with(came);
+        self.skip_lines(&mut all)?;
+        let may_be_whole = self.beginning.may_be_whole(&all);
+        if may_be_whole {
+            match read(&all, bounds.fields)? {
+                Some((head, length)) if length <= bounds.bytes => {
+                    all.advance(length);
+                    return Ok(Some((head, all)));
                 }
-                Ok(None)
+                None if self.beginning.before > 0 => {
+                    return Err(Invalid("its head is none").into());
+                }
+                _ => self.probed = all.len(),
             }
         }
+        if all.len() > bounds.bytes {
+            let line = memchr::memchr(b'\n', &all);
+            let is_target = line.is_none_or(|line| line > bounds.bytes / 2);
+            return Err(if is_target {
+                Unfit::TargetTooLong
+            } else {
+                Unfit::TooLarge
+            });
+        }
+        // Who speaks another language is told at once, and not when it has waited for long.
+        let is_due = all.len() <= SHORT || all.len() >= self.probed * 2;
+        if is_due && !may_be_whole {
+            self.probed = all.len();
+            read(&all, bounds.fields)?;
+        }
+        self.beginning.keep(all);
+        Ok(None)
     }
 
     /// Empty lines before a request are left out (RFC 9112, section 2.2).
-    fn skip_lines(&mut self) -> Result<(), Invalid> {
+    fn skip_lines(&mut self, all: &mut Bytes) -> Result<(), Invalid> {
         loop {
-            let line = match &*self.has {
+            let line = match &**all {
                 [b'\n', ..] => 1,
                 [b'\r', b'\n', ..] => 2,
                 [b'\r', _, ..] => return Err(Invalid("it begins with half of a line break")),
                 _ => return Ok(()),
             };
-            self.has.advance(line);
-            self.before = 0;
+            all.advance(line);
+            self.beginning.before = 0;
         }
     }
 }
 
-/// Reads a whole head.
-fn read(whole: &Bytes, most_fields: usize) -> Result<Head, Unfit> {
-    with_space(most_fields, |space| parse(whole, space))?
-}
+/// A head, if it is whole, and how long it is.
+type Parsed = Result<Option<(Head, usize)>, Unfit>;
 
-/// Looks at the fields of a head with room for as many as most have, and where that is not enough, for as many as there may be.
-fn with_space<'a, T>(
-    most_fields: usize,
-    look: impl Fn(&mut [MaybeUninit<Header<'a>>]) -> Result<T, httparse::Error>,
-) -> Result<T, Unfit> {
-    let mut usual = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
-    let most_usual = most_fields.min(USUAL_FIELDS);
-    match look(usual.get_mut(..most_usual).unwrap_or_default()) {
-        Err(httparse::Error::TooManyHeaders) if most_fields > USUAL_FIELDS => {
-            look(&mut vec![MaybeUninit::uninit(); most_fields])
-        }
-        looked => looked,
-    }
-    .map_err(|error| match error {
+/// Reads what begins with a head.
+fn read(all: &Bytes, most_fields: usize) -> Parsed {
+    with_space(most_fields, |space| parse(all, space)).map_err(|error| match error {
         httparse::Error::TooManyHeaders => Unfit::TooLarge,
         httparse::Error::HeaderName => Invalid("the name of a field is none").into(),
         httparse::Error::HeaderValue => Invalid("the value of a field is none").into(),
         httparse::Error::Version => Invalid("its version is none").into(),
         _ => Invalid("its first line is none").into(),
-    })
+    })?
 }
-
-/// Whether what has come of a head can be the beginning of one: who speaks another language is told at once, and not when it
-/// has waited for long.
-fn probe<'a>(
-    beginning: &'a [u8],
-    space: &mut [MaybeUninit<Header<'a>>],
-) -> Result<(), httparse::Error> {
-    let mut head = httparse::Request::new(&mut []);
-    let config = ParserConfig::default();
-    config.parse_request_with_uninit_headers(&mut head, beginning, space)?;
-    Ok(())
-}
-
-type Parsed = Result<Head, Unfit>;
 
 fn parse<'a>(
-    whole: &'a Bytes,
+    all: &'a Bytes,
     space: &mut [MaybeUninit<Header<'a>>],
 ) -> Result<Parsed, httparse::Error> {
     let mut head = httparse::Request::new(&mut []);
     let config = ParserConfig::default();
-    let parsed = config.parse_request_with_uninit_headers(&mut head, whole, space)?;
-    if parsed != Status::Complete(whole.len()) {
-        return Ok(Err(Invalid("its head is none").into()));
-    }
-    Ok(understand(whole, &head))
+    Ok(
+        match config.parse_request_with_uninit_headers(&mut head, all, space)? {
+            Status::Partial => Ok(None),
+            Status::Complete(length) => understand(all, &head).map(|head| Some((head, length))),
+        },
+    )
 }
 
-fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Parsed {
+fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Result<Head, Unfit> {
     let method = head.method.unwrap_or_default().as_bytes();
     let target = head.path.unwrap_or_default().as_bytes();
     if target.len() > LONGEST_TARGET {
@@ -206,10 +177,16 @@ fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Parsed {
         Some(0) => Version::HTTP_10,
         _ => Version::HTTP_11,
     };
-    parts.headers = head::fields(whole, head.headers)?;
+    let present;
+    (parts.headers, present) = head::fields(whole, head.headers)?;
     let is_old = parts.version == Version::HTTP_10;
-    let length = length(&mut parts.headers)?;
-    let is_chunked = is_chunked(&parts.headers, is_old)?;
+    let has = |field| present.has(field);
+    let length = if has(Present::CONTENT_LENGTH) {
+        length(&mut parts.headers)?
+    } else {
+        None
+    };
+    let is_chunked = has(Present::TRANSFER_ENCODING) && is_chunked(&parts.headers, is_old)?;
     // Told in two ways, it is read by the one that counts; the other goes no further, and nothing that follows is believed
     // (RFC 9112, section 6.1).
     let is_ambiguous = is_chunked && length.is_some();
@@ -222,11 +199,11 @@ fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Parsed {
         length.map_or(Decoder::Done, Decoder::of_length)
     };
     let headers = &parts.headers;
-    let says = |option| fields::has_token(headers, &CONNECTION, option);
+    let says = |option| has(Present::CONNECTION) && fields::has_token(headers, &CONNECTION, option);
     let terms = Terms {
         is_head: parts.method == Method::HEAD,
         is_old,
-        takes_trailers: fields::has_token(headers, &TE, "trailers"),
+        takes_trailers: has(Present::TE) && fields::has_token(headers, &TE, "trailers"),
         is_kept: !is_ambiguous && !says("close") && (!is_old || says("keep-alive")),
     };
     let expects = !is_old
@@ -236,6 +213,7 @@ fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Parsed {
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     Ok(Head {
         parts,
+        present,
         body,
         terms,
         expects,

@@ -20,6 +20,7 @@ use super::reply;
 use super::request::{Reading, Terms, Unfit};
 use crate::gateway::body::{Attended, Body, BoxError};
 use crate::gateway::greeting::Greeting;
+use crate::gateway::present::Present;
 
 /// What a caller is told who waits for that before it sends a body (RFC 9110, section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -29,8 +30,8 @@ pub(in crate::gateway) trait Host {
     /// A call that is being answered.
     type Call: Future<Output = Response<Attended>> + Unpin;
 
-    /// Begins to answer a request; without a body where it has none.
-    fn call(&self, head: request::Parts, body: Option<Inflow>) -> Self::Call;
+    /// Begins to answer a request, whose head has these fields; without a body where it has none.
+    fn call(&self, head: request::Parts, present: Present, body: Option<Inflow>) -> Self::Call;
 
     /// The answer to what is no request.
     fn refuse(&self, unfit: Unfit) -> Response<Body>;
@@ -148,7 +149,7 @@ impl<H: Host> Serving<H> {
                     if *is_last || !wire.intake.is_done() {
                         Step::Over
                     } else {
-                        Step::Head(Reading::after(std::mem::take(wire.intake.rest())))
+                        Step::Head(Reading::default())
                     }
                 }
                 Step::Over => return Poll::Ready(Ok(())),
@@ -166,25 +167,26 @@ impl<H: Host> Serving<H> {
             return Poll::Pending;
         };
         let mut wire = lock(&self.wire);
-        let mut has_more = !reading.is_empty();
         let (head, rest) = loop {
-            if has_more {
-                match reading.take(self.bounds) {
-                    Ok(Some(read)) => break read,
-                    Ok(None) => {}
-                    Err(unfit) => {
-                        tracing::debug!(why = ?unfit, "A caller's head is not taken.");
-                        let refusal = reply::refusal(self.host.refuse(unfit));
-                        let outbound = Box::new(Outbound::whole(refusal));
-                        return Poll::Ready(Ok(Step::Answer(outbound, true)));
-                    }
+            // What came behind the last call is the beginning.
+            let mut came = std::mem::take(wire.intake.rest());
+            if came.is_empty() {
+                let read = poll_read(&mut wire.line, cx, Bytes::copy_from_slice);
+                match ready!(read)? {
+                    Some(read) => came = read,
+                    // A head that breaks off is no call.
+                    None => return Poll::Ready(Ok(Step::Over)),
                 }
             }
-            has_more = true;
-            let came = ready!(poll_read(&mut wire.line, cx, |came| reading.feed(came)))?;
-            if came.is_none() {
-                // A head that breaks off is no call.
-                return Poll::Ready(Ok(Step::Over));
+            match reading.feed(came, self.bounds) {
+                Ok(Some(read)) => break read,
+                Ok(None) => {}
+                Err(unfit) => {
+                    tracing::debug!(why = ?unfit, "A caller's head is not taken.");
+                    let refusal = reply::refusal(self.host.refuse(unfit));
+                    let outbound = Box::new(Outbound::whole(refusal));
+                    return Poll::Ready(Ok(Step::Answer(outbound, true)));
+                }
             }
         };
         let has_body = !head.body.is_done();
@@ -194,7 +196,7 @@ impl<H: Host> Serving<H> {
         wire.interim = if head.expects { CONTINUE } else { &[] };
         drop(wire);
         let body = has_body.then(|| Inflow(Arc::clone(&self.wire)));
-        let call = self.host.call(head.parts, body);
+        let call = self.host.call(head.parts, head.present, body);
         Poll::Ready(Ok(Step::Call(call, head.terms)))
     }
 

@@ -15,6 +15,7 @@ use super::alike::{body, cut, line, runtime};
 use super::*;
 use crate::gateway::body::{Attended, Body as AnswerBody};
 use crate::gateway::greeting::{Greeting, Line};
+use crate::gateway::present::Present;
 use crate::gateway::pulse::Pulse;
 use crate::limits::Limits;
 
@@ -98,7 +99,13 @@ struct Echo(Log);
 impl Host for Echo {
     type Call = Pin<Box<dyn Future<Output = Response<Attended>> + Send>>;
 
-    fn call(&self, head: http::request::Parts, body: Option<Inflow>) -> Self::Call {
+    fn call(
+        &self,
+        head: http::request::Parts,
+        present: Present,
+        body: Option<Inflow>,
+    ) -> Self::Call {
+        assert_eq!(present, Present::of(&head.headers));
         let log = Arc::clone(&self.0);
         let presence = Pulse::new(Limits::default()).begin();
         Box::pin(async move {
