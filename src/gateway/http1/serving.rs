@@ -65,6 +65,8 @@ struct Wire {
     /// The body of the request, and what has come behind it.
     intake: Intake,
     is_sized: bool,
+    /// How many requests had a body: whoever reads an earlier one has nothing to do with this.
+    turn: u64,
     /// The body's call may read on.
     is_wanted: bool,
     /// What the caller waits for before it sends its body, as far as it is not written.
@@ -74,7 +76,10 @@ struct Wire {
 }
 
 /// The body of a request.
-pub(in crate::gateway) struct Inflow(Arc<Mutex<Wire>>);
+pub(in crate::gateway) struct Inflow {
+    wire: Arc<Mutex<Wire>>,
+    turn: u64,
+}
 
 fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
     wire.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,6 +91,7 @@ impl<H: Host> Serving<H> {
             line,
             intake: Intake::none(),
             is_sized: true,
+            turn: 0,
             is_wanted: false,
             interim: &[],
             waiter: None,
@@ -194,8 +200,13 @@ impl<H: Host> Serving<H> {
         wire.intake = Intake::new(head.body, rest, self.bounds.fields);
         wire.is_wanted = has_body;
         wire.interim = if head.expects { CONTINUE } else { &[] };
+        wire.turn += u64::from(has_body);
+        let turn = wire.turn;
         drop(wire);
-        let body = has_body.then(|| Inflow(Arc::clone(&self.wire)));
+        let body = has_body.then(|| Inflow {
+            wire: Arc::clone(&self.wire),
+            turn,
+        });
         let call = self.host.call(head.parts, head.present, body);
         Poll::Ready(Ok(Step::Call(call, head.terms)))
     }
@@ -203,7 +214,7 @@ impl<H: Host> Serving<H> {
     fn begin_answer(&self, mut outbound: Outbound<Attended>, is_last: bool) -> Step<H::Call> {
         // Who is answered need not be told to go on; what has begun is said to its end.
         let interim = std::mem::take(&mut lock(&self.wire).interim);
-        if interim.len() < CONTINUE.len() {
+        if (1..CONTINUE.len()).contains(&interim.len()) {
             outbound.put_before(interim);
         }
         Step::Answer(Box::new(outbound), is_last)
@@ -309,6 +320,14 @@ impl Wire {
     }
 }
 
+impl Inflow {
+    /// The connection, while what comes on it is this body.
+    fn wire(&self) -> Option<MutexGuard<'_, Wire>> {
+        let wire = lock(&self.wire);
+        (wire.turn == self.turn && wire.is_wanted).then_some(wire)
+    }
+}
+
 impl HttpBody for Inflow {
     type Data = Bytes;
     type Error = io::Error;
@@ -317,10 +336,9 @@ impl HttpBody for Inflow {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let mut wire = lock(&self.0);
-        if !wire.is_wanted {
+        let Some(mut wire) = self.wire() else {
             return Poll::Ready(None);
-        }
+        };
         let next = ready!(wire.poll_body(cx));
         if next.is_err() {
             // Nothing follows what is broken: it is not read on, and not at its end.
@@ -333,23 +351,21 @@ impl HttpBody for Inflow {
     }
 
     fn is_end_stream(&self) -> bool {
-        !lock(&self.0).is_read()
+        self.wire().is_none_or(|wire| wire.intake.is_done())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let wire = lock(&self.0);
-        if wire.is_wanted {
-            wire.intake.size_hint(wire.is_sized)
-        } else {
-            SizeHint::with_exact(0)
-        }
+        let none = SizeHint::with_exact(0);
+        self.wire()
+            .map_or(none, |wire| wire.intake.size_hint(wire.is_sized))
     }
 }
 
 impl Drop for Inflow {
     fn drop(&mut self) {
-        let mut wire = lock(&self.0);
-        wire.is_wanted = false;
-        wire.wake(None);
+        if let Some(mut wire) = self.wire() {
+            wire.is_wanted = false;
+            wire.wake(None);
+        }
     }
 }

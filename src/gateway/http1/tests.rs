@@ -11,6 +11,7 @@ use super::*;
 use crate::gateway::dial::Socket;
 
 mod alike;
+mod hoarded;
 mod served;
 
 const BOUNDS: Bounds = Bounds {

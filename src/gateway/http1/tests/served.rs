@@ -21,18 +21,18 @@ use crate::limits::Limits;
 
 /// What was understood of a request.
 #[derive(Debug, PartialEq, Eq, Clone)]
-struct Asked {
+pub(super) struct Asked {
     method: Method,
     uri: Uri,
     version: Version,
     headers: HeaderMap,
-    body: Result<(Bytes, Option<HeaderMap>), ()>,
+    pub(super) body: Result<(Bytes, Option<HeaderMap>), ()>,
 }
 
-type Log = Arc<Mutex<Vec<Asked>>>;
+pub(super) type Log = Arc<Mutex<Vec<Asked>>>;
 
 /// Answers what it is told to by the path, after it has read the body.
-async fn answer<B>(request: Request<B>, log: Log) -> Response<axum::body::Body>
+pub(super) async fn answer<B>(request: Request<B>, log: Log) -> Response<axum::body::Body>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -94,7 +94,7 @@ where
     answer
 }
 
-struct Echo(Log);
+pub(super) struct Echo(pub(super) Log);
 
 impl Host for Echo {
     type Call = Pin<Box<dyn Future<Output = Response<Attended>> + Send>>;
@@ -150,18 +150,26 @@ async fn say(far: DuplexStream, pieces: Vec<Vec<u8>>) -> Vec<u8> {
 
 /// What was understood, and what was answered.
 async fn by_headroom(pieces: Vec<Vec<u8>>) -> (Vec<Asked>, Vec<u8>) {
-    let (near, far) = tokio::io::duplex(64);
     let log = Log::default();
+    let answers = served(Echo(Arc::clone(&log)), pieces).await;
+    let log = log.lock().unwrap().clone();
+    (log, answers)
+}
+
+pub(super) async fn served<H>(host: H, pieces: Vec<Vec<u8>>) -> Vec<u8>
+where
+    H: Host<Call: Send> + Send + 'static,
+{
+    let (near, far) = tokio::io::duplex(64);
     let line = Greeting::new(Line::Pipe(near), Pulse::new(Limits::default()));
-    let mut serving = Serving::new(line, BOUNDS, Echo(Arc::clone(&log)));
+    let mut serving = Serving::new(line, BOUNDS, host);
     let serving = tokio::spawn(async move {
         // However it ends, the connection is closed then.
         let _ended = poll_fn(|cx| serving.poll(cx)).await;
     });
     let answers = say(far, pieces).await;
     serving.abort();
-    let log = log.lock().unwrap().clone();
-    (log, answers)
+    answers
 }
 
 async fn by_hyper(pieces: Vec<Vec<u8>>) -> (Vec<Asked>, Vec<u8>) {
@@ -183,7 +191,7 @@ async fn by_hyper(pieces: Vec<Vec<u8>>) -> (Vec<Asked>, Vec<u8>) {
 
 /// An answer without what may differ: the time, in which piece of the head a field stands, what a refusal says.
 #[derive(Debug, PartialEq, Eq)]
-struct Answered {
+pub(super) struct Answered {
     first: String,
     fields: Vec<String>,
     has_date: bool,
@@ -193,7 +201,7 @@ struct Answered {
 const REFUSED: &str = "400 Bad Request";
 
 /// All answers of a connection. What is refused is refused alike; the words are each one's own.
-fn answers(bytes: &[u8]) -> Vec<Answered> {
+pub(super) fn answers(bytes: &[u8]) -> Vec<Answered> {
     let mut rest = String::from_utf8_lossy(bytes).into_owned();
     let mut all = Vec::new();
     while let Some((head, behind)) = rest.split_once("\r\n\r\n") {
