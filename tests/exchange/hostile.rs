@@ -55,6 +55,18 @@ async fn attempt(request: &[u8], fate: &Fate) {
                 status(&answer)
             };
             assert!(statuses.contains(&got), "{name:?}: {answer}");
+            if got == 400 {
+                // Whoever sent it reads what is wrong with it, and that nothing more is listened to.
+                assert_eq!(
+                    fields(&answer, "content-type"),
+                    ["application/problem+json"]
+                );
+                assert_eq!(
+                    fields(&answer, "connection"),
+                    ["close"],
+                    "{name:?}: {answer}"
+                );
+            }
             assert_eq!(requests, [""; 0], "{name:?}");
         }
         Passed(expected) => {

@@ -138,10 +138,10 @@ type Parsed = Result<Option<(Head, usize)>, Unfit>;
 fn read(all: &Bytes, most_fields: usize) -> Parsed {
     with_space(most_fields, |space| parse(all, space)).map_err(|error| match error {
         httparse::Error::TooManyHeaders => Unfit::TooLarge,
-        httparse::Error::HeaderName => Invalid("the name of a field is none").into(),
-        httparse::Error::HeaderValue => Invalid("the value of a field is none").into(),
-        httparse::Error::Version => Invalid("its version is none").into(),
-        _ => Invalid("its first line is none").into(),
+        httparse::Error::HeaderName => Invalid("a field is not `name: value`").into(),
+        httparse::Error::HeaderValue => Invalid("a field's value has control characters").into(),
+        httparse::Error::Version => Invalid("its version is neither 1.0 nor 1.1").into(),
+        _ => Invalid("its first line is not `METHOD target HTTP/1.1`").into(),
     })?
 }
 
@@ -170,9 +170,9 @@ fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Result<Head, U
         return Err(Invalid("its target has a fragment (`#`, which is written `%23`)").into());
     }
     let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = Method::from_bytes(method).map_err(|_| Invalid("its method is none"))?;
+    parts.method = Method::from_bytes(method).map_err(|_| Invalid("its method is not one"))?;
     parts.uri = Uri::from_maybe_shared(whole.slice_ref(target))
-        .map_err(|_| Invalid("its target is none"))?;
+        .map_err(|_| Invalid("its target is not one (RFC 9112, section 3.2)"))?;
     parts.version = match head.version {
         Some(0) => Version::HTTP_10,
         _ => Version::HTTP_11,
@@ -248,7 +248,7 @@ fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Invalid> {
         let number = std::str::from_utf8(digits).ok().filter(|_| is_number);
         let number: Option<u64> = number.and_then(|digits| digits.parse().ok());
         let number = number.filter(|number| *number <= LONGEST);
-        let number = number.ok_or(Invalid("its Content-Length is none"))?;
+        let number = number.ok_or(Invalid("its Content-Length is not a number"))?;
         if let Some(other) = length.replace(number) {
             if other != number {
                 return Err(Invalid("it has two lengths"));

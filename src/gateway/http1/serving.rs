@@ -124,7 +124,8 @@ impl<H: Host> Serving<H> {
                 },
                 Step::Call(call, terms) => match Pin::new(call).poll(cx) {
                     Poll::Ready(answer) => {
-                        let (outbound, is_last) = reply::outbound(answer, *terms, self.is_last);
+                        let is_last = self.is_last || lock(&self.wire).is_cut();
+                        let (outbound, is_last) = reply::outbound(answer, *terms, is_last);
                         self.begin_answer(outbound, is_last)
                     }
                     Poll::Pending => {
@@ -152,7 +153,7 @@ impl<H: Host> Serving<H> {
                         wire.look_and_wait(cx)?;
                         return Poll::Pending;
                     }
-                    if *is_last || !wire.intake.is_done() {
+                    if *is_last || wire.is_cut() {
                         Step::Over
                     } else {
                         Step::Head(Reading::default())
@@ -258,6 +259,11 @@ impl Wire {
     /// A call reads the body, or is to.
     const fn is_read(&self) -> bool {
         self.is_wanted && !self.intake.is_done()
+    }
+
+    /// A body was broken, or nobody reads the rest of it: what follows cannot be told from it.
+    const fn is_cut(&self) -> bool {
+        !self.is_wanted && !self.intake.is_done()
     }
 
     /// Hears whether the caller goes. What else it says is for later: a piece of it is kept, and then the pulse watches instead.

@@ -231,13 +231,14 @@ pub(super) fn answers(bytes: &[u8]) -> Vec<Answered> {
             None => behind.len(),
         };
         let (body, after) = behind.split_at(end);
-        // hyper does not say to HTTP/1.0 what is so there anyway, and says `keep-alive` also where a body ends with the connection.
+        // hyper does not say that it closes behind a broken body, nor to HTTP/1.0 what is so there anyway, and says `keep-alive`
+        // also where a body ends with the connection.
         let is_old = first.starts_with("HTTP/1.0");
+        let is_broken = first.contains(" 400 ");
         fields.retain(|line| {
-            let is_closed = line.starts_with("connection: close");
-            let is_said =
-                is_old && (is_closed || length.is_none() && line == "connection: keep-alive");
-            !line.starts_with("date: ") && !is_said
+            let is_closed = line.starts_with("connection: close") && (is_old || is_broken);
+            let is_kept = line == "connection: keep-alive" && is_old && length.is_none();
+            !line.starts_with("date: ") && !is_closed && !is_kept
         });
         let first = if is_refused {
             fields.clear();
