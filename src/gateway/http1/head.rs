@@ -22,7 +22,7 @@ const USUAL_FIELDS: usize = 64;
 const ADDED_FIELDS: usize = 8;
 
 /// No body is longer, in bytes: what counts them has room for more.
-pub(super) const LONGEST: u64 = u64::MAX >> 1;
+const LONGEST: u64 = u64::MAX >> 1;
 
 /// What came is no message, or one that two readers could take for two things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,6 +301,13 @@ pub(super) fn fields(
     })
 }
 
+/// A length as it is written in `Content-Length`: digits.
+pub(super) fn length_of(digits: &[u8]) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
+    digits.parse().ok().filter(|length| *length <= LONGEST)
+}
+
 /// How the body ends (RFC 9112, section 6.3).
 fn body(method: &Method, head: &response::Parts, present: Present) -> Result<Decoder, Invalid> {
     let headers = &head.headers;
@@ -326,11 +333,7 @@ fn body(method: &Method, head: &response::Parts, present: Present) -> Result<Dec
     let mut length = None;
     for line in headers.get_all(CONTENT_LENGTH) {
         for number in line.as_bytes().split(|&byte| byte == b',') {
-            let number = number.trim_ascii();
-            let is_number = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
-            let number = std::str::from_utf8(number).ok().filter(|_| is_number);
-            let number = number.and_then(|number| number.parse().ok());
-            let number = number.filter(|number| *number <= LONGEST);
+            let number = length_of(number.trim_ascii());
             let number = number.ok_or(Invalid("its Content-Length is none"))?;
             if length.replace(number).is_some_and(|other| other != number) {
                 return Err(Invalid("it has two lengths"));

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request, Uri, Version, request};
 use httparse::{Header, ParserConfig, Status};
 
 use super::framing::Decoder;
-use super::head::{self, Beginning, Bounds, Invalid, LONGEST, with_space};
+use super::head::{self, Beginning, Bounds, Invalid, with_space};
 use crate::gateway::fields;
 use crate::gateway::present::Present;
 
@@ -243,11 +243,7 @@ fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Invalid> {
     let mut length = None;
     let mut is_repeated = false;
     for line in headers.get_all(CONTENT_LENGTH) {
-        let digits = line.as_bytes();
-        let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-        let number = std::str::from_utf8(digits).ok().filter(|_| is_number);
-        let number: Option<u64> = number.and_then(|digits| digits.parse().ok());
-        let number = number.filter(|number| *number <= LONGEST);
+        let number = head::length_of(line.as_bytes());
         let number = number.ok_or(Invalid("its Content-Length is not a number"))?;
         if let Some(other) = length.replace(number) {
             if other != number {
