@@ -403,3 +403,26 @@ pub struct Answer<'a> {
     /// Its body, where it was asked for and is short enough.
     pub body: Option<&'a [u8]>,
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
+
+    use super::*;
+
+    #[test]
+    fn events_are_known_by_their_type() {
+        for (media_type, is) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream; charset=utf-8", true),
+            ("text/event", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+            assert_eq!(is_event_stream(&headers), is, "{media_type}");
+        }
+        assert!(!is_event_stream(&HeaderMap::new()));
+    }
+}

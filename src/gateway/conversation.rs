@@ -29,11 +29,7 @@ pub(super) struct Protocols {
 
 impl Protocols {
     pub(super) fn new(limits: &Limits) -> Self {
-        let http1 = Bounds {
-            // Above the limit, so that a head that is a little too long is told so with its connection's limits.
-            bytes: limits.header_bytes.saturating_mul(2),
-            fields: limits.header_fields,
-        };
+        let http1 = Bounds::of(limits);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

@@ -14,6 +14,7 @@ use super::coding::{self, Coding};
 use super::error::Problem;
 use super::failure::Failure;
 use super::fields::Via;
+use super::http1::has_no_body;
 use super::present::Present;
 use super::route::Route;
 use super::upload::{RequestBody, Upload};
@@ -219,11 +220,7 @@ pub(super) fn received(
     fields::strip_hop_by_hop(headers, present);
     via.append(headers, head.version);
 
-    let has_no_body = matches!(
-        head.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    let body = (*method != Method::HEAD && !has_no_body).then_some(body);
+    let body = (*method != Method::HEAD && !has_no_body(head.status)).then_some(body);
     if let Some(body) = &body {
         // The length that the transfer really has: a Content-Length beside a Transfer-Encoding is void (RFC 9112, 6.3).
         if present.has(Present::CONTENT_LENGTH) {

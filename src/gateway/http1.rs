@@ -22,7 +22,6 @@ use tokio::task::AbortHandle;
 use super::dial::{BoxError, Stream};
 use super::linger::Fault;
 use super::present::Present;
-use framing::Decoder;
 use head::Reading;
 use intake::{Intake, poll_read};
 use outbound::{Failed, Framing, Outbound};
@@ -36,7 +35,7 @@ mod reply;
 mod request;
 mod serving;
 
-pub(super) use head::{Bounds, Invalid};
+pub(super) use head::{Bounds, Invalid, has_no_body};
 pub(super) use request::Unfit;
 pub(super) use serving::{Host, Inflow, Serving};
 
@@ -50,8 +49,6 @@ pub(super) struct Body {
     intake: Intake,
     /// Where more comes from.
     source: Option<Source>,
-    /// Its length was told before it came.
-    is_sized: bool,
     /// The connection takes another call when this has ended.
     is_kept: bool,
     /// Which fields the head has that it came with.
@@ -142,7 +139,6 @@ impl Connection {
         })
         .await?;
         let mut body = Body {
-            is_sized: matches!(head.body, Decoder::Length(_) | Decoder::Done),
             intake: Intake::new(head.body, has, bounds.fields),
             source: None,
             present: head.present,
@@ -202,7 +198,6 @@ impl Body {
         Some(Self {
             intake: self.intake.take(),
             source: Some(source),
-            is_sized: self.is_sized,
             present: self.present,
             is_kept: true,
         })
@@ -231,7 +226,7 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.intake.size_hint(self.is_sized)
+        self.intake.size_hint()
     }
 }
 

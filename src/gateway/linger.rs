@@ -16,6 +16,7 @@ use http::Version;
 use http::header::EXPECT;
 use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::Either;
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
@@ -72,40 +73,8 @@ impl Fault {
     }
 }
 
-/// A caller's body in either protocol.
-pub(super) enum Incoming {
-    Http1(Inflow),
-    Http2(hyper::body::Incoming),
-}
-
-impl HttpBody for Incoming {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
-        }
-    }
-}
+/// A caller's body over HTTP/1.1, or over HTTP/2.
+pub(super) type Incoming = Either<Inflow, hyper::body::Incoming>;
 
 /// A caller's body.
 pub(super) struct Inbound {

@@ -5,6 +5,7 @@
 //! connection opens one, so there are never more than calls at a time.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
@@ -15,6 +16,7 @@ use hashbrown::HashMap;
 use http::uri::PathAndQuery;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -75,11 +77,8 @@ enum Sender {
     Http2(http2::SendRequest<Sent>),
 }
 
-/// The body of an answer.
-pub(super) enum Rest {
-    Http1(Lease),
-    Http2(Incoming),
-}
+/// The body of an answer over HTTP/1.1, or over HTTP/2.
+pub(super) type Rest = Either<Lease, Incoming>;
 
 /// The body of an answer over HTTP/1.1. Its connection is kept for the next call when all of it has come.
 pub(super) struct Lease {
@@ -90,10 +89,7 @@ pub(super) struct Lease {
 
 impl Pool {
     pub(super) fn new(dialer: Dialer, limits: &Limits) -> Arc<Self> {
-        let bounds = http1::Bounds {
-            bytes: limits.header_bytes.saturating_mul(2),
-            fields: limits.header_fields,
-        };
+        let bounds = http1::Bounds::of(limits);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -152,7 +148,7 @@ impl Pool {
             *whole.headers_mut() = request.headers;
             *whole.uri_mut() = origin.uri(path.clone());
             match sender.try_send_request(whole).await {
-                Ok(answer) => return Ok(answer.map(Rest::Http2)),
+                Ok(answer) => return Ok(answer.map(Rest::Right)),
                 Err(mut error) => match error.take_message().filter(|_| is_kept) {
                     Some(unsent) => {
                         let (head, body) = unsent.into_parts();
@@ -227,7 +223,7 @@ impl Pool {
             origin: Arc::clone(origin.name()),
         };
         lease.give_back();
-        Rest::Http1(lease)
+        Rest::Left(lease)
     }
 
     fn keep(self: &Arc<Self>, origin: &Arc<str>, connection: http1::Connection) {
@@ -328,36 +324,25 @@ async fn read_rest(mut body: http1::Body, pool: Weak<Pool>, origin: Arc<str>) {
     give_back(&mut body, &pool, &origin);
 }
 
-impl HttpBody for Rest {
+impl HttpBody for Lease {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = io::Error;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Http1(lease) => {
-                let frame = ready!(Pin::new(&mut lease.body).poll_frame(cx));
-                lease.give_back();
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-        }
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.give_back();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Http1(lease) => lease.body.is_end_stream(),
-            Self::Http2(body) => body.is_end_stream(),
-        }
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Http1(lease) => lease.body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
-        }
+        self.body.size_hint()
     }
 }
 

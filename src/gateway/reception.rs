@@ -73,7 +73,7 @@ impl Host for Reception {
     type Call = Answering<Response<Attended>>;
 
     fn call(&self, head: Parts, present: Present, body: Option<Inflow>) -> Self::Call {
-        self.answer((head, present), body.map(Incoming::Http1), |answer| answer)
+        self.answer((head, present), body.map(Incoming::Left), |answer| answer)
     }
 
     fn refuse(&self, unfit: Unfit) -> Response<Body> {
@@ -95,6 +95,6 @@ impl Service<Request<hyper::body::Incoming>> for Reception {
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
         let present = Present::of(&head.headers);
-        self.answer((head, present), Some(Incoming::Http2(body)), Ok)
+        self.answer((head, present), Some(Incoming::Right(body)), Ok)
     }
 }

@@ -37,8 +37,8 @@ impl UpstreamBody {
     /// Which fields the head has that it came with.
     pub(super) fn present(&self, headers: &HeaderMap) -> Present {
         match &self.inner {
-            Rest::Http1(lease) => lease.present(),
-            Rest::Http2(_) => Present::of(headers),
+            Rest::Left(lease) => lease.present(),
+            Rest::Right(_) => Present::of(headers),
         }
     }
 }

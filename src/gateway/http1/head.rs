@@ -15,6 +15,7 @@ use super::framing::Decoder;
 use super::names;
 use crate::gateway::fields;
 use crate::gateway::present::Present;
+use crate::limits::Limits;
 
 /// Room for as many fields as nearly all heads have.
 const USUAL_FIELDS: usize = 64;
@@ -47,6 +48,16 @@ impl From<Invalid> for io::Error {
 pub(in crate::gateway) struct Bounds {
     pub(in crate::gateway) bytes: usize,
     pub(in crate::gateway) fields: usize,
+}
+
+impl Bounds {
+    /// Above the limits, so that a head that is a little too long is told so with its connection's limits.
+    pub(in crate::gateway) const fn of(limits: &Limits) -> Self {
+        Self {
+            bytes: limits.header_bytes.saturating_mul(2),
+            fields: limits.header_fields,
+        }
+    }
 }
 
 /// The head of an answer, and what it says of its connection.
@@ -308,14 +319,16 @@ pub(super) fn length_of(digits: &[u8]) -> Option<u64> {
     digits.parse().ok().filter(|length| *length <= LONGEST)
 }
 
+/// An answer with this status has no body, whatever its head says (RFC 9112, section 6.3).
+pub(in crate::gateway) fn has_no_body(status: StatusCode) -> bool {
+    let is_without = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    is_without || status.is_informational()
+}
+
 /// How the body ends (RFC 9112, section 6.3).
 fn body(method: &Method, head: &response::Parts, present: Present) -> Result<Decoder, Invalid> {
     let headers = &head.headers;
-    let has_none = matches!(
-        head.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    if has_none || *method == Method::HEAD {
+    if has_no_body(head.status) || *method == Method::HEAD {
         return Ok(Decoder::Done);
     }
     if present.has(Present::TRANSFER_ENCODING) {

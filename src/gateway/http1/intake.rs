@@ -20,6 +20,8 @@ const MORE: usize = 64 * 1024;
 /// What has come of a body, and what is to come.
 pub(super) struct Intake {
     decoder: Decoder,
+    /// Its length was told before it came.
+    is_sized: bool,
     most_fields: usize,
     /// Came, and is not looked at.
     has: Bytes,
@@ -32,6 +34,7 @@ impl Intake {
     pub(super) const fn new(decoder: Decoder, has: Bytes, most_fields: usize) -> Self {
         Self {
             is_long: has.len() >= FIRST / 2,
+            is_sized: matches!(decoder, Decoder::Length(_) | Decoder::Done),
             decoder,
             most_fields,
             has,
@@ -124,10 +127,10 @@ impl Intake {
         }
     }
 
-    /// Of what is to come. `is_sized`: its length was told before it came.
-    pub(super) fn size_hint(&self, is_sized: bool) -> SizeHint {
+    /// Of what is to come.
+    pub(super) fn size_hint(&self) -> SizeHint {
         match self.decoder {
-            Decoder::Done if is_sized => SizeHint::with_exact(0),
+            Decoder::Done if self.is_sized => SizeHint::with_exact(0),
             Decoder::Length(length) => SizeHint::with_exact(length),
             // Whoever takes it for a length leaves the trailers out.
             Decoder::Done | Decoder::Chunked(_) | Decoder::Close => SizeHint::default(),

@@ -7,7 +7,7 @@ use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::head::write_fields;
+use super::head::{has_no_body, write_fields};
 use super::outbound::{COPIED, Framing, Outbound};
 use super::request::Terms;
 use crate::clock;
@@ -63,12 +63,6 @@ pub(super) fn refusal(answer: Response<Body>) -> Vec<u8> {
     let (mut message, _) = written(&head, Some(&framing), (false, false), true);
     message.extend_from_slice(&body);
     message
-}
-
-/// Whatever its head says (RFC 9112, section 6.3).
-fn has_no_body(status: StatusCode) -> bool {
-    let is_without = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    is_without || status.is_informational()
 }
 
 /// The head as it is sent, and whether the connection ends with it, as `is_last` or the head says. `framing` is that of its body, if
@@ -148,4 +142,52 @@ fn written(
 /// An IMF-fixdate (RFC 9110, section 5.6.7), which knows no time before 1970.
 fn date(now: Timestamp) -> Option<String> {
     (now >= Timestamp::UNIX_EPOCH).then(|| httpdate::fmt_http_date(now.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
+
+    use super::*;
+
+    fn text(answer: &Response<()>, framing: &Framing, is_last: bool) -> String {
+        let (head, ()) = answer.clone().into_parts();
+        let (written, is_told) = written(&head, Some(framing), (false, false), is_last);
+        assert_eq!(is_told, is_last);
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn a_head_is_written_with_what_its_provider_said_and_a_date() {
+        let answer = Response::builder()
+            .status(299)
+            .header(CONTENT_TYPE, "text/event-stream")
+            .header("x-a", "1")
+            .header("x-a", "2");
+        let mut answer = answer.body(()).unwrap();
+        let chunked = Framing::Chunked(SmallVec::new());
+        let all = text(&answer, &chunked, true);
+        let (before, rest) = all.split_once("date: ").unwrap();
+        assert_eq!(
+            before,
+            "HTTP/1.1 299 <none>\r\ncontent-type: text/event-stream\r\nx-a: 1\r\nx-a: 2\r\n\
+             connection: close\r\ntransfer-encoding: chunked\r\n"
+        );
+        let date = rest.strip_suffix("\r\n\r\n").unwrap();
+        assert!(httpdate::parse_http_date(date).is_ok(), "{date}");
+        let sunday = "Sun, 06 Nov 1994 08:49:37 GMT";
+        answer
+            .headers_mut()
+            .insert(DATE, HeaderValue::from_static(sunday));
+        let all = text(&answer, &chunked, false);
+        assert_eq!(all.matches("date: ").count(), 1);
+        assert!(!all.contains("connection"), "{all}");
+        assert_eq!(date_of(784_111_777).as_deref(), Some(sunday));
+        assert_eq!(date_of(-1), None);
+    }
+
+    fn date_of(second: i64) -> Option<String> {
+        date(Timestamp::from_second(second).unwrap())
+    }
 }

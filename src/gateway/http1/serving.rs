@@ -64,7 +64,6 @@ struct Wire {
     line: Greeting,
     /// The body of the request, and what has come behind it.
     intake: Intake,
-    is_sized: bool,
     /// How many requests had a body: whoever reads an earlier one has nothing to do with this.
     turn: u64,
     /// The body's call may read on.
@@ -90,7 +89,6 @@ impl<H: Host> Serving<H> {
         let wire = Wire {
             line,
             intake: Intake::none(),
-            is_sized: true,
             turn: 0,
             is_wanted: false,
             interim: &[],
@@ -197,7 +195,6 @@ impl<H: Host> Serving<H> {
             }
         };
         let has_body = !head.body.is_done();
-        wire.is_sized = matches!(head.body, super::framing::Decoder::Length(_));
         wire.intake = Intake::new(head.body, rest, self.bounds.fields);
         wire.is_wanted = has_body;
         wire.interim = if head.expects { CONTINUE } else { &[] };
@@ -362,8 +359,7 @@ impl HttpBody for Inflow {
 
     fn size_hint(&self) -> SizeHint {
         let none = SizeHint::with_exact(0);
-        self.wire()
-            .map_or(none, |wire| wire.intake.size_hint(wire.is_sized))
+        self.wire().map_or(none, |wire| wire.intake.size_hint())
     }
 }
 
