@@ -14,13 +14,14 @@ use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
 use headroom::clock;
 use headroom::emit::{Style, write_headers};
+use headroom::fields::Fields;
 use headroom::ledger::account::Account;
 use headroom::ledger::meter::Caller;
 use headroom::ledger::rule::Wishes;
 use headroom::ledger::{Demand, Item, Ledger, Settings};
 use headroom::quota::Mode;
 use headroom::translate::{Translation, translate};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::smallvec;
 
 /// Three numbers of one policy, as most providers send them.
@@ -73,7 +74,7 @@ fn main() {
 struct Translating {
     adapter: Arc<Adapter>,
     terms: Terms,
-    headers: HeaderMap,
+    headers: Fields,
 }
 
 impl Translating {
@@ -123,7 +124,7 @@ impl Translating {
         let translation = self.translate();
         for _ in 0..times {
             // With room for all: that the map grows is not what is measured.
-            let mut headers = HeaderMap::with_capacity(24);
+            let mut headers = Fields::with_capacity(24, 1024);
             let style = Style::default();
             write_headers(
                 &mut headers,

@@ -1,7 +1,7 @@
 //! Translating and emitting, beside the header reads and writes that cannot be avoided, in the same run:
 //! `cargo bench --bench translate`.
 //!
-//! The floor of translating reads the native headers with bare `HeaderMap` calls and parses their integers; that of emitting
+//! The floor of translating reads the native headers with bare `Fields` calls and parses their integers; that of emitting
 //! writes the same standard headers, with values that are formatted but not decided.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
@@ -16,8 +16,9 @@ use headroom::adapter::catalog::Catalog;
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
 use headroom::emit::{Style, standard_headers, write_headers};
+use headroom::fields::Fields;
 use headroom::translate::{Translation, translate};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use ratio::{ratio, took};
 
@@ -86,7 +87,7 @@ const CASES: [Case; 4] = [
 struct Bench {
     adapter: std::sync::Arc<Adapter>,
     terms: Terms,
-    headers: HeaderMap,
+    headers: Fields,
     native: Vec<HeaderName>,
     written: Vec<(HeaderName, HeaderValue)>,
     now: Timestamp,
@@ -97,9 +98,12 @@ impl Bench {
         let adapter = Catalog::default().get(provider).unwrap();
         let plan = (provider == "toggl").then_some("starter");
         let terms = Terms::new(&adapter, plan, None, &BTreeMap::new()).unwrap();
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in COMMON.iter().chain(native) {
-            headers.insert(*name, HeaderValue::from_static(value));
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         let mut bench = Self {
             adapter,
@@ -133,7 +137,7 @@ impl Bench {
         }
     }
 
-    fn answer<'a>(&self, headers: &'a HeaderMap) -> Answer<'a> {
+    fn answer<'a>(&self, headers: &'a Fields) -> Answer<'a> {
         Answer {
             status: StatusCode::OK,
             headers,
@@ -142,25 +146,23 @@ impl Bench {
     }
 
     /// Bare reads: nothing is decided.
-    fn read(&self, headers: &HeaderMap) {
+    fn read(&self, headers: &Fields) {
         let mut sum = 0_u64;
         for name in &self.native {
-            let text = headers.get(name).unwrap().to_str().unwrap();
+            let text = headers.get(name).unwrap().text().unwrap();
             sum += text.parse::<u64>().unwrap_or(0);
         }
         black_box(sum);
     }
 
     /// Bare writes.
-    fn write(&self, headers: &mut HeaderMap) {
+    fn write(&self, headers: &mut Fields) {
         for (name, value) in &self.written {
-            // A value has to be made; its text is known here.
-            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
-            headers.insert(name.clone(), value);
+            headers.append(name, value);
         }
     }
 
-    fn translate(&self, headers: &HeaderMap) -> Translation {
+    fn translate(&self, headers: &Fields) -> Translation {
         translate(
             &self.adapter,
             &self.terms,
@@ -171,7 +173,7 @@ impl Bench {
     }
 
     /// Nanoseconds for one head, each of which comes as the provider sent it.
-    fn time(&self, work: impl Fn(&mut HeaderMap)) -> f64 {
+    fn time(&self, work: impl Fn(&mut Fields)) -> f64 {
         let mut seconds = 0.0;
         for _ in 0..TIMES {
             let mut heads = vec![self.headers.clone(); HEADS];
@@ -186,7 +188,7 @@ fn main() {
     for (name, provider, native) in CASES {
         let bench = Bench::new(provider, native);
         let known = bench.translate(&bench.headers);
-        let emit = |headers: &mut HeaderMap, translation: &Translation| {
+        let emit = |headers: &mut Fields, translation: &Translation| {
             write_headers(headers, translation, StatusCode::OK, &style);
         };
         ratio(

@@ -14,12 +14,13 @@ pub mod terms;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use condition::{PathTemplate, RequestCondition, ResponseCondition};
 use pointer::Pointer;
 use reading::{Reading, Source};
 
+use crate::fields::Fields;
 use crate::quota::Unit;
 
 /// Bytes of a body that are looked at, at the most. A longer one is passed on unread.
@@ -137,7 +138,7 @@ impl Adapter {
 }
 
 /// The body is a stream of events, which has no end to wait for.
-pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+pub(crate) fn is_event_stream(headers: &Fields) -> bool {
     const EVENTS: &[u8] = b"text/event-stream";
     let media_type = headers.get(http::header::CONTENT_TYPE);
     let beginning = media_type.and_then(|media_type| media_type.as_bytes().get(..EVENTS.len()));
@@ -388,7 +389,7 @@ pub struct Call<'a> {
     /// The path as it was sent, percent-encoded, without query.
     pub path: Option<&'a str>,
     /// The request's headers.
-    pub headers: Option<&'a HeaderMap>,
+    pub headers: Option<&'a Fields>,
     /// The beginning of the request's body, up to [`REQUEST_BODY_LIMIT`]. Asked for only where a weight depends on it.
     pub body: Option<&'a [u8]>,
 }
@@ -399,7 +400,7 @@ pub struct Answer<'a> {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// Its body, where it was asked for and is short enough.
     pub body: Option<&'a [u8]>,
 }
@@ -419,10 +420,10 @@ mod tests {
             ("text/event", false),
             ("application/json", false),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
             assert_eq!(is_event_stream(&headers), is, "{media_type}");
         }
-        assert!(!is_event_stream(&HeaderMap::new()));
+        assert!(!is_event_stream(&Fields::new()));
     }
 }

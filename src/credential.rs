@@ -11,10 +11,11 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use crate::adapter::CredentialPlace;
 use crate::consumer::KEY_PREFIX;
+use crate::fields::Fields;
 use crate::secret::Secret;
 
 /// A credential, ready to be put in.
@@ -108,10 +109,10 @@ impl Credential {
     }
 
     /// Puts it into a head, in place of everything else that could be one. `place` is the provider's.
-    pub fn put_into(&self, headers: &mut HeaderMap, place: &CredentialPlace) {
+    pub fn put_into(&self, headers: &mut Fields, place: &CredentialPlace) {
         take_out(headers, place);
         if let Put::Header { name, value } = &self.0 {
-            headers.insert(name, value.clone());
+            headers.insert(name, value);
         }
     }
 
@@ -185,7 +186,7 @@ impl fmt::Debug for Credential {
 }
 
 /// Takes out of a head whatever could be a credential. `place` is the provider's.
-pub fn take_out(headers: &mut HeaderMap, place: &CredentialPlace) {
+pub fn take_out(headers: &mut Fields, place: &CredentialPlace) {
     headers.remove(AUTHORIZATION);
     headers.remove(COOKIE);
     for name in &OTHER_PLACES {

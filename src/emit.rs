@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use bytes::Bytes;
-use http::header::{Entry, HeaderName, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{HeaderName, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
 
+use crate::fields::Fields;
 use crate::quota::{ServiceLimit, Unit};
 use crate::translate::Translation;
 
@@ -109,39 +109,35 @@ impl Default for Style {
 /// Writes the standard headers of a translation over those of the answer. Native headers of the same names are kept as
 /// `headroom-upstream-<name>`, alone.
 pub fn write_headers(
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     translation: &Translation,
     upstream_status: StatusCode,
     style: &Style,
 ) {
     // Looking at all names once is cheaper than asking for sixteen that are hardly ever there.
-    if headers.keys().any(is_own) {
+    if headers.raw().any(|(name, _)| is_own(name)) {
         replace(headers, translation, upstream_status, style);
         return;
     }
-    if translation.binding.is_some() {
-        // Grown once, not twice on the way.
-        headers.reserve(USUAL);
-    }
     each_value(translation, upstream_status, style, |own, value| {
-        headers.insert(&own.name, value);
+        // Names of policies are checked where they come in, so it is a header's value.
+        let _is_written = headers.append_text(&own.name, value);
     });
 }
 
 /// It may be one of the names in [`OWN`].
-fn is_own(name: &HeaderName) -> bool {
-    let name = name.as_str();
+fn is_own(name: &[u8]) -> bool {
     // Nearly all names are told by their first letter.
-    match name.as_bytes().first() {
-        Some(b'r') => name.starts_with("ratelimit") || name == "retry-after",
-        Some(b'h') => name.starts_with("headroom-"),
+    match name.first() {
+        Some(b'r') => name.starts_with(b"ratelimit") || name == b"retry-after",
+        Some(b'h') => name.starts_with(b"headroom-"),
         _ => false,
     }
 }
 
 /// Writes the standard headers where the provider sends some of the same names.
 fn replace(
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     translation: &Translation,
     upstream_status: StatusCode,
     style: &Style,
@@ -150,34 +146,15 @@ fn replace(
     for own in &OWN {
         headers.remove(&own.kept);
     }
-    let mut values = standard_headers(translation, upstream_status, style)
-        .into_iter()
-        .peekable();
+    let written = standard_headers(translation, upstream_status, style);
     for own in &OWN {
-        let value = values.next_if(|(name, _)| *name == own.name);
-        match (headers.entry(&own.name), value) {
-            (Entry::Vacant(place), Some((_, value))) => {
-                place.insert(value);
-            }
-            (Entry::Occupied(mut place), Some((_, value))) => {
-                // Not `insert_mult`: it panics at three lines of one name (http 1.5.0), and a provider may send them.
-                let native: Vec<HeaderValue> = place.iter().cloned().collect();
-                place.insert(value);
-                keep(headers, &own.kept, native);
-            }
-            // A `Retry-After` that could not be read is still the provider's word, and under its own name.
-            (Entry::Occupied(place), None) if own.name != RETRY_AFTER => {
-                let native: Vec<HeaderValue> = place.iter().cloned().collect();
-                place.remove();
-                keep(headers, &own.kept, native);
-            }
-            (_, None) => {}
+        let is_written = written.iter().any(|(name, _)| *name == own.name);
+        // A `Retry-After` that could not be read is still the provider's word, and under its own name.
+        if is_written || own.name != RETRY_AFTER {
+            headers.rename(&own.name, &own.kept);
         }
     }
-}
-
-fn keep(headers: &mut HeaderMap, name: &HeaderName, native: Vec<HeaderValue>) {
-    for value in native {
+    for (name, value) in &written {
         headers.append(name, value);
     }
 }
@@ -191,7 +168,8 @@ pub fn standard_headers(
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut written = Vec::with_capacity(USUAL);
     each_value(translation, upstream_status, style, |own, value| {
-        written.push((own.name.clone(), value));
+        let value = HeaderValue::try_from(value);
+        written.extend(value.map(|value| (own.name.clone(), value)));
     });
     written
 }
@@ -201,9 +179,9 @@ fn each_value(
     translation: &Translation,
     upstream_status: StatusCode,
     style: &Style,
-    mut put: impl FnMut(&'static Own, HeaderValue),
+    mut put: impl FnMut(&'static Own, &str),
 ) {
-    // All values stand in one buffer, one behind the other: one allocation for all of them, which they share.
+    // All values stand in one buffer, one behind the other: one allocation for all of them.
     let mut text = String::with_capacity(LENGTH * translation.limits.len());
     // Where each of them ends. One that is not written ends nowhere.
     let mut ends = [0; OWN.len()];
@@ -240,17 +218,12 @@ fn each_value(
         text.push_str(upstream_status.as_str());
         ends[STATUS] = text.len();
     }
-    let mut rest = Bytes::from(text);
     let mut start = 0;
     for (own, end) in OWN.iter().zip(ends) {
         // An empty list of policies is no header.
         if end > start {
-            let value = rest.split_to(end - start);
+            put(own, text.get(start..end).unwrap_or_default());
             start = end;
-            // Names are checked where they come in, so it is a header's value.
-            if let Ok(value) = HeaderValue::from_maybe_shared(value) {
-                put(own, value);
-            }
         }
     }
 }

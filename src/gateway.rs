@@ -40,6 +40,7 @@ mod forward;
 mod frames;
 mod grant;
 mod greeting;
+pub mod heads;
 mod http1;
 mod keys;
 mod known;

@@ -8,23 +8,24 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, FORWARDED, HeaderName, ORIGIN, VIA};
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
+use http::header::{AUTHORIZATION, HeaderName, ORIGIN};
 
 use crate::address::{is_loopback_host, literal, without_port};
 use crate::consumer::{KEY_PREFIX, hash_key};
+use crate::fields::{Fields, Value};
 
 /// Where a key may always stand.
 const HEADROOM_KEY: HeaderName = HeaderName::from_static("headroom-key");
 
 /// What says that somebody else has taken a request here for its caller.
-static OF_PROXIES: [HeaderName; 6] = [
-    FORWARDED,
-    VIA,
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("true-client-ip"),
-    HeaderName::from_static("cf-connecting-ip"),
+const OF_PROXIES: [&str; 6] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
 ];
 
 /// Who may look at headroom's own pages.
@@ -68,18 +69,18 @@ impl Admin {
 
 /// Whether a request says that a proxy has brought it: then the caller is not who connected.
 #[must_use]
-pub fn came_through_proxy(headers: &HeaderMap) -> bool {
+pub fn came_through_proxy(headers: &Fields) -> bool {
     headers
         .keys()
-        .any(|name| OF_PROXIES.contains(name) || name.as_str().starts_with("x-forwarded-"))
+        .any(|name| OF_PROXIES.contains(&name) || name.starts_with("x-forwarded-"))
 }
 
 /// Whether a browser sends this in the name of a page that is not headroom's own.
 #[must_use]
-pub fn is_cross_site(headers: &HeaderMap, host: Option<&str>) -> bool {
-    let is_foreign_site = |site: &HeaderValue| !matches!(site.as_bytes(), b"same-origin" | b"none");
-    let is_foreign_origin = |origin: &HeaderValue| {
-        let origin = origin.to_str().unwrap_or_default();
+pub fn is_cross_site(headers: &Fields, host: Option<&str>) -> bool {
+    let is_foreign_site = |site: Value<'_>| !matches!(site.as_bytes(), b"same-origin" | b"none");
+    let is_foreign_origin = |origin: Value<'_>| {
+        let origin = origin.text().unwrap_or_default();
         let authority = ["http://", "https://"]
             .into_iter()
             .find_map(|scheme| origin.strip_prefix(scheme));
@@ -87,19 +88,19 @@ pub fn is_cross_site(headers: &HeaderMap, host: Option<&str>) -> bool {
             .zip(host)
             .is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
     };
-    headers
-        .get_all("sec-fetch-site")
-        .iter()
-        .any(is_foreign_site)
-        || headers.get_all(ORIGIN).iter().any(is_foreign_origin)
+    headers.get_all("sec-fetch-site").any(is_foreign_site)
+        || headers.get_all(ORIGIN).any(is_foreign_origin)
 }
 
 /// Whether a browser opens this as a page of its own. Whoever led it here sees nothing of it.
 #[must_use]
-pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+pub fn is_navigation(method: &Method, headers: &Fields) -> bool {
     let is = |name: &str, wanted: &str| {
-        let mut lines = headers.get_all(name).iter();
-        lines.next().is_some_and(|line| line == wanted) && lines.next().is_none()
+        let mut lines = headers.get_all(name);
+        lines
+            .next()
+            .is_some_and(|line| line.as_bytes() == wanted.as_bytes())
+            && lines.next().is_none()
     };
     matches!(*method, Method::GET | Method::HEAD)
         && is("sec-fetch-mode", "navigate")
@@ -118,13 +119,13 @@ pub struct Shown {
 /// The key that a request for a page shows: in `headroom-key`, as a bearer token, or as the password of Basic (or its user's
 /// name). Of several that differ none counts, and the empty one stands for them.
 #[must_use]
-pub fn shown_key(headers: &HeaderMap) -> Option<Shown> {
-    let own = headers.get_all(HEADROOM_KEY).iter();
+pub fn shown_key(headers: &Fields) -> Option<Shown> {
+    let own = headers.get_all(HEADROOM_KEY);
     let own = own.map(|line| Shown {
-        key: line.to_str().unwrap_or_default().to_owned(),
+        key: line.text().unwrap_or_default().to_owned(),
         is_ambient: false,
     });
-    let other = headers.get_all(AUTHORIZATION).iter().filter_map(authorized);
+    let other = headers.get_all(AUTHORIZATION).filter_map(authorized);
     let mut all = own.chain(other);
     let first = all.next()?;
     if all.any(|other| other.key != first.key) {
@@ -136,8 +137,8 @@ pub fn shown_key(headers: &HeaderMap) -> Option<Shown> {
     Some(first)
 }
 
-fn authorized(line: &HeaderValue) -> Option<Shown> {
-    let (scheme, rest) = line.to_str().ok()?.split_once(' ')?;
+fn authorized(line: Value<'_>) -> Option<Shown> {
+    let (scheme, rest) = line.text()?.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
         return rest.starts_with(KEY_PREFIX).then(|| Shown {
@@ -161,12 +162,17 @@ fn authorized(line: &HeaderValue) -> Option<Shown> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(lines: &[(&'static str, &'static str)]) -> Fields {
+        let mut headers = Fields::new();
         for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         headers
     }
@@ -250,7 +256,7 @@ mod tests {
         assert!(is_navigation(&Method::GET, &opened));
         assert!(!is_navigation(&Method::POST, &opened));
         assert!(!is_navigation(&Method::GET, &framed));
-        assert!(!is_navigation(&Method::GET, &HeaderMap::new()));
+        assert!(!is_navigation(&Method::GET, &Fields::new()));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The layers only look down; `tests/layers.rs` holds the table of allowed arrows. In reading order:
 //!
-//! 0. [`quota`] and [`diagnostic`] are pure values: what a policy is, what an answer says of it, what is wrong in a file.
+//! 0. [`quota`], [`diagnostic`] and [`fields`] are pure values: what a policy is, what an answer says of it, what is wrong in a
+//!    file, the lines of a head.
 //! 1. [`document`] reads TOML with spans against a shape; [`form`] knows every spelling of a number or a time, read and
 //!    written; [`adapter`] makes checked adapters of files that people write by hand.
 //! 2. [`translate`] makes limits of an answer, [`charge`] says what a call uses and of whose budget, [`emit`] makes
@@ -24,14 +25,17 @@
 //! use headroom::adapter::catalog::Catalog;
 //! use headroom::adapter::terms::Terms;
 //! use headroom::adapter::{Answer, Call};
+//! use headroom::fields::Fields;
 //! use headroom::translate::translate;
-//! use http::{HeaderMap, HeaderValue, Method, StatusCode};
+//! use http::{HeaderName, HeaderValue, Method, StatusCode};
 //!
 //! let toggl = Catalog::default().get("toggl").ok_or("toggl is built in")?;
 //! let terms = Terms::new(&toggl, Some("starter"), None, &Default::default())?;
-//! let mut headers = HeaderMap::new();
-//! headers.insert("x-toggl-quota-remaining", HeaderValue::from_static("0"));
-//! headers.insert("x-toggl-quota-resets-in", HeaderValue::from_static("900"));
+//! let left = HeaderName::from_static("x-toggl-quota-remaining");
+//! let reset = HeaderName::from_static("x-toggl-quota-resets-in");
+//! let mut headers = Fields::new();
+//! headers.append(left, HeaderValue::from_static("0"));
+//! headers.append(reset, HeaderValue::from_static("900"));
 //!
 //! let translation = translate(
 //!     &toggl,
@@ -60,6 +64,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod dress;
 pub mod emit;
+pub mod fields;
 pub mod form;
 pub mod gateway;
 pub mod guard;

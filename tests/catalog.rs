@@ -9,8 +9,9 @@ use headroom::adapter::parse::parse;
 use headroom::adapter::reading::{Extract, Quantity, Reading};
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
+use headroom::fields::Fields;
 use headroom::translate::translate;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 fn by_provider() -> BTreeMap<String, Vec<Case>> {
     let mut map: BTreeMap<String, Vec<Case>> = BTreeMap::new();
@@ -191,7 +192,7 @@ fn a_head_without_native_headers_yields_nothing() {
         };
         let answer = Answer {
             status: StatusCode::OK,
-            headers: &HeaderMap::new(),
+            headers: &Fields::new(),
             body: Some(b"{}"),
         };
         let now = "2026-11-21T12:00:00Z".parse().unwrap();

@@ -10,10 +10,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("diagnostic", &[]),
     ("document", &["diagnostic"]),
     ("form", &[]),
-    ("adapter", &["quota", "diagnostic", "document", "form"]),
-    ("translate", &["quota", "form", "adapter"]),
-    ("charge", &["quota", "adapter", "translate"]),
-    ("emit", &["quota", "translate"]),
+    ("fields", &[]),
+    (
+        "adapter",
+        &["quota", "diagnostic", "document", "form", "fields"],
+    ),
+    ("translate", &["quota", "form", "fields", "adapter"]),
+    ("charge", &["quota", "fields", "adapter", "translate"]),
+    ("emit", &["quota", "fields", "translate"]),
     ("dress", &["adapter"]),
     ("rewrite", &[]),
     ("recording", &[]),
@@ -33,7 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &["time"]),
     ("warn", &["outbound", "state", "ledger", "time", "clock"]),
     ("consumer", &["adapter"]),
-    ("credential", &["adapter", "consumer", "secret"]),
+    ("credential", &["fields", "adapter", "consumer", "secret"]),
     (
         "oauth",
         &[
@@ -46,7 +50,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock",
         ],
     ),
-    ("guard", &["address", "consumer"]),
+    ("guard", &["fields", "address", "consumer"]),
     (
         "config",
         &[
@@ -70,7 +74,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("advice", &["ledger", "state"]),
-    ("trace", &["outbound", "time", "history", "clock"]),
+    ("trace", &["fields", "outbound", "time", "history", "clock"]),
     (
         "admin",
         &[
@@ -82,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "quota",
             "diagnostic",
+            "fields",
             "adapter",
             "translate",
             "charge",
@@ -110,6 +115,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "quota",
             "diagnostic",
             "form",
+            "fields",
             "adapter",
             "translate",
             "dress",
@@ -126,6 +132,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "diagnostic",
             "document",
             "form",
+            "fields",
             "adapter",
             "translate",
             "charge",

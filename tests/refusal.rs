@@ -4,11 +4,12 @@
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Answer, Call};
 use headroom::emit::{Style, write_headers};
+use headroom::fields::Fields;
 use headroom::gateway::refusal::{Reason, Refused, used_up};
 use headroom::quota::Origin;
 use headroom::translate::{Translation, translate};
+use http::HeaderValue;
 use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ fn refused(
     check: impl Fn(&str, &Refused<'_>, http::Response<bytes::Bytes>),
 ) {
     let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
     for (adapter, _, policy) in policies() {
         let terms = Terms::new(adapter, None, None, &Default::default()).unwrap();
@@ -46,9 +47,11 @@ fn refused(
             reset: None,
             now,
         };
-        let response = refused.response("headroom", |headers, status| {
-            write_headers(headers, &Translation::default(), status, style);
-        });
+        let response: http::Response<bytes::Bytes> = refused
+            .response("headroom", |headers, status| {
+                write_headers(headers, &Translation::default(), status, style);
+            })
+            .into();
         let what = format!("{} {} {method} {path}", adapter.id, policy.name);
         assert_eq!(response.status(), 429, "{what}");
         assert_eq!(response.headers()["retry-after"], "900", "{what}");
@@ -84,9 +87,10 @@ fn every_dress_is_one_that_translation_understands() {
         {
             return;
         }
+        let headers = Fields::from(response.headers());
         let answer = Answer {
             status: response.status(),
-            headers: response.headers(),
+            headers: &headers,
             body: Some(response.body()),
         };
         let translation = translate(

@@ -10,6 +10,7 @@ use headroom::adapter::parse::parse;
 use headroom::adapter::reading::{Extract, Quantity, Spelling};
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Applies, Call, Policy, Quota, catalog};
+use headroom::fields::Fields;
 use headroom::form::{Moment, TimeForm};
 use headroom::quota::ServiceLimit;
 use headroom::simulate::native::{Frame, Native, Scene, State, write};
@@ -154,7 +155,7 @@ fn there_and_back(
     now: Timestamp,
 ) -> (Native, Translation) {
     let (method, path) = example(&adapter.policies[state.policy]);
-    let headers = HeaderMap::new();
+    let headers = Fields::new();
     let call = Call {
         method: &method,
         path: Some(&path),
@@ -176,9 +177,10 @@ fn there_and_back(
     };
     let native = write(&scene, std::slice::from_ref(state), &frame);
     let body = native.body.to_bytes();
+    let headers = Fields::from(&native.headers);
     let answer = Answer {
         status,
-        headers: &native.headers,
+        headers: &headers,
         body: Some(&body),
     };
     let translation = translate(adapter, &terms(adapter, state), &call, &answer, now);
@@ -354,7 +356,7 @@ fn admit(
     (method, path): &(Method, String),
     now: Timestamp,
 ) -> Verdict {
-    let headers = HeaderMap::new();
+    let headers = Fields::new();
     let request = Request {
         call: call(method, path, &headers),
         query: None,
@@ -368,12 +370,13 @@ fn answered(
     (method, path): &(Method, String),
     now: Timestamp,
 ) -> Exchange {
-    let headers = HeaderMap::new();
+    let headers = Fields::new();
     let call = call(method, path, &headers);
     let reply = provider.reply(&Request { call, query: None }, &verdict, 1, now);
+    let told = Fields::from(&reply.headers);
     let answer = Answer {
         status: reply.status,
-        headers: &reply.headers,
+        headers: &told,
         body: Some(&reply.body),
     };
     let translation = translate(provider.adapter(), provider.terms(), &call, &answer, now);
@@ -384,7 +387,7 @@ fn answered(
     }
 }
 
-fn call<'a>(method: &'a Method, path: &'a str, headers: &'a HeaderMap) -> Call<'a> {
+fn call<'a>(method: &'a Method, path: &'a str, headers: &'a Fields) -> Call<'a> {
     Call {
         method,
         path: Some(path),

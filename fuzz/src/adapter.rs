@@ -5,8 +5,9 @@ use headroom::adapter::reading::Source;
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
 use headroom::diagnostic::Mistakes;
+use headroom::fields::Fields;
 use headroom::translate::{documented, translate};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 
 use super::emitted;
@@ -54,7 +55,7 @@ fn check_use(adapter: &Adapter) {
 }
 
 fn check_answer(adapter: &Adapter, terms: &Terms, value: &'static str, status: u16) {
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     for name in names(adapter) {
         headers.append(name, HeaderValue::from_static(value));
     }

@@ -9,9 +9,10 @@ use headroom::adapter::parse::read_zone;
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Answer, Call};
 use headroom::emit::{Style, standard_headers, write_headers};
+use headroom::fields::Fields;
 use headroom::recording::Recording;
 use headroom::translate::{Translation, generic, translate};
-use http::{HeaderMap, Method};
+use http::Method;
 use jiff::Timestamp;
 
 use super::emitted;
@@ -30,11 +31,11 @@ pub(crate) fn run(data: &[u8]) {
     assert_eq!(headers, standard_headers(&again, recording.status, &style));
     assert_eq!(translation.notes, again.notes);
     // What the provider sends under the same names does not stand beside them.
-    let mut written = recording.headers.clone();
+    let mut written = Fields::from(&recording.headers);
     write_headers(&mut written, &translation, recording.status, &style);
     for (name, value) in headers {
-        let lines: Vec<_> = written.get_all(&name).iter().collect();
-        assert_eq!(lines, [&value], "{name}");
+        let lines: Vec<_> = written.get_all(&name).map(|line| line.as_bytes()).collect();
+        assert_eq!(lines, [value.as_bytes()], "{name}");
     }
 }
 
@@ -43,16 +44,17 @@ fn translated(id: &[u8], recording: &Recording) -> Translation {
     let now: Option<Timestamp> = told("now").and_then(|now| now.parse().ok());
     let now = now.unwrap_or(Timestamp::UNIX_EPOCH);
     let method: Option<Method> = told("method").and_then(|method| method.parse().ok());
-    let none = HeaderMap::new();
+    let none = Fields::new();
     let call = Call {
         method: &method.unwrap_or_default(),
         path: told("path").and_then(|path| path.split('?').next()),
         headers: Some(&none),
         body: None,
     };
+    let headers = Fields::from(&recording.headers);
     let answer = Answer {
         status: recording.status,
-        headers: &recording.headers,
+        headers: &headers,
         body: Some(&recording.body),
     };
     let adapter = std::str::from_utf8(id)

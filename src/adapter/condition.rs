@@ -2,12 +2,14 @@
 
 use std::cell::OnceCell;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderName, Method};
 use regex::bytes::Regex;
 use serde_json::Value;
 
 use super::pointer::{Pointer, scalar_text};
 use super::{Answer, Call, REQUEST_BODY_LIMIT};
+
+use crate::fields::Fields;
 
 /// A condition on a request.
 #[derive(Debug, Default)]
@@ -50,11 +52,9 @@ impl RequestCondition {
     /// not read at all. Both are unknown, and not "no".
     fn body_holds(&self, call: &Call<'_>) -> Option<bool> {
         let bytes = call.body?;
-        let coded = |headers: &HeaderMap| {
-            let codings = headers.get_all(http::header::CONTENT_ENCODING);
-            let plain =
-                |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-            codings.iter().any(|value| !plain(value))
+        let coded = |headers: &Fields| {
+            let mut codings = headers.get_all(http::header::CONTENT_ENCODING);
+            codings.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
         };
         if call.headers.is_some_and(coded) {
             return None;
@@ -165,7 +165,7 @@ impl ResponseCondition {
         let media_type = answer
             .headers
             .get(http::header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.text())
             .and_then(|value| value.split(';').next())
             .map_or("", str::trim);
         self.content_types
@@ -240,10 +240,9 @@ impl Matcher {
     }
 
     /// Whether the header fits: any of its lines, but for `not`, which all must fit.
-    fn fits_header(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
+    fn fits_header(&self, headers: &Fields, name: &HeaderName) -> bool {
         let mut lines = headers
             .get_all(name)
-            .iter()
             .map(|value| value.as_bytes().trim_ascii())
             .peekable();
         if lines.peek().is_none() {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::{Account, Charge, Cost, charges, label, lessons, may_teach, needs_request_body};
 use crate::adapter::parse::parse;
 use crate::adapter::{Adapter, Call, REQUEST_BODY_LIMIT};
+use crate::fields::Fields;
 
 const WHO: Account<'_> = Account {
     credential: "1f3a9c0d2e4b",
@@ -69,7 +70,7 @@ fn only(adapter: &Adapter, call: &Call<'_>) -> Charge {
     charges.pop().unwrap()
 }
 
-fn headers(lines: &[(&'static str, &[u8])]) -> HeaderMap {
+fn headers(lines: &[(&'static str, &[u8])]) -> Fields {
     lines
         .iter()
         .map(|(name, value)| {
@@ -331,7 +332,7 @@ fn headers_are_shown_only_if_they_are_short_plain_and_no_secret() {
     }
     // What looks like a hash is none.
     assert_eq!(of(b"#0123456789abcdef"), "x-tenant=\"#0123456789abcdef\"");
-    let none = HeaderMap::new();
+    let none = Fields::new();
     let call = Call {
         headers: Some(&none),
         ..get("/")
@@ -358,7 +359,7 @@ fn secrets_are_hashed_by_name_by_place_and_by_mark() {
         let adapter = adapter(&format!(
             "{top}[policy.daily]\nquota = 1\npartition = \"header:{header}\""
         ));
-        let headers: HeaderMap = [(HeaderName::from_static(header), value)]
+        let headers: Fields = [(HeaderName::from_static(header), value)]
             .into_iter()
             .collect();
         let call = Call {

@@ -15,6 +15,7 @@ use crate::adapter::terms::Terms;
 use crate::adapter::{Answer, BODY_LIMIT, Call};
 use crate::diagnostic::closest;
 use crate::emit::{Style, standard_headers};
+use crate::fields::Fields;
 use crate::recording::Recording;
 use crate::translate::{Translation, generic, translate};
 
@@ -88,9 +89,10 @@ fn translated(
         })?,
         (None, None) => crate::clock::now(),
     };
+    let headers = Fields::from(&recording.headers);
     let answer = Answer {
         status: recording.status,
-        headers: &recording.headers,
+        headers: &headers,
         body: Some(recording.body.as_slice()).filter(|body| body.len() <= BODY_LIMIT),
     };
     if arguments.provider == "generic" {

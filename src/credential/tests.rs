@@ -1,6 +1,7 @@
 //! Credentials in each place, and what they take out.
 
 use super::*;
+use crate::fields::Value;
 
 fn basic(before: &str, after: &str) -> CredentialPlace {
     CredentialPlace::Basic {
@@ -21,8 +22,8 @@ fn query() -> CredentialPlace {
     CredentialPlace::Query("api_key".to_owned())
 }
 
-fn lines(headers: &HeaderMap) -> Vec<String> {
-    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+fn lines(headers: &Fields) -> Vec<String> {
+    let line = |(name, value): (&str, Value<'_>)| {
         format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))
     };
     headers.iter().map(line).collect()
@@ -63,10 +64,13 @@ fn each_place_has_its_form() {
         ),
     ] {
         let credential = Credential::new(&place, &Secret::from(secret)).unwrap();
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer caller"));
         headers.append(AUTHORIZATION, HeaderValue::from_static("Basic eDp5"));
-        headers.append("x-api-key", HeaderValue::from_static("caller"));
+        headers.append(
+            HeaderName::from_static("x-api-key"),
+            HeaderValue::from_static("caller"),
+        );
         headers.append(COOKIE, HeaderValue::from_static("session=caller"));
         credential.put_into(&mut headers, &place);
         assert_eq!(lines(&headers), [line]);

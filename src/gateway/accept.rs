@@ -1,9 +1,11 @@
 //! Whether a caller would rather have a problem (RFC 9457) than the provider's dress (RFC 9110, section 12.5.1).
 
+use http::HeaderValue;
 use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue};
 
 use super::fields;
+
+use crate::fields::Fields;
 
 /// A media type, or a range of them: `application/json;charset=utf-8`, `application/*`.
 struct Media<'a> {
@@ -34,7 +36,7 @@ struct Wanted {
 /// A caller has to name a problem type to get one. Whoever says `*/*`, `application/*` or nothing is most likely the
 /// provider's own SDK, which knows its provider's refusal and nothing else. Where both are wanted as much, the dress goes
 /// first too, unless only the problem is named.
-pub(super) fn prefers_problem(headers: &HeaderMap, dress: Option<&HeaderValue>) -> bool {
+pub(super) fn prefers_problem(headers: &Fields, dress: Option<&HeaderValue>) -> bool {
     let mut ranges = Vec::new();
     for value in headers.get_all(ACCEPT) {
         for element in fields::unquoted_parts(value.as_bytes(), b',') {
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     fn prefers(lines: &[&'static str], dress: Option<&'static str>) -> bool {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
             headers.append(ACCEPT, HeaderValue::from_static(line));
         }

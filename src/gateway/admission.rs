@@ -5,9 +5,9 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::heads::{Reply, RequestHead};
 use http::header::AUTHORIZATION;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::{HeaderName, StatusCode};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
@@ -27,6 +27,7 @@ use crate::clock;
 use crate::consumer::{self, Consumer, Consumers, KEY_PREFIX, to_hex};
 use crate::credential::decoded;
 use crate::emit;
+use crate::fields::Fields;
 use crate::history::record::{Spent, Who};
 use crate::ledger::meter::{Caller, Cause, Until};
 use crate::ledger::ticket::{State, Ticket, states};
@@ -50,7 +51,7 @@ pub(super) struct Visitor<'a> {
 impl<'a> Visitor<'a> {
     /// Finds out who calls.
     pub(super) fn new(
-        head: &Parts,
+        head: &RequestHead,
         route: &Route<'_>,
         consumers: &'a Consumers,
         secret: (u64, u64),
@@ -93,7 +94,7 @@ impl<'a> Visitor<'a> {
     }
 
     /// Whether it may make this call.
-    pub(super) fn check(&self, head: &Parts, route: &Route<'_>) -> Result<(), Problem> {
+    pub(super) fn check(&self, head: &RequestHead, route: &Route<'_>) -> Result<(), Problem> {
         let Some(consumer) = self.consumer else {
             return Ok(());
         };
@@ -133,13 +134,17 @@ impl<'a> Visitor<'a> {
 }
 
 /// The caller's own credential, as far as it has one.
-fn callers_own<'a>(head: &'a Parts, route: &'a Route<'_>, has_key: bool) -> Option<Cow<'a, [u8]>> {
+fn callers_own<'a>(
+    head: &'a RequestHead,
+    route: &'a Route<'_>,
+    has_key: bool,
+) -> Option<Cow<'a, [u8]>> {
     // A key of headroom's is none of the provider's.
     let header = |name: &HeaderName| {
         let value = head
             .headers
             .get(name)
-            .filter(|value| !(has_key && keys::is_key(value)))?;
+            .filter(|value| !(has_key && keys::is_key(*value)))?;
         Some(Cow::Borrowed(value.as_bytes()))
     };
     let own = match &route.connection.adapter.credential {
@@ -169,12 +174,12 @@ impl Gateway {
     /// Asks the ledger for a ticket, and waits for it as long as the caller and the configuration allow.
     pub(super) async fn admit(
         &self,
-        head: &Parts,
+        head: &RequestHead,
         route: &Route<'_>,
         call: &Call<'_>,
         visitor: &Visitor<'_>,
         memo: &mut Memo,
-    ) -> Result<Admitted, Box<Response<Body>>> {
+    ) -> Result<Admitted, Box<Reply<Body>>> {
         let connection = &*route.connection;
         let account = &connection.account;
         let who = visitor.account(connection, self.settings.secret);
@@ -243,13 +248,13 @@ impl Gateway {
     /// The answer to a call that may not go.
     fn turn_away(
         &self,
-        head: &Parts,
+        head: &RequestHead,
         route: &Route<'_>,
         call: &Call<'_>,
         caller: Caller,
         refused: &Refused,
         cost: u64,
-    ) -> Response<Body> {
+    ) -> Reply<Body> {
         let connection = &*route.connection;
         let Some(policy) = refused.policy else {
             return self.refuse(head, Some(route), &Problem::HouseFull, None);
@@ -310,7 +315,7 @@ impl Gateway {
                 }),
             now: now.wall(),
         };
-        let standard = |headers: &mut HeaderMap, status: StatusCode| {
+        let standard = |headers: &mut Fields, status: StatusCode| {
             emit::write_headers(headers, &known, status, &connection.style);
         };
         dressed

@@ -1,7 +1,7 @@
 //! Who may look at headroom's own pages, and which calls of browsers must not get a credential of headroom's.
 
+use super::heads::RequestHead;
 use http::header::ACCEPT;
-use http::request::Parts;
 
 use super::connection::Catalogue;
 use super::error::Problem;
@@ -20,7 +20,7 @@ const METRICS: &str = "/-/metrics";
 
 /// Who looks at a page, if they may.
 pub(super) fn viewer(
-    head: &Parts,
+    head: &RequestHead,
     entrance: &Entrance,
     catalogue: &dyn Catalogue,
 ) -> Result<Viewer, Problem> {
@@ -42,7 +42,7 @@ pub(super) fn viewer(
 }
 
 fn identify(
-    head: &Parts,
+    head: &RequestHead,
     entrance: &Entrance,
     catalogue: &dyn Catalogue,
 ) -> Result<Viewer, Problem> {
@@ -78,7 +78,7 @@ fn identify(
 /// A call that gets a credential of headroom's although nobody had to say who calls: a page of another site must not make a
 /// browser send it.
 pub(super) fn check_browser(
-    head: &Parts,
+    head: &RequestHead,
     host: Option<&str>,
     entrance: &Entrance,
     admin: &Admin,
@@ -97,7 +97,7 @@ fn unknown_host(host: Option<&str>) -> Problem {
     Problem::UnknownHost(host.unwrap_or_default().chars().take(MOST).collect())
 }
 
-fn no_key(head: &Parts) -> Problem {
+fn no_key(head: &RequestHead) -> Problem {
     Problem::PageKey {
         is_unknown: false,
         is_for_people: is_for_people(head),
@@ -105,7 +105,7 @@ fn no_key(head: &Parts) -> Problem {
 }
 
 /// A browser asks people for a password where it opens a page, and must not where a script of a page asks.
-fn is_for_people(head: &Parts) -> bool {
+fn is_for_people(head: &RequestHead) -> bool {
     if head.headers.contains_key("sec-fetch-mode") {
         return guard::is_navigation(&head.method, &head.headers);
     }

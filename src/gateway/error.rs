@@ -4,13 +4,15 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::body::Body;
 use super::failure::Failure;
+use super::heads::{PROXY_STATUS, Reply};
 use super::http1::Invalid;
 use super::keys::Stray;
+use crate::fields::Fields;
 use crate::oauth::Unavailable;
 
 /// The methods that are passed on, among others that nobody has named.
@@ -328,8 +330,8 @@ impl Problem {
         &self,
         connection: Option<&str>,
         pseudonym: &str,
-        dress: impl FnOnce(&mut HeaderMap, StatusCode),
-    ) -> Response<Body> {
+        dress: impl FnOnce(&mut Fields, StatusCode),
+    ) -> Reply<Body> {
         let status = self.status();
         let details = Details {
             r#type: "about:blank",
@@ -340,28 +342,26 @@ impl Problem {
             connection,
         };
         // Strings and a number: there is nothing in it that could not be written.
-        let mut response = Response::new(Body::full(
-            serde_json::to_string(&details).unwrap_or_default(),
-        ));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // It may repeat a word of the caller's.
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let body = Body::full(serde_json::to_string(&details).unwrap_or_default());
+        let mut headers = Fields::new();
+        for (name, value) in [
+            (CONTENT_TYPE, "application/problem+json"),
+            (CACHE_CONTROL, "no-store"),
+            // It may repeat a word of the caller's.
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
         if let Some((name, value)) = self.extra_header() {
-            headers.insert(name, value);
+            headers.append(&name, &value);
         }
         let proxy_status = self
             .proxy_error()
             .map(|token| format!("{pseudonym}; error={token}"));
         if let Some(Ok(value)) = proxy_status.map(HeaderValue::try_from) {
-            headers.insert("proxy-status", value);
+            headers.append(&PROXY_STATUS, &value);
         }
-        dress(headers, status);
-        response
+        dress(&mut headers, status);
+        Reply::new(status, headers, body)
     }
 }

@@ -1,13 +1,15 @@
 //! Fields that end here: those of the hop, those that `Connection` names, and what callers claim about their way here.
 
 use http::header::{
-    CONNECTION, COOKIE, Entry, FORWARDED, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, COOKIE, FORWARDED, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderName, HeaderValue, Method, Version};
 use smallvec::SmallVec;
 
 use super::present::Present;
+
+use crate::fields::{Fields, Value};
 
 /// RFC 9110, section 7.6.1, and what was a hop's own before it.
 pub(super) static HOP_BY_HOP: [HeaderName; 9] = [
@@ -48,7 +50,7 @@ static END_TO_END: [HeaderName; 20] = [
 ];
 
 /// Removes the fields of one hop. Framing is not read from what is left: bodies know their own length.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, present: Present) {
+pub(super) fn strip_hop_by_hop(headers: &mut Fields, present: Present) {
     if !present.has(Present::HOP_BY_HOP) {
         return;
     }
@@ -62,55 +64,38 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, present: Present) {
 }
 
 /// Removes what a caller says about its own way to headroom: providers believe it when a proxy passes it on.
-pub(super) fn strip_forwarded(headers: &mut HeaderMap) {
+pub(super) fn strip_forwarded(headers: &mut Fields) {
     headers.remove(FORWARDED);
-    let forged: SmallVec<[HeaderName; 4]> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-forwarded-"))
-        .cloned()
-        .collect();
-    for name in &forged {
-        headers.remove(name);
-    }
+    headers.retain(|name, _| !name.starts_with(b"x-forwarded-"));
 }
 
 /// One line of cookies: HTTP/2 may send each in a line of its own, which no HTTP/1.1 server joins (RFC 9113, section
 /// 8.2.3).
-pub(super) fn join_cookies(headers: &mut HeaderMap) {
-    let Entry::Occupied(mut lines) = headers.entry(COOKIE) else {
+pub(super) fn join_cookies(headers: &mut Fields) {
+    if headers.get_all(COOKIE).nth(1).is_none() {
         return;
-    };
-    let mut joined = Vec::new();
-    let mut count = 0;
-    for line in lines.iter() {
-        if count > 0 {
-            joined.extend_from_slice(b"; ");
-        }
-        joined.extend_from_slice(line.as_bytes());
-        count += 1;
     }
-    if count > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&joined)
-    {
-        lines.insert(joined);
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).map(Value::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(&COOKIE, &joined);
     }
 }
 
 /// How often an OPTIONS request may still be passed on (RFC 9110, section 7.6.2), where it says so.
-pub(super) fn forwards_left(method: &Method, headers: &HeaderMap) -> Option<u32> {
+pub(super) fn forwards_left(method: &Method, headers: &Fields) -> Option<u32> {
     if *method != Method::OPTIONS {
         return None;
     }
-    let digits = headers.get(MAX_FORWARDS)?.to_str().ok()?;
+    let digits = headers.get(MAX_FORWARDS)?.text()?;
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     // A larger number is as good as the largest one that is counted.
     is_number.then(|| digits.parse().unwrap_or(u32::MAX))
 }
 
 /// Counts that an OPTIONS request is passed on.
-pub(super) fn count_forward(method: &Method, headers: &mut HeaderMap) {
+pub(super) fn count_forward(method: &Method, headers: &mut Fields) {
     if let Some(left) = forwards_left(method, headers) {
-        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+        headers.insert_number(&MAX_FORWARDS, u64::from(left.saturating_sub(1)));
     }
 }
 
@@ -118,15 +103,12 @@ pub(super) fn count_forward(method: &Method, headers: &mut HeaderMap) {
 const UNREADABLE: &str = "\u{fffd}";
 
 /// The members of a list field, over all its lines. One that cannot be read does not hide the others.
-pub(super) fn tokens<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a str> {
-    headers.get_all(name).iter().flat_map(members)
+pub(super) fn tokens<'a>(headers: &'a Fields, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers.get_all(name).flat_map(members)
 }
 
 /// Those of one line.
-fn members(line: &HeaderValue) -> impl Iterator<Item = &str> {
+fn members(line: Value<'_>) -> impl Iterator<Item = &str> + Clone {
     line.as_bytes()
         .split(|&byte| byte == b',')
         .map(|token| std::str::from_utf8(token.trim_ascii()).unwrap_or(UNREADABLE))
@@ -134,12 +116,12 @@ fn members(line: &HeaderValue) -> impl Iterator<Item = &str> {
 }
 
 /// A line of a list field has this member, in any case.
-pub(super) fn line_has(line: &HeaderValue, wanted: &str) -> bool {
+pub(super) fn line_has(line: Value<'_>, wanted: &str) -> bool {
     members(line).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 
 /// A list field has this member, in any case.
-pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+pub(super) fn has_token(headers: &Fields, name: &HeaderName, wanted: &str) -> bool {
     tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 
@@ -179,18 +161,18 @@ impl Via {
     }
 
     /// Adds headroom to the way that this message came.
-    pub(super) fn append(&self, headers: &mut HeaderMap, version: Version) {
+    pub(super) fn append(&self, headers: &mut Fields, version: Version) {
         let value = match version {
             Version::HTTP_10 => &self.http10,
             Version::HTTP_2 => &self.http2,
             _ => &self.http11,
         };
-        headers.append(VIA, value.clone());
+        headers.append(&VIA, value);
     }
 }
 
 /// Headroom is on the way that this message came already.
-pub(super) fn has_passed(headers: &HeaderMap, pseudonym: &str) -> bool {
+pub(super) fn has_passed(headers: &Fields, pseudonym: &str) -> bool {
     // A comma within a comment only makes members that name nobody.
     tokens(headers, &VIA).any(|member| {
         member
@@ -206,7 +188,7 @@ mod tests {
 
     #[test]
     fn connection_names_more_fields_over_all_its_lines() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in [
             ("connection", "close, X-One"),
             ("connection", "x-two,, keep-alive, bad name"),
@@ -223,15 +205,12 @@ mod tests {
         }
         let present = Present::of(&headers);
         strip_hop_by_hop(&mut headers, present);
-        assert_eq!(
-            headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
-            ["x-three"]
-        );
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-three"]);
     }
 
     #[test]
     fn connection_does_not_name_what_is_for_the_provider() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in [
             (
                 "connection",
@@ -252,7 +231,7 @@ mod tests {
         }
         let present = Present::of(&headers);
         strip_hop_by_hop(&mut headers, present);
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        let mut left: Vec<_> = headers.keys().collect();
         left.sort_unstable();
         let expected = [
             "authorization",
@@ -268,21 +247,24 @@ mod tests {
 
     #[test]
     fn a_byte_that_is_no_text_spoils_its_own_member_alone() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.append(
             CONNECTION,
             HeaderValue::from_bytes(b"x-secret, \xe9, \xc3\xa9 , close").unwrap(),
         );
-        headers.append("x-secret", HeaderValue::from_static("1"));
-        headers.append("x-kept", HeaderValue::from_static("2"));
+        headers.append(
+            HeaderName::from_static("x-secret"),
+            HeaderValue::from_static("1"),
+        );
+        headers.append(
+            HeaderName::from_static("x-kept"),
+            HeaderValue::from_static("2"),
+        );
         let members: Vec<_> = tokens(&headers, &CONNECTION).collect();
         assert_eq!(members, ["x-secret", UNREADABLE, "\u{e9}", "close"]);
         let present = Present::of(&headers);
         strip_hop_by_hop(&mut headers, present);
-        assert_eq!(
-            headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
-            ["x-kept"]
-        );
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-kept"]);
         headers.append(
             VIA,
             HeaderValue::from_bytes(b"1.1 caf\xe9, 1.1 headroom").unwrap(),
@@ -297,19 +279,19 @@ mod tests {
             (&["a=1"], &["a=1"]),
             (&["a=1", "b=2; c=3", "d=4"], &["a=1; b=2; c=3; d=4"]),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             for line in lines {
                 headers.append(COOKIE, HeaderValue::from_static(line));
             }
             join_cookies(&mut headers);
-            let got: Vec<_> = headers.get_all(COOKIE).iter().collect();
+            let got: Vec<_> = headers.get_all(COOKIE).collect();
             assert_eq!(got, joined);
         }
     }
 
     #[test]
     fn via_is_read_by_who_received_it() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         assert!(!has_passed(&headers, "headroom"));
         headers.append(
             VIA,

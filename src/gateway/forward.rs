@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
+use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 
@@ -14,6 +14,7 @@ use super::coding::{self, Coding};
 use super::error::Problem;
 use super::failure::Failure;
 use super::fields::Via;
+use super::heads::{AnswerHead, Reply, RequestHead};
 use super::http1::has_no_body;
 use super::present::Present;
 use super::route::Route;
@@ -22,10 +23,11 @@ use super::upstream::{Freshness, Outgoing, UpstreamBody};
 use super::{fields, keys, preferences};
 use crate::adapter::Answer;
 use crate::credential::Credential;
+use crate::fields::{Fields, Value};
 
 /// The request for the provider. Without a body it can be made again from the same head.
 pub(super) fn outgoing<'a>(
-    head: &request::Parts,
+    head: &RequestHead,
     body: Option<Upload>,
     route: &'a Route<'_>,
     (credential, has_key): (Option<&Credential>, bool),
@@ -106,13 +108,13 @@ pub(super) fn outgoing<'a>(
 }
 
 /// Framing is written anew from what was received, so that it cannot contradict it.
-fn frame(headers: &mut HeaderMap, present: Present, method: &Method, body: Option<&Upload>) {
+fn frame(headers: &mut Fields, present: Present, method: &Method, body: Option<&Upload>) {
     if present.has(Present::CONTENT_LENGTH) {
         headers.remove(CONTENT_LENGTH);
     }
     match body.map(Upload::exact) {
         Some(Some(length)) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            headers.insert_number(&CONTENT_LENGTH, length);
         }
         // Without this the client would drop the body of a GET, whose length it does not know, in silence.
         Some(None) => {
@@ -120,7 +122,7 @@ fn frame(headers: &mut HeaderMap, present: Present, method: &Method, body: Optio
         }
         // Providers answer 411 to a POST that does not say that it is empty.
         None if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+            headers.insert_number(&CONTENT_LENGTH, 0);
         }
         None => {}
     }
@@ -134,7 +136,7 @@ fn is_safe(method: &Method) -> bool {
 /// A provider's answer, fit for the caller: its head, and its body where it can have one.
 pub(super) struct Received {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Fields,
     pub(super) reason: Option<ReasonPhrase>,
     pub(super) body: Option<UpstreamBody>,
     /// Which fields it came with.
@@ -143,18 +145,15 @@ pub(super) struct Received {
 
 impl Received {
     /// The answer to the caller, with another status where translation found a better one.
-    pub(super) fn into_response(self, status: Option<StatusCode>, body: Body) -> Response<Body> {
-        let mut response = Response::new(body);
-        *response.status_mut() = status.unwrap_or(self.status);
-        *response.headers_mut() = self.headers;
-        // A provider's own words for its status, unless the status is not its own.
-        if let Some(reason) = self
-            .reason
-            .filter(|_| status.is_none_or(|status| status == self.status))
-        {
-            response.extensions_mut().insert(reason);
+    pub(super) fn into_reply(self, status: Option<StatusCode>, body: Body) -> Reply<Body> {
+        let status = status.unwrap_or(self.status);
+        Reply {
+            status,
+            // A provider's own words for its status, unless the status is not its own.
+            reason: self.reason.filter(|_| status == self.status),
+            headers: self.headers,
+            body,
         }
-        response
     }
 
     /// Its head, as the translator takes it.
@@ -168,7 +167,7 @@ impl Received {
 
     /// The media type without parameters, as it was sent.
     pub(super) fn content_type(&self) -> Option<&str> {
-        self.headers.get(CONTENT_TYPE)?.to_str().ok()
+        self.headers.get(CONTENT_TYPE)?.text()
     }
 
     /// URLs in the body can be rewritten: it is JSON, plain, and whole.
@@ -191,9 +190,9 @@ impl Received {
 }
 
 /// It says this length, once and as it is written: not `+5`, `05` or `5, 5`.
-fn says(headers: &HeaderMap, length: u64) -> bool {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let line = lines.next().map(HeaderValue::as_bytes);
+fn says(headers: &Fields, length: u64) -> bool {
+    let mut lines = headers.get_all(CONTENT_LENGTH);
+    let line = lines.next().map(Value::as_bytes);
     let written = itoa::Buffer::new().format(length).as_bytes() == line.unwrap_or_default();
     written && lines.next().is_none()
 }
@@ -201,12 +200,10 @@ fn says(headers: &HeaderMap, length: u64) -> bool {
 /// Takes an answer apart.
 pub(super) fn received(
     method: &Method,
-    answer: Response<UpstreamBody>,
+    (mut head, body): (AnswerHead, UpstreamBody),
     via: &Via,
 ) -> Result<Received, Problem> {
-    let (mut head, body) = answer.into_parts();
-    let headers = &mut head.headers;
-    let present = body.present(headers);
+    let (headers, present) = (&mut head.headers, head.present);
     let is_coded = present.has(Present::TRANSFER_ENCODING);
     let codings = || fields::tokens(headers, &TRANSFER_ENCODING);
     // Nothing is coded twice in chunks (RFC 9112, section 7.1).
@@ -227,7 +224,7 @@ pub(super) fn received(
             match body.size_hint().exact() {
                 Some(length) if says(headers, length) => {}
                 Some(length) => {
-                    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                    headers.insert_number(&CONTENT_LENGTH, length);
                 }
                 None => {
                     headers.remove(CONTENT_LENGTH);
@@ -236,13 +233,13 @@ pub(super) fn received(
         }
     } else if head.status == StatusCode::NO_CONTENT
         || is_coded
-        || headers.get_all(CONTENT_LENGTH).iter().count() > 1
+        || headers.get_all(CONTENT_LENGTH).count() > 1
     {
         headers.remove(CONTENT_LENGTH);
     }
     Ok(Received {
         status: head.status,
-        reason: head.extensions.remove(),
+        reason: head.reason,
         headers: head.headers,
         body,
         present,

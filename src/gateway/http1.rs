@@ -14,22 +14,23 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, response};
+use http::{HeaderValue, Method};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf, ReadHalf};
 use tokio::task::AbortHandle;
 
 use super::dial::{BoxError, Stream};
+use super::heads::AnswerHead;
 use super::linger::Fault;
-use super::present::Present;
 use head::Reading;
 use intake::{Intake, poll_read};
 use outbound::{Failed, Framing, Outbound};
 
+use crate::fields::Fields;
+
 mod framing;
 mod head;
 mod intake;
-mod names;
 mod outbound;
 mod reply;
 mod request;
@@ -51,8 +52,6 @@ pub(super) struct Body {
     source: Option<Source>,
     /// The connection takes another call when this has ended.
     is_kept: bool,
-    /// Which fields the head has that it came with.
-    present: Present,
 }
 
 enum Source {
@@ -98,10 +97,10 @@ impl Connection {
     pub(super) async fn exchange<B>(
         mut self,
         (method, path, host): (&Method, &PathAndQuery, &HeaderValue),
-        headers: &HeaderMap,
+        headers: &Fields,
         body: B,
         bounds: Bounds,
-    ) -> Result<(response::Parts, Body), BoxError>
+    ) -> Result<(AnswerHead, Body), BoxError>
     where
         B: HttpBody<Data = Bytes, Error = Fault> + Send + Unpin + 'static,
     {
@@ -141,7 +140,6 @@ impl Connection {
         let mut body = Body {
             intake: Intake::new(head.body, has, bounds.fields),
             source: None,
-            present: head.present,
             is_kept: head.is_kept && outbound.is_sent(),
         };
         if outbound.is_sent() || failed.is_some() || body.intake.surplus().is_some() {
@@ -159,7 +157,7 @@ impl Connection {
             let _upload = Upload(upload.abort_handle());
             body.source = Some(Source::Half { stream, _upload });
         }
-        Ok((head.parts, body))
+        Ok((head.head, body))
     }
 }
 
@@ -177,11 +175,6 @@ impl AsyncRead for Source {
 }
 
 impl Body {
-    /// Which fields the head has that it came with.
-    pub(super) const fn present(&self) -> Present {
-        self.present
-    }
-
     /// The connection, for the next call, once all of this has come. What came behind the end is nobody's: such a connection
     /// is not used again.
     pub(super) fn connection(&mut self) -> Option<Connection> {
@@ -198,7 +191,6 @@ impl Body {
         Some(Self {
             intake: self.intake.take(),
             source: Some(source),
-            present: self.present,
             is_kept: true,
         })
     }

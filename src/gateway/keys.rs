@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use super::heads::RequestHead;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::HeaderName;
 use http::header::AUTHORIZATION;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem;
 use smallvec::SmallVec;
 
@@ -19,6 +19,7 @@ use super::{fields, target};
 use crate::adapter::CredentialPlace;
 use crate::consumer::{Consumers, KEY_LENGTH, KEY_PREFIX};
 use crate::credential::{self, decoded, without_parameters};
+use crate::fields::{Fields, Value};
 
 /// Where a caller says who it is, if not in the place of the provider's credential.
 pub(super) const HEADROOM_KEY: HeaderName = HeaderName::from_static("headroom-key");
@@ -38,7 +39,7 @@ pub(super) struct Shown<'a> {
 
 /// The one key that a request shows: in `headroom-key`, in `Authorization` behind whichever scheme (as user or password of
 /// Basic, too), or in the provider's own place.
-pub(super) fn find<'a>(head: &'a Parts, route: &'a Route<'_>) -> Result<Shown<'a>, Problem> {
+pub(super) fn find<'a>(head: &'a RequestHead, route: &'a Route<'_>) -> Result<Shown<'a>, Problem> {
     let mut found: SmallVec<[Cow<'a, str>; 2]> = SmallVec::new();
     if route.present.has(Present::HEADROOM_KEY) {
         for line in head.headers.get_all(HEADROOM_KEY) {
@@ -75,12 +76,12 @@ pub(super) fn find<'a>(head: &'a Parts, route: &'a Route<'_>) -> Result<Shown<'a
 
 /// The lines of a head that a credential can stand in.
 fn credential_lines<'a>(
-    headers: &'a HeaderMap,
+    headers: &'a Fields,
     place: &'a CredentialPlace,
-) -> impl Iterator<Item = &'a HeaderValue> {
+) -> impl Iterator<Item = Value<'a>> {
     let own = own_header(place);
     let own = own.into_iter().flat_map(|name| headers.get_all(name));
-    headers.get_all(AUTHORIZATION).iter().chain(own)
+    headers.get_all(AUTHORIZATION).chain(own)
 }
 
 /// The provider's own header, where that is not `Authorization`.
@@ -91,8 +92,14 @@ fn own_header(place: &CredentialPlace) -> Option<&HeaderName> {
     }
 }
 
+/// A credential can stand in a field of this name.
+fn is_place(name: &[u8], place: &CredentialPlace) -> bool {
+    let is = |place: &HeaderName| place.as_str().as_bytes() == name;
+    is(&AUTHORIZATION) || own_header(place).is_some_and(is)
+}
+
 /// The keys of one value: `hr_…`, `Bearer hr_…`, `Token token="hr_…"`, and user and password of Basic.
-fn keys_of<'a>(value: &'a HeaderValue, mut found: impl FnMut(Cow<'a, str>)) {
+fn keys_of<'a>(value: Value<'a>, mut found: impl FnMut(Cow<'a, str>)) {
     let bytes = value.as_bytes();
     let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"=\",;".contains(byte);
     for word in bytes.split(is_end) {
@@ -128,30 +135,16 @@ fn of_basic(value: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A value has a key of headroom's in it, so it is none of the provider's.
-pub(super) fn is_key(value: &HeaderValue) -> bool {
+pub(super) fn is_key(value: Value<'_>) -> bool {
     let mut any = false;
     keys_of(value, |_| any = true);
     any
 }
 
 /// Takes out what is headroom's own: keys, and nothing else.
-pub(super) fn strip(headers: &mut HeaderMap, place: &CredentialPlace) {
+pub(super) fn strip(headers: &mut Fields, place: &CredentialPlace) {
     headers.remove(HEADROOM_KEY);
-    for name in [Some(&AUTHORIZATION), own_header(place)]
-        .into_iter()
-        .flatten()
-    {
-        let lines = headers.get_all(name);
-        if !lines.iter().any(is_key) {
-            continue;
-        }
-        let kept = lines.iter().filter(|line| !is_key(line));
-        let kept: Vec<HeaderValue> = kept.cloned().collect();
-        headers.remove(name);
-        for line in kept {
-            headers.append(name, line);
-        }
-    }
+    headers.retain(|name, value| !(is_place(name, place) && is_key(value)));
 }
 
 /// The same for a raw path and query.
@@ -166,16 +159,22 @@ pub(super) fn strip_target<'t>(target: &'t str, place: &CredentialPlace) -> Cow<
 
 /// Refuses a call that would take a key of headroom's to its provider all the same, because it stands where nobody looks
 /// for one.
-pub(super) fn check(head: &Parts, route: &Route<'_>, consumers: &Consumers) -> Result<(), Problem> {
+pub(super) fn check(
+    head: &RequestHead,
+    route: &Route<'_>,
+    consumers: &Consumers,
+) -> Result<(), Problem> {
     let is_leak = |bytes: &[u8]| holds_key(bytes, consumers);
     let connection = &*route.connection;
     let place = &connection.adapter.credential;
     // Where a key is looked for it is also taken out: most calls have theirs there, and nothing else to look at.
-    let is_place = |name: &HeaderName| *name == AUTHORIZATION || own_header(place) == Some(name);
-    let mut fields = head.headers.iter();
+    let is_place = |name: &[u8]| is_place(name, place);
+    let mut fields = head.headers.raw();
     let suspected = is_leak(route.target.as_bytes())
         || fields.any(|(name, value)| {
-            *name != HEADROOM_KEY && is_leak(value.as_bytes()) && !(is_place(name) && is_key(value))
+            is_leak(value.as_bytes())
+                && name != HEADROOM_KEY.as_str().as_bytes()
+                && !(is_place(name) && is_key(value))
         });
     if !suspected {
         return Ok(());
@@ -190,7 +189,7 @@ pub(super) fn check(head: &Parts, route: &Route<'_>, consumers: &Consumers) -> R
         target = Cow::Owned(credential::take_out_of_target(&target, place).into_owned());
     }
     if let Some((name, _)) = headers.iter().find(|(_, value)| is_leak(value.as_bytes())) {
-        return Err(Problem::StrayKey(Stray::Header(name.clone())));
+        return Err(Problem::StrayKey(Stray::Header(name.to_owned())));
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     if is_leak(path.as_bytes()) {
@@ -205,7 +204,7 @@ pub(super) fn check(head: &Parts, route: &Route<'_>, consumers: &Consumers) -> R
 /// Where a key stands that nobody looks for.
 #[derive(Debug)]
 pub(super) enum Stray {
-    Header(HeaderName),
+    Header(String),
     Path,
     Query,
 }
@@ -270,6 +269,8 @@ fn has_shape(bytes: &[u8], consumers: &Consumers) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use base64::engine::general_purpose::STANDARD;
 
@@ -310,9 +311,12 @@ mod tests {
             (&["Basic eDp5", "Bearer x"], &["Basic eDp5", "Bearer x"]),
         ] {
             for place in [CredentialPlace::Bearer, api_key()] {
-                let mut headers = HeaderMap::new();
+                let mut headers = Fields::new();
                 headers.insert(HEADROOM_KEY, HeaderValue::from_static("hr_abc"));
-                headers.insert("x-api-key", HeaderValue::from_static("hr_abc"));
+                headers.insert(
+                    HeaderName::from_static("x-api-key"),
+                    HeaderValue::from_static("hr_abc"),
+                );
                 for line in lines {
                     headers.append(AUTHORIZATION, HeaderValue::from_str(line).unwrap());
                 }
@@ -320,7 +324,7 @@ mod tests {
                 assert!(!headers.contains_key(HEADROOM_KEY));
                 let is_place = matches!(place, CredentialPlace::Header { .. });
                 assert_eq!(headers.contains_key("x-api-key"), !is_place);
-                let left: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
+                let left: Vec<_> = headers.get_all(AUTHORIZATION).collect();
                 assert_eq!(left, kept, "{lines:?}");
             }
         }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::heads::RequestHead;
 use bytes::Bytes;
 use http::Version;
 use http::header::EXPECT;
-use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Either;
 use tokio::runtime::Handle;
@@ -96,7 +96,7 @@ pub(super) struct Inbound {
 impl Inbound {
     pub(super) fn new(
         incoming: Option<Incoming>,
-        head: &Parts,
+        head: &RequestHead,
         limits: &Limits,
         presence: &Arc<Presence>,
     ) -> Self {

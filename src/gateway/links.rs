@@ -3,52 +3,44 @@
 //! Without it a client that follows page 2 takes the call, and the credential, out of the gateway. Relative references
 //! and other origins stay as they are.
 
-use http::header::{CONTENT_LOCATION, Entry, LINK, LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
+use http::header::{CONTENT_LOCATION, LINK, LOCATION, SET_COOKIE};
 
 use crate::credential::Credential;
+use crate::fields::Fields;
 use crate::origin::Origin;
 
 /// Rewrites the URLs in an answer's head. `mount` is headroom's own address of this connection, without a slash at the
 /// end; it is asked for only when there is something to rewrite.
-pub(super) fn rewrite(headers: &mut HeaderMap, origin: &Origin, mount: impl Fn() -> String) {
+pub(super) fn rewrite(headers: &mut Fields, origin: &Origin, mount: impl Fn() -> String) {
     let reference = |text: &str| origin.strip(text).map(|path| mount() + path);
-    rewrite_field(headers, LOCATION, reference);
-    rewrite_field(headers, CONTENT_LOCATION, reference);
-    rewrite_field(headers, LINK, |text| link(text, origin, &mount));
+    rewrite_field(headers, &LOCATION, reference);
+    rewrite_field(headers, &CONTENT_LOCATION, reference);
+    rewrite_field(headers, &LINK, |text| link(text, origin, &mount));
 }
 
 /// Takes the connection's own credential out of the URLs in an answer's head, in whatever field they stand, and what a
 /// provider has made of it: who has a session's cookie can call without headroom. Callers' cookies are not sent on either.
-pub(super) fn forget(headers: &mut HeaderMap, credential: &Credential) {
+pub(super) fn forget(headers: &mut Fields, credential: &Credential) {
     headers.remove(SET_COOKIE);
-    for line in headers.values_mut() {
-        let text = std::str::from_utf8(line.as_bytes()).ok();
-        let forgotten = text.and_then(|text| credential.forgotten(text));
-        if let Some(forgotten) = forgotten.and_then(|text| HeaderValue::try_from(text).ok()) {
-            *line = forgotten;
-        }
-    }
+    headers.rewrite(|_, line| {
+        let text = std::str::from_utf8(line.as_bytes()).ok()?;
+        credential.forgotten(text).map(String::into_bytes)
+    });
 }
 
 /// Every line of a field is looked at: a client may follow any of them.
 fn rewrite_field(
-    headers: &mut HeaderMap,
-    name: HeaderName,
+    headers: &mut Fields,
+    name: &HeaderName,
     rewrite: impl Fn(&str) -> Option<String>,
 ) {
-    let Entry::Occupied(mut lines) = headers.entry(name) else {
-        return;
-    };
-    for line in lines.iter_mut() {
-        let text = std::str::from_utf8(line.as_bytes()).ok();
-        let rewritten = text
-            .and_then(&rewrite)
-            .and_then(|text| HeaderValue::try_from(text).ok());
-        if let Some(rewritten) = rewritten {
-            *line = rewritten;
+    headers.rewrite(|other, line| {
+        if other != name.as_str().as_bytes() {
+            return None;
         }
-    }
+        rewrite(std::str::from_utf8(line.as_bytes()).ok()?).map(String::into_bytes)
+    });
 }
 
 /// A `Link` value with its targets rewritten; only what stands in `<…>` outside of quotes is a target (RFC 8288).
@@ -97,12 +89,17 @@ fn end_of_quotes(bytes: &[u8], open: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn rewritten(base_url: &str, name: &'static str, values: &[&str]) -> Vec<String> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for value in values {
-            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
         }
         let origin = Origin::parse(base_url).unwrap();
         rewrite(&mut headers, &origin, || {
@@ -110,7 +107,6 @@ mod tests {
         });
         headers
             .get_all(name)
-            .iter()
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .collect()
     }

@@ -4,10 +4,10 @@ use std::hash::{BuildHasher, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::heads::RequestHead;
 use hashbrown::DefaultHashBuilder;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, ETAG, LAST_MODIFIED};
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
@@ -15,6 +15,7 @@ use super::forward::Received;
 use super::local::Own;
 use super::present::Present;
 use super::route::Route;
+use crate::fields::Fields;
 use crate::history::History;
 use crate::history::poll::{Poll, Seen};
 use crate::history::record::{Outcome, Record, Refuser, Spent, Who};
@@ -79,7 +80,7 @@ impl Memo {
     pub(super) fn new(
         history: &Own<History>,
         tracer: Option<&Arc<Tracer>>,
-        head: &Parts,
+        head: &RequestHead,
         route: &Route<'_>,
     ) -> Self {
         let connection = &*route.connection;
@@ -134,7 +135,7 @@ impl Memo {
     }
 
     /// Who calls, and what it is that it may have called before.
-    pub(super) fn by(&mut self, who: Who, head: &Parts, route: &Route<'_>) {
+    pub(super) fn by(&mut self, who: Who, head: &RequestHead, route: &Route<'_>) {
         let Some(call) = &mut self.0 else { return };
         if head.method == Method::GET {
             let is_conditional = route.present.has(Present::CONDITION);
@@ -415,12 +416,12 @@ fn hash(value: &impl std::hash::Hash) -> u64 {
         .hash_one(value)
 }
 
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn length(headers: &Fields) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.text()?.parse().ok()
 }
 
 /// For how many seconds a private cache could keep it without asking (RFC 9111, section 4.2), by `max-age` alone.
-fn fresh_secs(headers: &HeaderMap) -> u64 {
+fn fresh_secs(headers: &Fields) -> u64 {
     let mut fresh = None;
     for line in headers.get_all(CACHE_CONTROL) {
         for directive in line.as_bytes().split(|byte| *byte == b',') {
@@ -443,9 +444,7 @@ fn fresh_secs(headers: &HeaderMap) -> u64 {
     let Some(fresh) = fresh.filter(|fresh| *fresh > 0) else {
         return 0;
     };
-    let age = headers
-        .get(AGE)
-        .and_then(|age| age.to_str().ok()?.parse().ok());
+    let age = headers.get(AGE).and_then(|age| age.text()?.parse().ok());
     fresh.saturating_sub(age.unwrap_or(0))
 }
 

@@ -10,17 +10,18 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Response, StatusCode, Uri};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
 use super::House;
 use super::body::Body;
 use super::error::{METHODS, Problem};
+use super::heads::{Reply, RequestHead};
 use super::route::Entrance;
 use super::{door, fields};
 use crate::admin::{self, Misasked, Unavailable, Viewer, dashboard};
+use crate::fields::Fields;
 use crate::ledger::report::{Filter, Report};
 use crate::{clock, consumer};
 
@@ -55,47 +56,45 @@ impl Pages {
     /// Answers a request for a page.
     pub(super) async fn answer(
         &self,
-        head: Parts,
+        head: &RequestHead,
         entrance: &Entrance,
         pseudonym: &str,
-    ) -> Response<Body> {
-        let mut response = self.page(head, entrance, pseudonym).await;
-        protect(response.headers_mut());
-        response
+    ) -> Reply<Body> {
+        let mut reply = self.page(head, entrance, pseudonym).await;
+        protect(&mut reply.headers);
+        reply
     }
 
-    async fn page(&self, mut head: Parts, entrance: &Entrance, pseudonym: &str) -> Response<Body> {
+    async fn page(&self, head: &RequestHead, entrance: &Entrance, pseudonym: &str) -> Reply<Body> {
+        let refuse = |problem: Problem| problem.response(None, pseudonym, |_, _| {});
         if head.uri.path() == "*" || fields::forwards_left(&head.method, &head.headers) == Some(0) {
-            let mut response = Response::new(Body::Empty);
-            let headers = response.headers_mut();
-            headers.insert(ALLOW, HeaderValue::from_static(METHODS));
-            return response;
+            let mut headers = Fields::new();
+            headers.append(ALLOW, HeaderValue::from_static(METHODS));
+            return Reply::new(StatusCode::OK, headers, Body::Empty);
         }
-        match door::viewer(&head, entrance, &*self.house.catalogue()) {
-            Ok(viewer) => head.extensions.insert(viewer),
-            Err(problem) => return problem.response(None, pseudonym, |_, _| {}),
+        let mut request = head.to_request(axum::body::Body::empty());
+        match door::viewer(head, entrance, &*self.house.catalogue()) {
+            Ok(viewer) => request.extensions_mut().insert(viewer),
+            Err(problem) => return refuse(problem),
         };
-        let request = Request::from_parts(head, axum::body::Body::empty());
         let Ok(mut response) = self.service.call(request).await;
         if let Some(Misasked(detail)) = response.extensions_mut().remove() {
-            return Problem::Parameter(detail).response(None, pseudonym, |_, _| {});
+            return refuse(Problem::Parameter(detail));
         }
         if let Some(Unavailable(detail)) = response.extensions_mut().remove() {
-            return Problem::PageUnavailable(detail).response(None, pseudonym, |_, _| {});
+            return refuse(Problem::PageUnavailable(detail));
         }
         match response.status() {
-            StatusCode::NOT_FOUND => Problem::NoPage.response(None, pseudonym, |_, _| {}),
-            StatusCode::METHOD_NOT_ALLOWED => {
-                Problem::PageMethod.response(None, pseudonym, |_, _| {})
-            }
-            _ => response.map(Body::Page),
+            StatusCode::NOT_FOUND => refuse(Problem::NoPage),
+            StatusCode::METHOD_NOT_ALLOWED => refuse(Problem::PageMethod),
+            _ => Reply::from(response.map(Body::Page)),
         }
     }
 }
 
 /// What browsers must not do with a page, whatever it is: guess what it is, show it within another, tell others where it was,
 /// keep it. A page that says more exactly what it is for has said so.
-fn protect(headers: &mut HeaderMap) {
+fn protect(headers: &mut Fields) {
     const POLICY: &str =
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     for (name, value) in [
@@ -109,9 +108,9 @@ fn protect(headers: &mut HeaderMap) {
         ),
         (CACHE_CONTROL, "no-store"),
     ] {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+        if !headers.contains_key(&name) {
+            headers.append(name, HeaderValue::from_static(value));
+        }
     }
 }
 

@@ -3,8 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Body as _;
 
 use super::admission::Visitor;
@@ -14,6 +13,7 @@ use super::error::Problem;
 use super::failure::Failure;
 use super::forward::{self, Received};
 use super::grant::Grant;
+use super::heads::{Reply, RequestHead};
 use super::local::Local;
 use super::memo::{self, Memo};
 use super::present::Present;
@@ -39,18 +39,18 @@ impl Gateway {
     pub(super) async fn answer(
         &self,
         entrance: &Entrance,
-        (head, present): (&Parts, Present),
+        head: &RequestHead,
         body: &mut Upload,
-    ) -> Response<Body> {
+    ) -> Reply<Body> {
         if let Err(problem) = route::measure(head, &self.settings.limits) {
             return self.refuse(head, None, &problem, None);
         }
         let local = self.locals.of(entrance.worker);
         let catalogue = local.catalogue();
-        let route = match route::route(head, present, entrance, &**catalogue) {
+        let route = match route::route(head, entrance, &**catalogue) {
             Ok(Destination::Own) => {
                 let pseudonym = &self.settings.pseudonym;
-                let page = self.pages.answer(head.clone(), entrance, pseudonym);
+                let page = self.pages.answer(head, entrance, pseudonym);
                 return Box::pin(page).await;
             }
             Ok(Destination::Provider(route)) => route,
@@ -65,20 +65,20 @@ impl Gateway {
             Err(problem) => self.refuse(head, Some(&route), &problem, None),
         };
         // Nothing, if the body has taken it along.
-        memo.answered(response.status(), response.body().size_hint().lower());
+        memo.answered(response.status, response.body.size_hint().lower());
         response
     }
 
     /// One call to a provider: check → admit → forward → translate → observe → emit → stream.
     async fn proxy(
         &self,
-        head: &Parts,
+        head: &RequestHead,
         body: &mut Upload,
         route: &Route<'_>,
         entrance: &Entrance,
         (local, catalogue): (&Local, &dyn Catalogue),
         memo: &mut Memo,
-    ) -> Result<Response<Body>, Problem> {
+    ) -> Result<Reply<Body>, Problem> {
         let connection = &*route.connection;
         let limits = &self.settings.limits;
         let place = self
@@ -194,7 +194,7 @@ impl Gateway {
             None => memo.ends(Outcome::Complete),
         }
         let body = stream(route, &mut received, body);
-        Ok(received.into_response(translation.status, body))
+        Ok(received.into_reply(translation.status, body))
     }
 
     /// Remembers what an answer teaches of partitions.
@@ -214,7 +214,7 @@ impl Gateway {
     /// ever sent twice.
     async fn forward(
         &self,
-        head: &Parts,
+        head: &RequestHead,
         body: &mut Upload,
         route: &Route<'_>,
         (memo, local, worker, has_key): (&Memo, &Local, usize, bool),
@@ -244,13 +244,13 @@ impl Gateway {
         }
         let mut answer = answer?;
         let is_repeatable = repetition == Repetition::Safe;
-        if grant.is_renewed(answer.status(), is_repeatable).await {
+        if grant.is_renewed(answer.0.status, is_repeatable).await {
             ticket.repeated(clock::moment());
             let again = outgoing(None, &grant)?;
             // Its place at the origin may be the only one.
             drop(answer);
             answer = Box::pin(self.upstream.send(again, worker)).await?;
-            grant.answered(answer.status());
+            grant.answered(answer.0.status);
         }
         let mut received = forward::received(&head.method, answer, &local.via)?;
         if let Some(credential) = grant.credential() {
@@ -295,11 +295,11 @@ impl Gateway {
     /// for a call that never had any, what is documented.
     pub(super) fn refuse(
         &self,
-        head: &Parts,
+        head: &RequestHead,
         route: Option<&Route<'_>>,
         problem: &Problem,
         ticket: Option<&Ticket>,
-    ) -> Response<Body> {
+    ) -> Reply<Body> {
         let name = route.map(|route| route.connection.name.as_str());
         tracing::debug!(
             connection = name,
@@ -319,7 +319,7 @@ impl Gateway {
             }
         });
         if head.method == Method::HEAD {
-            *response.body_mut() = Body::Empty;
+            response.body = Body::Empty;
         }
         response
     }
@@ -348,7 +348,7 @@ fn stream(route: &Route<'_>, received: &mut Received, body: Option<Box<AnswerBod
 }
 
 /// What the translator is told of the call.
-fn call<'a>(head: &'a Parts, route: &'a Route<'_>) -> Call<'a> {
+fn call<'a>(head: &'a RequestHead, route: &'a Route<'_>) -> Call<'a> {
     Call {
         method: &head.method,
         path: Some(route.path()),

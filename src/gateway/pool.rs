@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use http::Request;
 use http::uri::PathAndQuery;
-use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -24,10 +24,11 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::dial::{BoxError, Dialer, Protocol};
+use super::heads::AnswerHead;
 use super::http1;
-use super::present::Present;
 use super::upstream::{Freshness, Sent, Unsent};
 use crate::clock;
+use crate::fields::Fields;
 use crate::limits::Limits;
 use crate::origin::Origin;
 
@@ -120,7 +121,7 @@ impl Pool {
         path: &PathAndQuery,
         mut request: Unsent,
         freshness: Freshness,
-    ) -> Result<Response<Rest>, BoxError> {
+    ) -> Result<(AnswerHead, Rest), BoxError> {
         loop {
             let kept = self.take(origin.name(), freshness, clock::monotonic());
             let is_kept = kept.is_some();
@@ -140,21 +141,24 @@ impl Pool {
                     let line = (&method, path, origin.host());
                     let sent = connection.exchange(line, &headers, body, self.bounds);
                     let (head, body) = sent.await?;
-                    return Ok(Response::from_parts(head, self.lease(origin, body)));
+                    return Ok((head, self.lease(origin, body)));
                 }
             };
             let mut whole = Request::new(request.body);
             *whole.method_mut() = request.method;
-            *whole.headers_mut() = request.headers;
+            *whole.headers_mut() = request.headers.to_map();
             *whole.uri_mut() = origin.uri(path.clone());
             match sender.try_send_request(whole).await {
-                Ok(answer) => return Ok(answer.map(Rest::Right)),
+                Ok(answer) => {
+                    let (head, body) = AnswerHead::of(answer);
+                    return Ok((head, Rest::Right(body)));
+                }
                 Err(mut error) => match error.take_message().filter(|_| is_kept) {
                     Some(unsent) => {
                         let (head, body) = unsent.into_parts();
                         request = Unsent {
                             method: head.method,
-                            headers: head.headers,
+                            headers: Fields::from(head.headers),
                             body,
                         };
                     }
@@ -279,11 +283,6 @@ impl Idle {
 }
 
 impl Lease {
-    /// Which fields the head has that the answer came with.
-    pub(super) const fn present(&self) -> Present {
-        self.body.present()
-    }
-
     /// Keeps the connection, once all of the answer has come.
     fn give_back(&mut self) {
         give_back(&mut self.body, &self.pool, &self.origin);

@@ -1,11 +1,13 @@
 //! What a caller asks of headroom itself: `Prefer: wait=N` (RFC 7240) and `Priority` (RFC 9218). What cannot be read is as if
 //! it were not there.
 
-use http::header::{Entry, HeaderName};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+use http::header::HeaderName;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use super::fields;
+
+use crate::fields::{Fields, Value};
 
 /// `prefer`.
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -18,7 +20,7 @@ pub const PRIORITY: HeaderName = HeaderName::from_static("priority");
 ///
 /// Of several `wait` only the first counts (RFC 7240, section 2), so that nothing is guessed where it makes no sense.
 #[must_use]
-pub fn wait(headers: &HeaderMap, longest: u64) -> Option<u64> {
+pub fn wait(headers: &Fields, longest: u64) -> Option<u64> {
     let asked = preferences(headers)
         .find_map(|(name, value)| name.eq_ignore_ascii_case("wait").then_some(value))??;
     let is_number = !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit());
@@ -31,27 +33,24 @@ pub fn wait(headers: &HeaderMap, longest: u64) -> Option<u64> {
 /// A provider that honours `wait` itself would count the seconds again. RFC 7240 wants proxies to pass preferences on, but
 /// headroom is a gateway and honours this one in the provider's place. Beside `respond-async` it stays: there it says after
 /// which time the provider shall answer 202 (RFC 7240, section 4.3), and only the provider can do that.
-pub fn strip_wait(headers: &mut HeaderMap) {
+pub fn strip_wait(headers: &mut Fields) {
     if preferences(headers).any(|(name, _)| name.eq_ignore_ascii_case("respond-async")) {
         return;
     }
-    let Entry::Occupied(lines) = headers.entry(PREFER) else {
-        return;
-    };
-    let kept: Vec<HeaderValue> = lines.iter().filter_map(without_wait).collect();
-    lines.remove();
+    let kept: Vec<HeaderValue> = headers.get_all(PREFER).filter_map(without_wait).collect();
+    headers.remove(PREFER);
     for line in kept {
-        headers.append(PREFER, line);
+        headers.append(&PREFER, &line);
     }
 }
 
 /// The line without its `wait`; `None` when nothing is left.
-fn without_wait(line: &HeaderValue) -> Option<HeaderValue> {
+fn without_wait(line: Value<'_>) -> Option<HeaderValue> {
     let is_wait =
         |part: &&[u8]| preference(part).is_some_and(|(name, _)| name.eq_ignore_ascii_case("wait"));
     let parts = || fields::unquoted_parts(line.as_bytes(), b',');
     if !parts().any(|part| is_wait(&part)) {
-        return Some(line.clone());
+        return HeaderValue::from_bytes(line.as_bytes()).ok();
     }
     let kept: Vec<&[u8]> = parts().filter(|part| !is_wait(part)).collect();
     let kept = kept.join(&b","[..]);
@@ -64,7 +63,7 @@ fn without_wait(line: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// Tells the caller for how many seconds at most it has been or would have been held, beside what the provider has applied.
-pub fn announce_wait(headers: &mut HeaderMap, seconds: u64) {
+pub fn announce_wait(headers: &mut Fields, seconds: u64) {
     headers.append(PREFERENCE_APPLIED, applied_wait(seconds));
 }
 
@@ -77,10 +76,9 @@ pub fn applied_wait(seconds: u64) -> HeaderValue {
 }
 
 /// The preferences over all lines, in their order: name and value. Their parameters are passed over.
-fn preferences(headers: &HeaderMap) -> impl Iterator<Item = (&str, Option<&str>)> {
+fn preferences(headers: &Fields) -> impl Iterator<Item = (&str, Option<&str>)> {
     headers
         .get_all(PREFER)
-        .iter()
         .flat_map(|line| fields::unquoted_parts(line.as_bytes(), b','))
         .filter_map(preference)
 }
@@ -139,7 +137,7 @@ impl Default for Priority {
 impl Priority {
     /// Reads `Priority`. A parameter that is not as it should be is its default, and so is all of it when it is no dictionary.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &Fields) -> Self {
         let mut priority = Self::default();
         let mut joined = Vec::new();
         // RFC 9651, section 4.2: several lines are one dictionary.
@@ -175,8 +173,8 @@ impl Priority {
 mod tests {
     use super::*;
 
-    fn of(name: &HeaderName, lines: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn of(name: &HeaderName, lines: &[&str]) -> Fields {
+        let mut headers = Fields::new();
         for line in lines {
             headers.append(name, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
@@ -245,11 +243,7 @@ mod tests {
         ] {
             let mut headers = of(&PREFER, lines);
             strip_wait(&mut headers);
-            let got: Vec<&[u8]> = headers
-                .get_all(PREFER)
-                .iter()
-                .map(HeaderValue::as_bytes)
-                .collect();
+            let got: Vec<&[u8]> = headers.get_all(PREFER).map(Value::as_bytes).collect();
             let left: Vec<&[u8]> = left.iter().map(|line| line.as_bytes()).collect();
             assert_eq!(got, left, "{lines:?}");
         }
@@ -259,7 +253,7 @@ mod tests {
     fn what_was_applied_stands_beside_what_the_provider_applied() {
         let mut headers = of(&PREFERENCE_APPLIED, &["return=minimal"]);
         announce_wait(&mut headers, 30);
-        let lines: Vec<_> = headers.get_all(PREFERENCE_APPLIED).iter().collect();
+        let lines: Vec<_> = headers.get_all(PREFERENCE_APPLIED).collect();
         assert_eq!(lines, ["return=minimal", "wait=30"]);
     }
 

@@ -1,7 +1,7 @@
 //! Which fields a head has, of those that somebody looks for on the way: most calls have few of them, and one look at all names
 //! costs as much as asking the head for two.
 
-use http::HeaderMap;
+use crate::fields::Fields;
 
 /// A set of fields. What is not in it is not in the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,42 +58,42 @@ impl Present {
     }
 
     /// Looks at all names of a head.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let names = headers.keys().map(|name| Self::field(name.as_str()));
+    pub(super) fn of(headers: &Fields) -> Self {
+        let names = headers.raw().map(|(name, _)| Self::field(name));
         names.fold(Self::default(), Self::and)
     }
 
     /// By the length first: it tells nearly all names apart.
-    pub(super) fn field(name: &str) -> Self {
+    pub(super) fn field(name: &[u8]) -> Self {
         let field = match name.len() {
-            2 if name == "te" => Self::TE,
-            3 if name == "via" => Self::VIA,
-            4 if name == "host" => Self::HOST,
-            4 if name == "link" => Self::LINK,
-            6 if name == "cookie" => Self::COOKIE,
-            6 if name == "expect" => Self::EXPECT,
-            6 if name == "prefer" => Self::PREFER,
-            7 if name == "upgrade" => Self::UPGRADE,
-            8 if name == "priority" => Self::PRIORITY,
-            8 if name == "location" => Self::LINK,
-            9 if name == "forwarded" => Self::FORWARDED,
-            10 if name == "connection" => Self::CONNECTION,
-            10 if name == "keep-alive" => Self::OTHER_HOP_BY_HOP,
-            12 if name == "headroom-key" => Self::HEADROOM_KEY,
-            12 if name == "max-forwards" => Self::MAX_FORWARDS,
-            13 if name == "if-none-match" => Self::CONDITION,
-            14 if name == "content-length" => Self::CONTENT_LENGTH,
-            14 if name == "http2-settings" => Self::OTHER_HOP_BY_HOP,
-            16 if name == "content-encoding" => Self::CONTENT_ENCODING,
-            16 if name == "content-location" => Self::LINK,
-            16 if name == "proxy-connection" => Self::OTHER_HOP_BY_HOP,
-            17 if name == "transfer-encoding" => Self::TRANSFER_ENCODING,
-            17 if name == "if-modified-since" => Self::CONDITION,
-            18 if name == "proxy-authenticate" => Self::OTHER_HOP_BY_HOP,
-            19 if name == "proxy-authorization" => Self::OTHER_HOP_BY_HOP,
+            2 if name == b"te" => Self::TE,
+            3 if name == b"via" => Self::VIA,
+            4 if name == b"host" => Self::HOST,
+            4 if name == b"link" => Self::LINK,
+            6 if name == b"cookie" => Self::COOKIE,
+            6 if name == b"expect" => Self::EXPECT,
+            6 if name == b"prefer" => Self::PREFER,
+            7 if name == b"upgrade" => Self::UPGRADE,
+            8 if name == b"priority" => Self::PRIORITY,
+            8 if name == b"location" => Self::LINK,
+            9 if name == b"forwarded" => Self::FORWARDED,
+            10 if name == b"connection" => Self::CONNECTION,
+            10 if name == b"keep-alive" => Self::OTHER_HOP_BY_HOP,
+            12 if name == b"headroom-key" => Self::HEADROOM_KEY,
+            12 if name == b"max-forwards" => Self::MAX_FORWARDS,
+            13 if name == b"if-none-match" => Self::CONDITION,
+            14 if name == b"content-length" => Self::CONTENT_LENGTH,
+            14 if name == b"http2-settings" => Self::OTHER_HOP_BY_HOP,
+            16 if name == b"content-encoding" => Self::CONTENT_ENCODING,
+            16 if name == b"content-location" => Self::LINK,
+            16 if name == b"proxy-connection" => Self::OTHER_HOP_BY_HOP,
+            17 if name == b"transfer-encoding" => Self::TRANSFER_ENCODING,
+            17 if name == b"if-modified-since" => Self::CONDITION,
+            18 if name == b"proxy-authenticate" => Self::OTHER_HOP_BY_HOP,
+            19 if name == b"proxy-authorization" => Self::OTHER_HOP_BY_HOP,
             _ => Self::default(),
         };
-        if name.len() >= "x-forwarded-".len() && name.starts_with("x-forwarded-") {
+        if name.len() >= "x-forwarded-".len() && name.starts_with(b"x-forwarded-") {
             return Self::FORWARDED;
         }
         field
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn of(names: &[&'static str]) -> Present {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for name in names {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("a"));
         }
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn what_ends_at_a_hop_is_seen() {
         for name in &super::super::fields::HOP_BY_HOP {
-            assert!(Present::field(name.as_str()).has(Present::HOP_BY_HOP));
+            assert!(Present::field(name.as_str().as_bytes()).has(Present::HOP_BY_HOP));
         }
     }
 }

@@ -5,15 +5,14 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::service::Service;
 
 use super::Gateway;
 use super::body::{Attended, Body};
 use super::error::Problem;
+use super::heads::{Reply, RequestHead};
 use super::http1::{Host, Inflow, Unfit};
-use super::present::Present;
 use super::pulse::Pulse;
 use super::request_id::RequestId;
 use super::route::Entrance;
@@ -44,9 +43,9 @@ impl Reception {
 
     fn answer<T: 'static>(
         &self,
-        (head, present): (Parts, Present),
+        head: RequestHead,
         body: Option<Incoming>,
-        answered: fn(Response<Attended>) -> T,
+        answered: fn(Reply<Attended>) -> T,
     ) -> Answering<T> {
         let desk = Arc::clone(&self.0);
         let presence = desk.pulse.begin();
@@ -55,11 +54,7 @@ impl Reception {
         let span = tracing::debug_span!("call", request.id = %RequestId::of(&head.headers));
         Box::pin(async move {
             let response = {
-                let mut answer = pin!(desk.gateway.answer(
-                    &desk.entrance,
-                    (&head, present),
-                    &mut body
-                ));
+                let mut answer = pin!(desk.gateway.answer(&desk.entrance, &head, &mut body));
                 // Not `instrument`, which takes the call along: it would be here twice.
                 poll_fn(|cx| span.in_scope(|| answer.as_mut().poll(cx))).await
             };
@@ -70,13 +65,13 @@ impl Reception {
 }
 
 impl Host for Reception {
-    type Call = Answering<Response<Attended>>;
+    type Call = Answering<Reply<Attended>>;
 
-    fn call(&self, head: Parts, present: Present, body: Option<Inflow>) -> Self::Call {
-        self.answer((head, present), body.map(Incoming::Left), |answer| answer)
+    fn call(&self, head: RequestHead, body: Option<Inflow>) -> Self::Call {
+        self.answer(head, body.map(Incoming::Left), |answer| answer)
     }
 
-    fn refuse(&self, unfit: Unfit) -> Response<Body> {
+    fn refuse(&self, unfit: Unfit) -> Reply<Body> {
         let problem = match unfit {
             Unfit::Invalid(invalid) => Problem::Request(invalid),
             Unfit::TooLarge => Problem::HeadTooLarge,
@@ -93,8 +88,8 @@ impl Service<Request<hyper::body::Incoming>> for Reception {
     type Future = Answering<Result<Response<Attended>, Infallible>>;
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
-        let (head, body) = request.into_parts();
-        let present = Present::of(&head.headers);
-        self.answer((head, present), Some(Incoming::Right(body)), Ok)
+        let (head, body) = RequestHead::of(request);
+        let body = Some(Incoming::Right(body));
+        self.answer(head, body, |answer| Ok(answer.into()))
     }
 }

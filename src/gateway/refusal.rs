@@ -5,15 +5,17 @@
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::heads::{PROXY_STATUS, Reply};
 use super::present::Present;
 use super::{accept, fields};
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Answer, Call};
 use crate::dress::{Dress, Words};
+use crate::fields::Fields;
 use crate::quota::Origin;
 use crate::translate::translate;
 
@@ -137,30 +139,27 @@ impl Refused<'_> {
     pub fn response(
         &self,
         pseudonym: &str,
-        standard: impl FnOnce(&mut HeaderMap, StatusCode),
-    ) -> Response<Bytes> {
+        standard: impl FnOnce(&mut Fields, StatusCode),
+    ) -> Reply<Bytes> {
         let (status, mut headers, body) = self.dressed().unwrap_or_else(|| self.problem());
         standard(&mut headers, status);
-        headers.insert(RETRY_AFTER, HeaderValue::from(self.wait()));
+        headers.insert_number(&RETRY_AFTER, self.wait());
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         // RFC 9209, section 2.3.13: it was not the provider who refused.
         if let Ok(value) = HeaderValue::try_from(format!("{pseudonym}; error=http_request_denied"))
         {
-            headers.insert(HeaderName::from_static("proxy-status"), value);
+            headers.insert(&PROXY_STATUS, &value);
         }
         let body = if *self.call.method == Method::HEAD {
             Bytes::new()
         } else {
             Bytes::from(body)
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+        Reply::new(status, headers, body)
     }
 
     /// In the provider's dress, where it has one and the caller would not rather have a problem.
-    fn dressed(&self) -> Option<(StatusCode, HeaderMap, String)> {
+    fn dressed(&self) -> Option<(StatusCode, Fields, String)> {
         let policy = self.policies.first().copied();
         let refusal = self.adapter.refusal(policy)?;
         if let Some(headers) = self.call.headers
@@ -178,9 +177,9 @@ impl Refused<'_> {
                 reset_epoch: self.reset_epoch(),
             },
         );
-        let mut headers = dress.headers;
+        let mut headers = Fields::from(dress.headers);
         if let Some(value) = dress.content_type.filter(|_| !dress.body.is_empty()) {
-            headers.insert(CONTENT_TYPE, value);
+            headers.insert(&CONTENT_TYPE, &value);
         }
         let answer = Answer {
             status: dress.status,
@@ -203,7 +202,7 @@ impl Refused<'_> {
         Some((status, headers, dress.body))
     }
 
-    fn problem(&self) -> (StatusCode, HeaderMap, String) {
+    fn problem(&self) -> (StatusCode, Fields, String) {
         let (status, r#type, title) = match self.reason {
             Reason::QuotaExceeded | Reason::QueueFull => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -229,7 +228,7 @@ impl Refused<'_> {
                 Origin::Own => "own",
             },
         };
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),

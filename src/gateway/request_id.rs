@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use http::HeaderMap;
-
 use crate::clock;
+use crate::fields::Fields;
 
 /// The longest that is believed, in bytes.
 const LONGEST: usize = 128;
@@ -14,10 +13,10 @@ const LONGEST: usize = 128;
 pub(super) struct RequestId<'a>(Option<&'a str>);
 
 impl<'a> RequestId<'a> {
-    pub(super) fn of(headers: &'a HeaderMap) -> Self {
-        let mut lines = headers.get_all("x-request-id").iter();
+    pub(super) fn of(headers: &'a Fields) -> Self {
+        let mut lines = headers.get_all("x-request-id");
         let line = lines.next().filter(|_| lines.next().is_none());
-        let text = line.and_then(|line| line.to_str().ok());
+        let text = line.and_then(|line| line.text());
         let is_harmless = |text: &&str| {
             (1..=LONGEST).contains(&text.len())
                 && text
@@ -39,12 +38,17 @@ impl fmt::Display for RequestId<'_> {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     fn id(lines: &[&str]) -> String {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append("x-request-id", line.parse().unwrap());
+            headers.append(
+                HeaderName::from_static("x-request-id"),
+                line.parse::<HeaderValue>().unwrap(),
+            );
         }
         RequestId::of(&headers).to_string()
     }

@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ETAG, Entry};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
+use http::header::ETAG;
 use http_body::{Body, Frame};
 use smallvec::SmallVec;
 
 use super::body::{AnswerBody, BoxError};
+use crate::fields::Fields;
 use crate::rewrite::RewriteStream;
 
 /// Fields that speak of a body's exact bytes; void once URLs in it are rewritten.
@@ -23,17 +24,15 @@ static OF_THE_BYTES: [HeaderName; 6] = [
 ];
 
 /// Takes away what the head says of bytes that will change.
-pub(super) fn strip_byte_fields(headers: &mut HeaderMap) {
+pub(super) fn strip_byte_fields(headers: &mut Fields) {
     for name in &OF_THE_BYTES {
         headers.remove(name);
     }
     // A strong tag promises the same bytes (RFC 9110, section 8.8.1), and headroom's address is among these.
-    if let Entry::Occupied(mut tag) = headers.entry(ETAG)
-        && !tag.get().as_bytes().starts_with(b"W/")
-        && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.get().as_bytes()].concat())
-    {
-        tag.insert(weak);
-    }
+    headers.rewrite(|name, tag| {
+        let is_strong = name == ETAG.as_str().as_bytes() && !tag.as_bytes().starts_with(b"W/");
+        is_strong.then(|| [b"W/", tag.as_bytes()].concat())
+    });
 }
 
 /// The body, rewritten.

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
-use http::{Method, Version, request::Parts};
+use http::{Method, Version};
 
 use super::connection::{Catalogue, Connection, Lookup};
 use super::error::Problem;
+use super::heads::RequestHead;
 use super::present::Present;
 use super::{fields, target};
 use crate::address::is_loopback;
 use crate::diagnostic;
+use crate::fields::Value;
 use crate::limits::Limits;
 
 /// Where a request came in.
@@ -102,14 +104,14 @@ fn path_end(target: &str) -> usize {
 
 /// Finds who answers, and refuses what nobody must.
 pub(super) fn route<'a>(
-    head: &'a Parts,
-    present: Present,
+    head: &'a RequestHead,
     entrance: &Entrance,
     catalogue: &dyn Catalogue,
 ) -> Result<Destination<'a>, Problem> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Problem::Method);
     }
+    let present = head.present;
     let host = host(head)?;
     // The authority form is for CONNECT alone (RFC 9112, 3.2.3).
     if head.uri.authority().is_some() && head.uri.scheme().is_none() {
@@ -204,16 +206,13 @@ pub(super) fn route<'a>(
 }
 
 /// The head is not larger than heads may be. What is much larger never came so far.
-pub(super) fn measure(head: &Parts, limits: &Limits) -> Result<(), Problem> {
-    const SEPARATORS: usize = ": \r\n".len();
+pub(super) fn measure(head: &RequestHead, limits: &Limits) -> Result<(), Problem> {
     let target = head
         .uri
         .path_and_query()
         .map_or(0, |whole| whole.as_str().len());
-    let fields = head.headers.iter();
-    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS);
     let line = target.saturating_add(head.method.as_str().len());
-    let whole = fields.fold(line, usize::saturating_add);
+    let whole = line.saturating_add(head.headers.written_length());
     if head.headers.len() > limits.header_fields {
         Err(Problem::HeadTooLarge)
     } else if whole <= limits.header_bytes {
@@ -226,7 +225,7 @@ pub(super) fn measure(head: &Parts, limits: &Limits) -> Result<(), Problem> {
 }
 
 /// The checks that only a call to a provider has to pass.
-pub(super) fn check(head: &Parts, route: &Route<'_>, pseudonym: &str) -> Result<(), Problem> {
+pub(super) fn check(head: &RequestHead, route: &Route<'_>, pseudonym: &str) -> Result<(), Problem> {
     if target::has_dot_segment(route.path()) {
         return Err(Problem::DotSegment);
     }
@@ -266,16 +265,16 @@ pub(super) fn check(head: &Parts, route: &Route<'_>, pseudonym: &str) -> Result<
 }
 
 /// The host that the caller addressed: only for choosing a connection and for writing links, never for connecting.
-pub(super) fn host(head: &Parts) -> Result<Option<&str>, Problem> {
-    let mut lines = head.headers.get_all(HOST).iter();
+pub(super) fn host(head: &RequestHead) -> Result<Option<&str>, Problem> {
+    let mut lines = head.headers.get_all(HOST);
     let line = lines.next();
     if lines.next().is_some() {
         return Err(Problem::Host("The request has several Host fields."));
     }
     let unreadable = Problem::Host("The Host field is not a host with an optional port.");
-    let field = match line.map(|line| line.to_str()) {
+    let field = match line.map(Value::text) {
         None => None,
-        Some(Ok(text)) if is_host(text) => Some(text),
+        Some(Some(text)) if is_host(text) => Some(text),
         Some(_) => return Err(unreadable),
     };
     // In HTTP/2 this is `:authority`; in HTTP/1.1 it is an absolute-form target, which outranks Host (RFC 9112, 3.2.2).

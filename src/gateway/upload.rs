@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::heads::RequestHead;
 use bytes::{Bytes, BytesMut};
-use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -65,7 +65,7 @@ pub(super) struct Upload {
 impl Upload {
     pub(super) fn new(
         inner: Option<Incoming>,
-        head: &Parts,
+        head: &RequestHead,
         limits: &Limits,
         presence: &Arc<Presence>,
     ) -> Self {

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::clients::Clients;
@@ -15,14 +15,15 @@ use super::connection::Reach;
 use super::dial::BoxError;
 use super::error::Problem;
 use super::failure::Failure;
+use super::heads::AnswerHead;
 use super::linger::Fault;
 use super::load::{Origins, Place};
 use super::pool::Rest;
-use super::present::Present;
 use super::tls::Trust;
 use super::upload::{Progress, RequestBody};
 use crate::address::is_public;
 use crate::clock;
+use crate::fields::Fields;
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::origin::Origin;
@@ -31,16 +32,6 @@ use crate::origin::Origin;
 pub(super) struct UpstreamBody {
     inner: Rest,
     _place: Place,
-}
-
-impl UpstreamBody {
-    /// Which fields the head has that it came with.
-    pub(super) fn present(&self, headers: &HeaderMap) -> Present {
-        match &self.inner {
-            Rest::Left(lease) => lease.present(),
-            Rest::Right(_) => Present::of(headers),
-        }
-    }
 }
 
 impl HttpBody for UpstreamBody {
@@ -70,7 +61,7 @@ pub(super) struct Sent(Option<Box<RequestBody>>);
 /// A request without where it goes.
 pub(super) struct Unsent {
     pub(super) method: Method,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Fields,
     pub(super) body: Sent,
 }
 
@@ -108,7 +99,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) reach: Reach,
     /// Who headroom is to it, where it wants to see a certificate.
     pub(super) identity: Option<&'a Identity>,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Fields,
     pub(super) body: Option<Box<RequestBody>>,
     pub(super) progress: Option<Arc<Progress>>,
     /// Only what may be repeated goes out on a connection that has been idle for long.
@@ -192,7 +183,7 @@ impl Upstream {
         &self,
         outgoing: Outgoing<'_>,
         worker: usize,
-    ) -> Result<Response<UpstreamBody>, Problem> {
+    ) -> Result<(AnswerHead, UpstreamBody), Problem> {
         let Outgoing {
             method,
             path,
@@ -223,10 +214,10 @@ impl Upstream {
         })?;
         let sending = pin!(pool.send(origin, &path, request, connection));
         match self.head_in_time(sending, progress.as_deref()).await {
-            Ok(answer) => Ok(answer.map(|inner| UpstreamBody {
-                inner,
-                _place: place,
-            })),
+            Ok((head, inner)) => {
+                let _place = place;
+                Ok((head, UpstreamBody { inner, _place }))
+            }
             Err(problem) => {
                 let fault = progress.and_then(|progress| progress.fault());
                 Err(fault.unwrap_or(problem))
@@ -237,9 +228,9 @@ impl Upstream {
     /// The time for the head starts anew with each piece of the request that the provider takes: an upload may be long.
     async fn head_in_time(
         &self,
-        mut sending: Pin<&mut impl Future<Output = Result<Response<Rest>, BoxError>>>,
+        mut sending: Pin<&mut impl Future<Output = Result<(AnswerHead, Rest), BoxError>>>,
         progress: Option<&Progress>,
-    ) -> Result<Response<Rest>, Problem> {
+    ) -> Result<(AnswerHead, Rest), Problem> {
         let mut deadline = clock::monotonic() + self.answer_timeout;
         loop {
             match tokio::time::timeout_at(deadline, sending.as_mut()).await {

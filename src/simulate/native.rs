@@ -17,6 +17,7 @@ use super::example;
 use crate::adapter::condition::{Body, Matcher, ResponseCondition};
 use crate::adapter::reading::{Quantity, Reading, Source};
 use crate::adapter::{Adapter, Answer, Call, Policy};
+use crate::fields::Fields;
 use crate::form::Moment;
 use crate::translate::window;
 use pen::Pen;
@@ -210,9 +211,10 @@ fn settle<'a>(
         }
         let (headers, body) = draft.finish();
         let bytes = body.to_bytes();
+        let fields = Fields::from(&headers);
         let answer = Answer {
             status: frame.status,
-            headers: &headers,
+            headers: &fields,
             body: Some(&bytes),
         };
         let body = Body::new(Some(&bytes));

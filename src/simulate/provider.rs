@@ -338,7 +338,7 @@ impl Provider {
     fn partition(&self, policy: &Policy, request: &Request<'_>) -> u128 {
         let header = |name: &http::HeaderName| {
             let value = request.call.headers.and_then(|headers| headers.get(name));
-            String::from_utf8_lossy(value.map_or(b"", HeaderValue::as_bytes))
+            String::from_utf8_lossy(value.map_or(&b""[..], |value| value.as_bytes()))
         };
         let credential = match &self.adapter.credential {
             CredentialPlace::Bearer | CredentialPlace::Basic { .. } => header(&AUTHORIZATION),

@@ -15,6 +15,7 @@ use crate::adapter::reading::{Reading, Source};
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Answer, Exhaustion, Policy, Refusal};
 use crate::dress::{Dress, Words};
+use crate::fields::Fields;
 use crate::form::Moment;
 use crate::translate::{Translation, translate};
 
@@ -39,9 +40,10 @@ pub fn dress(
     for (rule, frame) in wardrobe(scene, states, refused) {
         let native = write(scene, states, &frame);
         let bytes = native.body.to_bytes();
+        let headers = Fields::from(&native.headers);
         let answer = Answer {
             status: frame.status,
-            headers: &native.headers,
+            headers: &headers,
             body: Some(&bytes),
         };
         // A rule that does not know its own dress has none; `plain` ones have no rule.

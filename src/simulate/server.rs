@@ -24,6 +24,7 @@ use super::provider::{self, Budgets, Provider, Reply, Verdict};
 use crate::adapter::{Call, REQUEST_BODY_LIMIT};
 use crate::clock;
 use crate::diagnostic::closest;
+use crate::fields::Fields;
 
 /// The header of a request that says how long it shall run, in seconds: for limits on requests at a time.
 pub const DELAY: &str = "simulate-delay";
@@ -250,11 +251,12 @@ async fn answer(
     let Some((guest, path)) = house.find(host.unwrap_or(""), head.uri.path()) else {
         return Ok(house.unknown(head.uri.path()));
     };
+    let headers = Fields::from(&head.headers);
     let request = provider::Request {
         call: Call {
             method: &head.method,
             path: Some(path),
-            headers: Some(&head.headers),
+            headers: Some(&headers),
             body: Some(&beginning),
         },
         query: head.uri.query(),

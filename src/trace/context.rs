@@ -1,9 +1,10 @@
 //! The fields of a trace (W3C Trace Context): `traceparent`, and `tracestate`, which passes as it is.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use super::Spans;
 use crate::clock;
+use crate::fields::Fields;
 
 /// The trace and the span that a request is part of.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -31,8 +32,8 @@ pub struct Context {
 impl Context {
     /// What a request says. Lines that nobody can read, and several, say nothing.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all(TRACEPARENT).iter();
+    pub fn of(headers: &Fields) -> Option<Self> {
+        let mut lines = headers.get_all(TRACEPARENT);
         let line = lines.next()?;
         if lines.next().is_some() {
             return None;
@@ -82,7 +83,7 @@ fn hex(digits: &str, count: usize) -> Option<u128> {
 impl Spans {
     /// The spans of a call with this head; `None`: its caller says that nobody records it, and it passes as it is.
     #[must_use]
-    pub fn begin(headers: &HeaderMap) -> Option<Self> {
+    pub fn begin(headers: &Fields) -> Option<Self> {
         let caller = Context::of(headers);
         if caller.is_some_and(|caller| !caller.is_sampled()) {
             return None;
@@ -101,11 +102,11 @@ impl Spans {
     }
 
     /// Tells the provider.
-    pub fn write(&self, headers: &mut HeaderMap) {
+    pub fn write(&self, headers: &mut Fields) {
         let Some(value) = self.told.value() else {
             return;
         };
-        headers.insert(TRACEPARENT, value);
+        headers.insert(&TRACEPARENT, &value);
         if self.parent.is_none() {
             // It was said of a trace that this is not.
             headers.remove(TRACESTATE);

@@ -28,8 +28,8 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
     for facts in drafts(answer, &mut out.notes) {
         add(&mut groups, Group::new("ratelimit", facts));
     }
-    for (name, value) in answer.headers {
-        let Some((family, quantity, label)) = parts(name.as_str()) else {
+    for (name, value) in answer.headers.iter() {
+        let Some((family, quantity, label)) = parts(name) else {
             continue;
         };
         // Ten thousand lines are no reason to keep ten thousand notes.
@@ -130,7 +130,7 @@ impl Group {
         }
     }
 
-    fn read(&mut self, name: &HeaderName, quantity: Word, text: &str, notes: &mut Vec<String>) {
+    fn read(&mut self, name: &str, quantity: Word, text: &str, notes: &mut Vec<String>) {
         let number =
             || read_number(text.split(';').next().unwrap_or(text)).filter(|n| !n.is_negative());
         let known = match quantity {
@@ -339,7 +339,7 @@ fn window(label: &str) -> Option<u64> {
 }
 
 /// A time whose form nobody has declared: dates and durations speak for themselves, numbers go by their size.
-fn guess_time(name: &HeaderName, text: &str, notes: &mut Vec<String>) -> Option<Moment> {
+fn guess_time(name: &str, text: &str, notes: &mut Vec<String>) -> Option<Moment> {
     let text = text.split(';').next().unwrap_or(text).trim();
     if let Some(number) = read_number(text) {
         let (form, meaning) = match number.floor() {
@@ -350,7 +350,7 @@ fn guess_time(name: &HeaderName, text: &str, notes: &mut Vec<String>) -> Option<
             _ => (TimeForm::Seconds, "seconds from now"),
         };
         // Seconds under the standard's own name are what the standard says.
-        if name.as_str() != "ratelimit-reset" || !matches!(form, TimeForm::Seconds) {
+        if name != "ratelimit-reset" || !matches!(form, TimeForm::Seconds) {
             notes.push(format!("{name}: {text} was taken for {meaning}"));
         }
         return form.read(text, None);
@@ -371,17 +371,13 @@ fn drafts(answer: &Answer<'_>, notes: &mut Vec<String>) -> SmallVec<[Facts; 2]> 
     let policy = HeaderName::from_static("ratelimit-policy");
     let Some(value) = answer.headers.get(&limit) else {
         // Draft 6 sends the policy as `100;w=60` beside the three headers: only its window is new.
-        let Some(text) = answer
-            .headers
-            .get(&policy)
-            .and_then(|value| value.to_str().ok())
-        else {
+        let Some(text) = answer.headers.get(&policy).and_then(|value| value.text()) else {
             return SmallVec::new();
         };
         let told = answer
             .headers
             .get("ratelimit-limit")
-            .and_then(|value| read_number(value.to_str().ok()?.split([',', ';']).next()?));
+            .and_then(|value| read_number(value.text()?.split([',', ';']).next()?));
         return match numbered_policies(text, told) {
             Some(policies) => policies,
             None => structured::read(&(policy, limit), answer.headers, notes),
@@ -408,7 +404,7 @@ fn drafts(answer: &Answer<'_>, notes: &mut Vec<String>) -> SmallVec<[Facts; 2]> 
     let mut policies = answer
         .headers
         .get(&policy)
-        .and_then(|value| numbered_policies(value.to_str().ok()?, told))
+        .and_then(|value| numbered_policies(value.text()?, told))
         .unwrap_or_else(|| SmallVec::from_iter([Facts::default()]));
     if let Some(facts) = policies.first_mut() {
         facts.limit = told.or(facts.limit);

@@ -1,6 +1,5 @@
 //! Where an answer is looked up: the readings of each policy, and the time to wait.
 
-use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smallvec::{SmallVec, smallvec};
@@ -10,6 +9,7 @@ use super::reader::Reader;
 use crate::adapter::condition::Body;
 use crate::adapter::reading::{Extract, Reading, Spelling};
 use crate::adapter::{Answer, Call, Policy};
+use crate::fields::Fields;
 use crate::form::{Moment, NumberForm, read_retry_after};
 
 /// One answer, while its values are looked up.
@@ -20,7 +20,7 @@ pub(super) struct Lookup<'a> {
     pub(super) now: Timestamp,
     pub(super) notes: &'a mut Vec<String>,
     /// Headers that no pattern fitted so far; one that fits takes its header out again.
-    pub(super) unfit: SmallVec<[(&'a HeaderName, bool); 2]>,
+    pub(super) unfit: SmallVec<[(&'a str, bool); 2]>,
 }
 
 impl<'a> Lookup<'a> {
@@ -87,17 +87,13 @@ impl<'a> Lookup<'a> {
 
 /// `Retry-After` in any form; of several lines the latest.
 pub(super) fn latest_retry_after(
-    headers: &HeaderMap,
+    headers: &Fields,
     now: Timestamp,
     notes: &mut Vec<String>,
 ) -> Option<Moment> {
     let mut latest: Option<Moment> = None;
-    for value in headers
-        .get_all(http::header::RETRY_AFTER)
-        .iter()
-        .take(MAX_LINES)
-    {
-        match value.to_str().ok().and_then(read_retry_after) {
+    for value in headers.get_all(http::header::RETRY_AFTER).take(MAX_LINES) {
+        match value.text().and_then(read_retry_after) {
             Some(moment)
                 if latest.is_none_or(|old| moment.duration_from(now) > old.duration_from(now)) =>
             {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use serde_json::Value;
 use smallvec::SmallVec;
 
@@ -12,6 +12,7 @@ use super::lookup::Lookup;
 use super::text::{cut, key_value};
 use crate::adapter::pointer::{Pointer, scalar_text};
 use crate::adapter::reading::{Extract, Narrow, Quantity, Reading, Source, Spelling};
+use crate::fields::Fields;
 use crate::form::{Decimal, Moment, read_digits, read_number};
 
 /// A reading, while it reads.
@@ -33,17 +34,17 @@ impl<'a> Reader<'_, 'a> {
             Source::Header(name) => {
                 // One line is the rule; the iterator over several costs more than the value.
                 let lines = self.lookup.answer.headers.get_all(name);
-                for value in lines.iter().take(MAX_LINES) {
+                for value in lines.take(MAX_LINES) {
                     let value = value.as_bytes();
                     if !self.read_whole_number(value, all) {
-                        self.read_value(name, value, None, all);
+                        self.read_value(name.as_str(), value, None, all);
                     }
                 }
             }
             Source::Headers(pattern) => {
                 let mut seen = 0;
-                for (name, value) in self.lookup.answer.headers {
-                    let Some(found) = pattern.captures(name.as_str()) else {
+                for (name, value) in self.lookup.answer.headers.iter() {
+                    let Some(found) = pattern.captures(name) else {
                         continue;
                     };
                     seen += 1;
@@ -90,7 +91,7 @@ impl<'a> Reader<'_, 'a> {
 
     fn read_value(
         &mut self,
-        header: &'a HeaderName,
+        header: &'a str,
         value: &[u8],
         named: Option<Arc<str>>,
         all: &mut SmallVec<[Facts; 1]>,
@@ -103,7 +104,7 @@ impl<'a> Reader<'_, 'a> {
             return;
         }
         let Ok(text) = std::str::from_utf8(value.trim_ascii()) else {
-            self.note(header.as_str(), value, "not text");
+            self.note(header, value, "not text");
             return;
         };
         if self.ignored(text) {
@@ -141,7 +142,7 @@ impl<'a> Reader<'_, 'a> {
         if self.shares_its_header() {
             self.remember(header, fits);
         } else if !fits && self.lookup.notes.len() == before {
-            self.note(header.as_str(), value, "not of the documented form");
+            self.note(header, value, "not of the documented form");
         }
         if let Some(own) = own {
             self.merge(own, all);
@@ -158,7 +159,7 @@ impl<'a> Reader<'_, 'a> {
         )
     }
 
-    fn remember(&mut self, header: &'a HeaderName, fits: bool) {
+    fn remember(&mut self, header: &'a str, fits: bool) {
         let known = self
             .lookup
             .unfit
@@ -468,6 +469,6 @@ fn amount(quantity: Quantity, number: Decimal) -> Option<Told> {
 }
 
 /// A header's text, if it is text.
-fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
+fn header_text<'h>(headers: &'h Fields, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name)?.text().map(str::trim)
 }

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 use smallvec::SmallVec;
 
 use super::facts::{Facts, label};
+use crate::fields::Fields;
 use crate::form::{Decimal, TimeForm, read_number};
 use crate::quota::Unit;
 
 /// The policies that both fields tell, joined by name, in the order of their first mention.
 pub(super) fn read(
     (policy, limit): &(HeaderName, HeaderName),
-    headers: &HeaderMap,
+    headers: &Fields,
     notes: &mut Vec<String>,
 ) -> SmallVec<[Facts; 2]> {
     let mut all: SmallVec<[Facts; 2]> = SmallVec::new();
@@ -41,7 +42,7 @@ pub(super) fn read(
     all
 }
 
-fn items(field: &HeaderName, headers: &HeaderMap, notes: &mut Vec<String>) -> Vec<Item> {
+fn items(field: &HeaderName, headers: &Fields, notes: &mut Vec<String>) -> Vec<Item> {
     let mut joined = Vec::new();
     // RFC 9651, section 4.2: several lines are one list.
     for value in headers.get_all(field) {

@@ -6,7 +6,8 @@ use headroom::adapter::catalog::Catalog;
 use headroom::adapter::parse::parse;
 use headroom::adapter::{Adapter, Call};
 use headroom::charge::{Account, charges, label, lessons, may_teach, needs_request_body};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use headroom::fields::Fields;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -50,10 +51,10 @@ struct Made {
 }
 
 impl Made {
-    fn headers(&self, credential: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(&self, credential: &str) -> Fields {
+        let mut headers = Fields::new();
         let bearer = HeaderValue::from_str(&format!("Bearer {credential}")).unwrap();
-        headers.insert("authorization", bearer);
+        headers.insert(http::header::AUTHORIZATION, bearer);
         if let Some(tenant) = &self.tenant {
             let value = HeaderValue::from_bytes(tenant).unwrap();
             headers.insert(HeaderName::from_static("x-tenant"), value);
@@ -61,7 +62,7 @@ impl Made {
         headers
     }
 
-    fn call<'a>(&'a self, headers: &'a HeaderMap) -> Call<'a> {
+    fn call<'a>(&'a self, headers: &'a Fields) -> Call<'a> {
         Call {
             method: &self.method,
             path: self.path.as_deref(),

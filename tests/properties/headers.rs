@@ -1,10 +1,11 @@
 //! What goes out: well-formed whatever came in, and the provider's own headers kept.
 
 use headroom::emit::{Style, standard_headers, write_headers};
+use headroom::fields::Fields;
 use headroom::quota::ServiceLimit;
 use headroom::translate::Translation;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 
 use crate::fuzzed::targets::emitted::{STYLES, is_integer, is_limit, is_structured};
@@ -107,11 +108,11 @@ const OWN: [&str; 8] = [
     "headroom-upstream-status",
 ];
 
-fn native() -> impl Strategy<Value = HeaderMap> {
+fn native() -> impl Strategy<Value = Fields> {
     let own = proptest::sample::select(OWN.to_vec()).prop_map(str::to_owned);
     let name = prop_oneof![own, text("x-[a-z]{1,3}")];
     prop::collection::vec((name, value()), 0..20).prop_map(|lines| {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in lines {
             headers.append(HeaderName::try_from(name).unwrap(), header_value(&value));
         }
@@ -119,21 +120,24 @@ fn native() -> impl Strategy<Value = HeaderMap> {
     })
 }
 
-fn lines(headers: &HeaderMap, name: &str) -> Vec<HeaderValue> {
-    headers.get_all(name).iter().cloned().collect()
+fn lines<'a>(headers: &'a Fields, name: &str) -> Vec<&'a [u8]> {
+    headers.get_all(name).map(|line| line.as_bytes()).collect()
 }
 
-/// A header map of http 1.5.0 panics when three lines of one name are replaced in the obvious way.
+/// A header map of http 1.5.0 panicked when three lines of one name were replaced in the obvious way.
 #[test]
 fn three_lines_of_one_name_are_kept() {
     let translation = Translation {
         retry_after: Some(7),
         ..Translation::default()
     };
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     for name in OWN {
         for line in ["1", "2", "3"] {
-            headers.append(name, HeaderValue::from_static(line));
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(line),
+            );
         }
     }
     write_headers(
@@ -142,11 +146,11 @@ fn three_lines_of_one_name_are_kept() {
         StatusCode::OK,
         &Style::default(),
     );
-    assert_eq!(lines(&headers, "retry-after"), ["7"]);
+    assert_eq!(lines(&headers, "retry-after"), [b"7"]);
     for name in OWN {
         assert_eq!(
             lines(&headers, &format!("headroom-upstream-{name}")),
-            ["1", "2", "3"]
+            [b"1", b"2", b"3"]
         );
     }
 }
@@ -158,7 +162,7 @@ proptest! {
         let mut headers = native.clone();
         write_headers(&mut headers, &translation, sent.status, &Style::default());
         let written = standard_headers(&translation, sent.status, &Style::default());
-        for name in native.keys().map(HeaderName::as_str) {
+        for name in native.keys() {
             if !OWN.contains(&name) {
                 prop_assert_eq!(lines(&headers, name), lines(&native, name));
             } else if name == RETRY_AFTER.as_str() && translation.retry_after.is_none() {
@@ -170,10 +174,10 @@ proptest! {
             }
         }
         for name in OWN {
-            let own: Vec<HeaderValue> = written
+            let own: Vec<&[u8]> = written
                 .iter()
                 .filter(|(written, _)| written == name)
-                .map(|(_, value)| value.clone())
+                .map(|(_, value)| value.as_bytes())
                 .collect();
             if name != "retry-after" || translation.retry_after.is_some() {
                 prop_assert_eq!(lines(&headers, name), own, "{}", name);

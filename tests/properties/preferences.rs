@@ -2,8 +2,9 @@
 
 use headroom::adapter::Refusal;
 use headroom::dress::{Dress, Words};
+use headroom::fields::Fields;
 use headroom::gateway::preferences::{PREFER, PRIORITY, Priority, strip_wait, wait};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -23,8 +24,8 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(line, 0..4)
 }
 
-fn headers(lines: &[String]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn headers(lines: &[String]) -> Fields {
+    let mut headers = Fields::new();
     for line in lines {
         headers.append(PREFER, HeaderValue::from_str(line).unwrap());
         headers.append(PRIORITY, HeaderValue::from_str(line).unwrap());
@@ -37,9 +38,9 @@ proptest! {
     fn a_wait_is_bounded_and_goes_no_further(lines in lines(), longest in 0_u64..1_000) {
         let mut headers = headers(&lines);
         prop_assert!(wait(&headers, longest).is_none_or(|seconds| seconds <= longest));
-        let other = headers.get_all(PRIORITY).iter().count();
+        let other = headers.get_all(PRIORITY).count();
         strip_wait(&mut headers);
-        let left: Vec<&str> = headers.get_all(PREFER).iter().map(|line| line.to_str().unwrap()).collect();
+        let left: Vec<&str> = headers.get_all(PREFER).map(|line| line.text().unwrap()).collect();
         if !lines.iter().any(|line| line.to_ascii_lowercase().contains("respond-async")) {
             prop_assert_eq!(wait(&headers, longest), None);
         }
@@ -51,7 +52,7 @@ proptest! {
             prop_assert!(at.is_some(), "{part} was not in {before}");
             rest = &rest[at.unwrap() + part.trim().len()..];
         }
-        prop_assert_eq!(headers.get_all(PRIORITY).iter().count(), other);
+        prop_assert_eq!(headers.get_all(PRIORITY).count(), other);
         // Twice is once.
         let once = headers.clone();
         strip_wait(&mut headers);

@@ -3,8 +3,9 @@
 use headroom::adapter::parse::parse;
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
+use headroom::fields::Fields;
 use headroom::translate::translate;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -47,7 +48,7 @@ fn adapter(window: &str, zone: &str, kind: &str) -> Adapter {
 fn reset(adapter: &Adapter, account: Option<&TimeZone>, now: Timestamp) -> (u64, bool) {
     let terms = Terms::new(adapter, None, account, &Default::default()).unwrap();
     let name = HeaderName::from_static("x");
-    let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("1"))]);
+    let headers = Fields::from_iter([(name, HeaderValue::from_static("1"))]);
     let call = Call {
         method: &Method::GET,
         path: None,

@@ -6,6 +6,7 @@ use headroom::adapter::catalog::{Catalog, shipped};
 use headroom::adapter::reading::Source;
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
+use headroom::fields::Fields;
 use headroom::translate::{Translation, generic, translate};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
@@ -73,7 +74,7 @@ impl Sent {
         };
         let answer = Answer {
             status: self.status,
-            headers: &self.headers,
+            headers: &Fields::from(&self.headers),
             body: Some(&self.body),
         };
         translate(adapter, terms, &call, &answer, self.now)
@@ -82,7 +83,7 @@ impl Sent {
     pub(crate) fn translate_generic(&self) -> Translation {
         let answer = Answer {
             status: self.status,
-            headers: &self.headers,
+            headers: &Fields::from(&self.headers),
             body: None,
         };
         generic::translate(&answer, self.now)

@@ -10,6 +10,7 @@ use headroom::adapter::parse::read_zone;
 use headroom::adapter::terms::Terms;
 use headroom::adapter::{Adapter, Answer, Call};
 use headroom::emit::{Style, standard_headers};
+use headroom::fields::Fields;
 use headroom::recording::Recording;
 use headroom::translate::{Translation, translate};
 use http::Method;
@@ -86,9 +87,10 @@ impl Case {
             body: None,
         };
         let body = self.recording.body.as_slice();
+        let headers = Fields::from(&self.recording.headers);
         let mut answer = Answer {
             status: self.recording.status,
-            headers: &self.recording.headers,
+            headers: &headers,
             body: None,
         };
         // The gateway reads a body only where the adapter asks for it; so do the cases.

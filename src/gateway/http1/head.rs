@@ -7,13 +7,14 @@ use std::mem::MaybeUninit;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::framing::Decoder;
-use super::names;
+use crate::fields::Fields;
 use crate::gateway::fields;
+use crate::gateway::heads::AnswerHead;
 use crate::gateway::present::Present;
 use crate::limits::Limits;
 
@@ -63,8 +64,7 @@ impl Bounds {
 /// The head of an answer, and what it says of its connection.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) parts: response::Parts,
-    pub(super) present: Present,
+    pub(super) head: AnswerHead,
     pub(super) body: Decoder,
     /// Another request may follow when its body has ended.
     pub(super) is_kept: bool,
@@ -75,12 +75,10 @@ pub(super) fn write(
     method: &Method,
     path: &PathAndQuery,
     host: &HeaderValue,
-    headers: &HeaderMap,
+    headers: &Fields,
 ) -> Vec<u8> {
     let path = path.as_str().as_bytes();
-    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    let length: usize = headers.iter().map(length).sum();
-    let mut head = Vec::with_capacity(48 + path.len() + host.len() + length);
+    let mut head = Vec::with_capacity(48 + path.len() + host.len() + headers.written_length());
     for piece in [
         method.as_str().as_bytes(),
         b" ",
@@ -91,7 +89,7 @@ pub(super) fn write(
     }
     head.extend_from_slice(host.as_bytes());
     head.extend_from_slice(b"\r\n");
-    write_fields(&mut head, headers.iter());
+    headers.write_to(&mut head, |_, _| true);
     head.extend_from_slice(b"\r\n");
     head
 }
@@ -239,18 +237,12 @@ fn parse<'a>(
     Ok(
         match config.parse_response_with_uninit_headers(&mut head, all, space)? {
             Status::Partial => Ok(None),
-            Status::Complete(length) => {
-                understand(all, method, &head).map(|head| Some((head, length)))
-            }
+            Status::Complete(length) => understand(method, &head).map(|head| Some((head, length))),
         },
     )
 }
 
-fn understand(
-    all: &Bytes,
-    method: &Method,
-    head: &httparse::Response<'_, '_>,
-) -> Result<Option<Head>, Invalid> {
+fn understand(method: &Method, head: &httparse::Response<'_, '_>) -> Result<Option<Head>, Invalid> {
     let code = head.code.unwrap_or_default();
     let status = StatusCode::from_u16(code).map_err(|_| Invalid("its status is none"))?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -261,55 +253,45 @@ fn understand(
     if status.is_informational() {
         return Ok(None);
     }
-    let (mut parts, ()) = Response::new(()).into_parts();
-    parts.status = status;
-    parts.version = match head.version {
-        Some(0) => Version::HTTP_10,
-        _ => Version::HTTP_11,
+    let is_usual = head.reason == status.canonical_reason();
+    let reason = head.reason.filter(|_| !is_usual);
+    let (headers, present) = fields(head.headers)?;
+    let head = AnswerHead {
+        status,
+        version: match head.version {
+            Some(0) => Version::HTTP_10,
+            _ => Version::HTTP_11,
+        },
+        reason: reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok()),
+        headers,
+        present,
     };
-    // The provider's own words, where they are its own.
-    if head.reason != status.canonical_reason()
-        && let Some(reason) = head.reason
-        && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
-    {
-        parts.extensions.insert(reason);
-    }
-    let present;
-    (parts.headers, present) = fields(all, head.headers)?;
-    let body = body(method, &parts, present)?;
+    let body = body(method, &head)?;
     let says = |option| {
-        present.has(Present::CONNECTION) && fields::has_token(&parts.headers, &CONNECTION, option)
+        present.has(Present::CONNECTION) && fields::has_token(&head.headers, &CONNECTION, option)
     };
-    let may_stay = !says("close") && (parts.version == Version::HTTP_11 || says("keep-alive"));
+    let may_stay = !says("close") && (head.version == Version::HTTP_11 || says("keep-alive"));
     let is_kept = may_stay && !matches!(body, Decoder::Close);
     Ok(Some(Head {
-        parts,
-        present,
+        head,
         body,
         is_kept,
     }))
 }
 
-/// Values are not copied: each is a part of the whole. Also which fields there are of those that somebody looks for.
-pub(super) fn fields(
-    whole: &Bytes,
-    fields: &[Header<'_>],
-) -> Result<(HeaderMap, Present), Invalid> {
-    let too_many = |_| Invalid("it has too many fields");
-    let mut headers =
-        HeaderMap::try_with_capacity(fields.len() + ADDED_FIELDS).map_err(too_many)?;
+/// The fields, and which there are of those that somebody looks for.
+pub(super) fn fields(found: &[Header<'_>]) -> Result<(Fields, Present), Invalid> {
+    const ADDED: usize = ADDED_FIELDS * 32;
+    let length = |field: &Header<'_>| field.name.len() + field.value.len() + ": \r\n".len();
+    let length: usize = found.iter().map(length).sum();
+    let mut fields = Fields::with_capacity(found.len() + ADDED_FIELDS, length + ADDED);
     let mut all = Present::default();
-    names::with(|names| {
-        for field in fields {
-            let name = names.read(field.name.as_bytes());
-            let (name, present) = name.ok_or(Invalid("the name of a field is none"))?;
-            let value = HeaderValue::from_maybe_shared(whole.slice_ref(field.value))
-                .map_err(|_| Invalid("the value of a field is none"))?;
-            headers.try_append(name, value).map_err(too_many)?;
-            all = all.and(present);
-        }
-        Ok((headers, all))
-    })
+    for field in found {
+        let name = fields.append_parsed(field);
+        let name = name.map_err(|_| Invalid("the name of a field is none"))?;
+        all = all.and(Present::field(name));
+    }
+    Ok((fields, all))
 }
 
 /// A length as it is written in `Content-Length`: digits.
@@ -326,8 +308,8 @@ pub(in crate::gateway) fn has_no_body(status: StatusCode) -> bool {
 }
 
 /// How the body ends (RFC 9112, section 6.3).
-fn body(method: &Method, head: &response::Parts, present: Present) -> Result<Decoder, Invalid> {
-    let headers = &head.headers;
+fn body(method: &Method, head: &AnswerHead) -> Result<Decoder, Invalid> {
+    let (headers, present) = (&head.headers, head.present);
     if has_no_body(head.status) || *method == Method::HEAD {
         return Ok(Decoder::Done);
     }
@@ -366,7 +348,7 @@ pub(super) fn trailers(whole: &Bytes, most_fields: usize) -> Result<HeaderMap, I
     let mut space = vec![httparse::EMPTY_HEADER; most_fields];
     match httparse::parse_headers(whole, &mut space) {
         Ok(Status::Complete((length, found))) if length == whole.len() => {
-            fields(whole, found).map(|(fields, _)| fields)
+            fields(found).map(|(fields, _)| fields.to_map())
         }
         _ => Err(Invalid("its trailers are none")),
     }

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 
 use super::head;
+use crate::fields::Fields;
 use crate::gateway::dial::BoxError;
 use crate::gateway::fields;
 
@@ -61,7 +62,7 @@ pub(super) enum Framing {
 
 impl Framing {
     /// In chunks, with the trailers that the head tells of.
-    pub(super) fn chunked(headers: &HeaderMap) -> Self {
+    pub(super) fn chunked(headers: &Fields) -> Self {
         let names = fields::tokens(headers, &TRAILER);
         let names = names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
         Self::Chunked(names.filter(|name| !NO_TRAILERS.contains(name)).collect())

@@ -1,29 +1,30 @@
 //! Answers as callers get them (RFC 9112, sections 4 to 7).
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Response, StatusCode, response};
+use http::StatusCode;
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::head::{has_no_body, write_fields};
+use super::head::has_no_body;
 use super::outbound::{COPIED, Framing, Outbound};
 use super::request::Terms;
 use crate::clock;
+use crate::fields::Value;
 use crate::gateway::body::{Attended, Body};
 use crate::gateway::fields;
+use crate::gateway::heads::Reply;
 
 /// What is added to the head of an answer takes at the most so much, in bytes.
 const ADDED: usize = 160;
 
 /// An answer, ready to be written, and whether the connection ends with it. `is_last`: it is to end.
 pub(super) fn outbound(
-    answer: Response<Attended>,
+    answer: Reply<Attended>,
     terms: Terms,
     is_last: bool,
 ) -> (Outbound<Attended>, bool) {
-    let (head, body) = answer.into_parts();
+    let (head, body) = answer.parted();
     let has_none = terms.is_head || has_no_body(head.status);
     let length = if body.is_end_stream() {
         Some(0)
@@ -56,8 +57,8 @@ pub(super) fn outbound(
 }
 
 /// An answer of headroom's own to what is no request, after which nothing is believed.
-pub(super) fn refusal(answer: Response<Body>) -> Vec<u8> {
-    let (head, body) = answer.into_parts();
+pub(super) fn refusal(answer: Reply<Body>) -> Vec<u8> {
+    let (head, body) = answer.parted();
     let body = body.into_full();
     let framing = Framing::Length(body.len() as u64);
     let (mut message, _) = written(&head, Some(&framing), (false, false), true);
@@ -68,18 +69,16 @@ pub(super) fn refusal(answer: Response<Body>) -> Vec<u8> {
 /// The head as it is sent, and whether the connection ends with it, as `is_last` or the head says. `framing` is that of its body, if
 /// it may have one. There is room behind it for a short body.
 fn written(
-    head: &response::Parts,
+    head: &Reply<()>,
     framing: Option<&Framing>,
     (is_head, is_old): (bool, bool),
     mut is_last: bool,
 ) -> (Vec<u8>, bool) {
     let status = head.status;
-    let reason = head.extensions.get::<ReasonPhrase>();
-    let reason = reason.map(ReasonPhrase::as_bytes);
+    let reason = head.reason.as_ref().map(ReasonPhrase::as_bytes);
     let known = || status.canonical_reason().unwrap_or("<none>").as_bytes();
     let reason = reason.unwrap_or_else(known);
-    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    let fields: usize = head.headers.iter().map(length).sum();
+    let fields = head.headers.written_length();
     let short = match framing {
         Some(Framing::Length(length)) => usize::try_from(*length).ok(),
         _ => None,
@@ -95,27 +94,29 @@ fn written(
         Some(Framing::Length(length)) => Some(digits.format(*length)),
         _ => None,
     };
-    let may_tell_length = |told: &HeaderValue| match framing {
+    let may_tell_length = |told: Value<'_>| match framing {
         Some(_) => length.is_some_and(|length| length.as_bytes() == told.as_bytes()),
         // Of a 304 to GET not all readers know that it has no body.
         None => is_head && status != StatusCode::NO_CONTENT && !status.is_informational(),
     };
     let is_chunked = matches!(framing, Some(Framing::Chunked(_)));
     let (mut has_length, mut has_date) = (false, false);
-    let stays = |(name, value): &(&HeaderName, &HeaderValue)| {
-        if *name == CONTENT_LENGTH {
-            // Once.
-            return may_tell_length(value) && !std::mem::replace(&mut has_length, true);
-        }
-        if *name == CONNECTION {
+    head.headers.write_to(&mut out, |name, value| match name {
+        // Once.
+        b"content-length" => may_tell_length(value) && !std::mem::replace(&mut has_length, true),
+        b"connection" => {
             is_last |= fields::line_has(value, "close");
-            return false;
+            false
         }
-        has_date |= *name == DATE;
+        b"date" => {
+            has_date = true;
+            true
+        }
+        b"transfer-encoding" => false,
         // Without chunks there is no place for trailers.
-        *name != TRANSFER_ENCODING && (is_chunked || *name != TRAILER)
-    };
-    write_fields(&mut out, head.headers.iter().filter(stays));
+        b"trailer" => is_chunked,
+        _ => true,
+    });
     let connection: &[u8] = match (is_old, is_last) {
         (_, true) => b"connection: close\r\n",
         (true, false) => b"connection: keep-alive\r\n",
@@ -147,12 +148,13 @@ fn date(now: Timestamp) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use http::header::CONTENT_TYPE;
+    use http::Response;
+    use http::header::{CONTENT_TYPE, DATE};
 
     use super::*;
 
     fn text(answer: &Response<()>, framing: &Framing, is_last: bool) -> String {
-        let (head, ()) = answer.clone().into_parts();
+        let head = Reply::from(answer.clone());
         let (written, is_told) = written(&head, Some(framing), (false, false), is_last);
         assert_eq!(is_told, is_last);
         String::from_utf8(written).unwrap()

@@ -4,12 +4,14 @@ use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Uri, Version, request};
+use http::{Method, Uri, Version};
 use httparse::{Header, ParserConfig, Status};
 
 use super::framing::Decoder;
 use super::head::{self, Beginning, Bounds, Invalid, with_space};
+use crate::fields::Fields;
 use crate::gateway::fields;
+use crate::gateway::heads::RequestHead;
 use crate::gateway::present::Present;
 
 /// The longest target that can be kept, in bytes.
@@ -35,8 +37,7 @@ impl From<Invalid> for Unfit {
 /// The head of a request, and what it says of its connection.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) parts: request::Parts,
-    pub(super) present: Present,
+    pub(super) head: RequestHead,
     pub(super) body: Decoder,
     pub(super) terms: Terms,
     /// The caller waits to be told before it sends its body (RFC 9110, section 10.1.1).
@@ -169,41 +170,35 @@ fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Result<Head, U
     if memchr::memchr(b'#', target).is_some() {
         return Err(Invalid("its target has a fragment (`#`, which is written `%23`)").into());
     }
-    let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = Method::from_bytes(method).map_err(|_| Invalid("its method is not one"))?;
-    parts.uri = Uri::from_maybe_shared(whole.slice_ref(target))
+    let method = Method::from_bytes(method).map_err(|_| Invalid("its method is not one"))?;
+    let uri = Uri::from_maybe_shared(whole.slice_ref(target))
         .map_err(|_| Invalid("its target is not one (RFC 9112, section 3.2)"))?;
-    parts.version = match head.version {
-        Some(0) => Version::HTTP_10,
-        _ => Version::HTTP_11,
-    };
-    let present;
-    (parts.headers, present) = head::fields(whole, head.headers)?;
-    let is_old = parts.version == Version::HTTP_10;
+    let is_old = head.version == Some(0);
+    let (mut headers, present) = head::fields(head.headers)?;
     let has = |field| present.has(field);
     let length = if has(Present::CONTENT_LENGTH) {
-        length(&mut parts.headers)?
+        length(&mut headers)?
     } else {
         None
     };
-    let is_chunked = has(Present::TRANSFER_ENCODING) && is_chunked(&parts.headers, is_old)?;
+    let is_chunked = has(Present::TRANSFER_ENCODING) && is_chunked(&headers, is_old)?;
     // Told in two ways, it is read by the one that counts; the other goes no further, and nothing that follows is believed
     // (RFC 9112, section 6.1).
     let is_ambiguous = is_chunked && length.is_some();
     if is_ambiguous {
-        parts.headers.remove(CONTENT_LENGTH);
+        headers.remove(CONTENT_LENGTH);
     }
     let body = if is_chunked {
         Decoder::chunked()
     } else {
         length.map_or(Decoder::Done, Decoder::of_length)
     };
-    let headers = &parts.headers;
-    let says = |option| has(Present::CONNECTION) && fields::has_token(headers, &CONNECTION, option);
+    let says =
+        |option| has(Present::CONNECTION) && fields::has_token(&headers, &CONNECTION, option);
     let terms = Terms {
-        is_head: parts.method == Method::HEAD,
+        is_head: method == Method::HEAD,
         is_old,
-        takes_trailers: has(Present::TE) && fields::has_token(headers, &TE, "trailers"),
+        takes_trailers: has(Present::TE) && fields::has_token(&headers, &TE, "trailers"),
         is_kept: !is_ambiguous && !says("close") && (!is_old || says("keep-alive")),
     };
     let expects = !is_old
@@ -211,9 +206,19 @@ fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Result<Head, U
         && headers
             .get(EXPECT)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let version = if is_old {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
     Ok(Head {
-        parts,
-        present,
+        head: RequestHead {
+            method,
+            uri,
+            version,
+            headers,
+            present,
+        },
         body,
         terms,
         expects,
@@ -221,9 +226,9 @@ fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Result<Head, U
 }
 
 /// Whether the body comes in chunks (RFC 9112, section 6.3).
-fn is_chunked(headers: &HeaderMap, is_old: bool) -> Result<bool, Invalid> {
+fn is_chunked(headers: &Fields, is_old: bool) -> Result<bool, Invalid> {
     // The last coding of the last line, also where that is none.
-    let Some(last) = headers.get_all(TRANSFER_ENCODING).iter().next_back() else {
+    let Some(last) = headers.get_all(TRANSFER_ENCODING).last() else {
         return Ok(false);
     };
     if is_old {
@@ -239,7 +244,7 @@ fn is_chunked(headers: &HeaderMap, is_old: bool) -> Result<bool, Invalid> {
 }
 
 /// What `Content-Length` says: digits, also several times the same, of which one is left.
-fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Invalid> {
+fn length(headers: &mut Fields) -> Result<Option<u64>, Invalid> {
     let mut length = None;
     let mut is_repeated = false;
     for line in headers.get_all(CONTENT_LENGTH) {
@@ -252,9 +257,11 @@ fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Invalid> {
             is_repeated = true;
         }
     }
-    if let Some(first) = headers.get(CONTENT_LENGTH).filter(|_| is_repeated) {
-        let first = first.clone();
-        headers.insert(CONTENT_LENGTH, first);
+    if is_repeated {
+        let mut has_first = false;
+        headers.retain(|name, _| {
+            name != CONTENT_LENGTH.as_str().as_bytes() || !std::mem::replace(&mut has_first, true)
+        });
     }
     Ok(length)
 }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::{Response, request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::AsyncWrite;
 
@@ -20,7 +19,7 @@ use super::reply;
 use super::request::{Reading, Terms, Unfit};
 use crate::gateway::body::{Attended, Body, BoxError};
 use crate::gateway::greeting::Greeting;
-use crate::gateway::present::Present;
+use crate::gateway::heads::{Reply, RequestHead};
 
 /// What a caller is told who waits for that before it sends a body (RFC 9110, section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -28,13 +27,13 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Who answers what is asked on a connection.
 pub(in crate::gateway) trait Host {
     /// A call that is being answered.
-    type Call: Future<Output = Response<Attended>> + Unpin;
+    type Call: Future<Output = Reply<Attended>> + Unpin;
 
     /// Begins to answer a request, whose head has these fields; without a body where it has none.
-    fn call(&self, head: request::Parts, present: Present, body: Option<Inflow>) -> Self::Call;
+    fn call(&self, head: RequestHead, body: Option<Inflow>) -> Self::Call;
 
     /// The answer to what is no request.
-    fn refuse(&self, unfit: Unfit) -> Response<Body>;
+    fn refuse(&self, unfit: Unfit) -> Reply<Body>;
 }
 
 /// A caller's connection.
@@ -205,7 +204,7 @@ impl<H: Host> Serving<H> {
             wire: Arc::clone(&self.wire),
             turn,
         });
-        let call = self.host.call(head.parts, head.present, body);
+        let call = self.host.call(head.head, body);
         Poll::Ready(Ok(Step::Call(call, head.terms)))
     }
 

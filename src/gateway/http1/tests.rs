@@ -86,7 +86,7 @@ fn pair(room: usize) -> (Connection, DuplexStream) {
     (Connection::new(stream), far)
 }
 
-fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+fn headers(lines: &[(&'static str, &'static str)]) -> Fields {
     let line = |&(name, value)| {
         (
             http::HeaderName::from_static(name),
@@ -99,9 +99,9 @@ fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
 async fn exchange(
     connection: Connection,
     method: &Method,
-    headers: &HeaderMap,
+    headers: &Fields,
     body: Pieces,
-) -> Result<(response::Parts, Body), BoxError> {
+) -> Result<(AnswerHead, Body), BoxError> {
     let line = (
         method,
         &PathAndQuery::from_static("/a?b"),
@@ -177,7 +177,7 @@ async fn requests_are_framed_as_their_heads_say() {
         let trailers = headers(&[("x-sum", "1"), ("host", "evil"), ("x-unannounced", "2")]);
         chunked
             .frames
-            .push_back(Some(Ok(Frame::trailers(trailers))));
+            .push_back(Some(Ok(Frame::trailers(trailers.to_map()))));
         let got = sent(room, &lines, chunked).await;
         let head = "transfer-encoding: chunked\r\ntrailer: x-sum, host\r\n\r\n";
         let long = format!("1388\r\n{LONG}\r\n").repeat(2);
@@ -201,7 +201,7 @@ async fn a_request_that_breaks_off_does_not_look_whole() {
         let mut unlike = Pieces::new(&[piece]);
         unlike.length = Some(length);
         let (connection, _far) = pair(1000);
-        let answered = exchange(connection, &Method::PUT, &HeaderMap::new(), unlike).await;
+        let answered = exchange(connection, &Method::PUT, &Fields::new(), unlike).await;
         assert!(
             answered
                 .err()
@@ -213,9 +213,9 @@ async fn a_request_that_breaks_off_does_not_look_whole() {
 }
 
 /// An exchange of a request without a body, whose answer comes in these pieces and does not end the connection.
-async fn answered(method: &Method, pieces: &[&str]) -> (response::Parts, Body, DuplexStream) {
+async fn answered(method: &Method, pieces: &[&str]) -> (AnswerHead, Body, DuplexStream) {
     let (connection, mut far) = pair(100_000);
-    let (headers, none) = (HeaderMap::new(), Pieces::default());
+    let (headers, none) = (Fields::new(), Pieces::default());
     let exchange = exchange(connection, method, &headers, none);
     let (exchanged, far) = tokio::join!(exchange, async {
         for piece in pieces {
@@ -314,13 +314,8 @@ async fn heads_are_bounded_however_they_come() {
             let (connection, far) = pair(100_000);
             let pieces = bytes.as_bytes().chunks(size).map(<[u8]>::to_vec).collect();
             let far = tokio::spawn(answer(far, pieces));
-            let answered = exchange(
-                connection,
-                &Method::GET,
-                &HeaderMap::new(),
-                Pieces::default(),
-            )
-            .await;
+            let answered =
+                exchange(connection, &Method::GET, &Fields::new(), Pieces::default()).await;
             let error = answered.err().unwrap();
             assert!(
                 error.is::<Invalid>() && error.to_string().contains(words),
@@ -394,7 +389,7 @@ async fn the_rest_of_a_request_ends_with_its_answer() {
     let (connection, mut far) = pair(64);
     let upload = Pieces::new(&[LONG]).sized();
     far.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-    let exchanged = exchange(connection, &Method::POST, &HeaderMap::new(), upload).await;
+    let exchanged = exchange(connection, &Method::POST, &Fields::new(), upload).await;
     drop(exchanged);
     assert!(read_all(&mut far).await.len() < 5000);
 }
@@ -407,7 +402,7 @@ async fn what_a_provider_says_before_it_closes_is_its_answer() {
         .await
         .unwrap();
     drop(far);
-    let (head, mut body) = exchange(connection, &Method::POST, &HeaderMap::new(), upload)
+    let (head, mut body) = exchange(connection, &Method::POST, &Fields::new(), upload)
         .await
         .unwrap();
     assert_eq!(head.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -416,7 +411,7 @@ async fn what_a_provider_says_before_it_closes_is_its_answer() {
     let (connection, far) = pair(100);
     drop(far);
     let upload = Pieces::new(&[LONG, LONG]).sized();
-    let error = exchange(connection, &Method::POST, &HeaderMap::new(), upload)
+    let error = exchange(connection, &Method::POST, &Fields::new(), upload)
         .await
         .err()
         .unwrap();
@@ -438,13 +433,7 @@ async fn long_answers_are_whole_in_whatever_pieces_they_come() {
                     .unwrap();
             }
         });
-        let exchanged = exchange(
-            connection,
-            &Method::GET,
-            &HeaderMap::new(),
-            Pieces::default(),
-        )
-        .await;
+        let exchanged = exchange(connection, &Method::GET, &Fields::new(), Pieces::default()).await;
         let body = exchanged.unwrap().1.collect().await.unwrap().to_bytes();
         let expected =
             (0..pieces).flat_map(|number| std::iter::repeat_n((number % 251) as u8, size));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::header::ACCEPT;
+use http::{HeaderName, Response};
 use serde_json::{Value, json};
 
 use super::*;
@@ -47,11 +48,9 @@ impl Case {
     }
 
     fn response(&self) -> Response<Bytes> {
-        let mut headers = HeaderMap::new();
-        headers.extend(
-            self.accept
-                .map(|accept| (ACCEPT, HeaderValue::from_static(accept))),
-        );
+        let accept = self.accept.iter();
+        let headers = accept.map(|accept| (ACCEPT, HeaderValue::from_static(accept)));
+        let headers = headers.collect();
         let terms = Terms::new(&self.adapter, None, None, &Default::default()).unwrap();
         let refused = Refused {
             connection: "crm",
@@ -72,11 +71,15 @@ impl Case {
             reset: None,
             now: NOW.parse().unwrap(),
         };
-        refused.response("headroom", |headers, status| {
+        let reply = refused.response("headroom", |headers, status| {
             assert!(!headers.contains_key(RETRY_AFTER), "nothing to move away");
-            headers.insert("x-status", HeaderValue::from(status.as_u16()));
+            headers.insert(
+                HeaderName::from_static("x-status"),
+                HeaderValue::from(status.as_u16()),
+            );
             headers.insert(RETRY_AFTER, HeaderValue::from_static("5000"));
-        })
+        });
+        reply.into()
     }
 }
 
@@ -159,7 +162,7 @@ fn every_shipped_dress_is_429_through_headroom() {
                     now: NOW.parse().unwrap(),
                 };
                 let response = refused.response("headroom", |_, _| {});
-                assert_eq!(response.status(), 429, "{id} {policy}");
+                assert_eq!(response.status, 429, "{id} {policy}");
             }
         }
     }
@@ -271,5 +274,5 @@ fn a_reset_of_its_own_is_rounded_up() {
         now: NOW.parse().unwrap(),
     };
     let response = refused.response("headroom", |_, _| {});
-    assert_eq!(response.body(), "1795262410");
+    assert_eq!(response.body, "1795262410");
 }

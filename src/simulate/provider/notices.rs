@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::{Enforced, Provider};
 use crate::adapter::{Call, Policy, WindowKind};
+use crate::fields::Fields;
 use crate::form::Moment;
 use crate::quota::Unit;
 use crate::simulate::budgets::untouched;
@@ -66,7 +67,7 @@ impl Provider {
     /// What the simulator has no words for.
     fn unwritable(&self, now: Now) -> Vec<String> {
         let method = http::Method::GET;
-        let headers = HeaderMap::new();
+        let headers = Fields::new();
         let call = Call {
             method: &method,
             path: Some("/"),

@@ -1,6 +1,6 @@
 //! Against hyper's client as the other reader: what both are shown, both understand alike.
 
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use proptest::collection::vec;
@@ -27,16 +27,13 @@ struct Understood {
     body: Result<(Bytes, Option<HeaderMap>), ()>,
 }
 
-async fn understood<B: HttpBody<Data = Bytes> + Unpin>(
-    head: response::Parts,
-    body: B,
-) -> Understood {
+async fn understood<B: HttpBody<Data = Bytes> + Unpin>(head: AnswerHead, body: B) -> Understood {
     let body = body.collect().await.map_err(drop);
-    let reason = head.extensions.get::<hyper::ext::ReasonPhrase>();
+    let reason = head.reason.as_ref();
     Understood {
         status: head.status,
         reason: reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned()),
-        headers: head.headers,
+        headers: head.headers.to_map(),
         body: body.map(|whole| {
             let trailers = whole.trailers().cloned();
             (
@@ -50,7 +47,7 @@ async fn understood<B: HttpBody<Data = Bytes> + Unpin>(
 async fn by_headroom(method: &Method, pieces: Vec<Vec<u8>>) -> Result<Understood, ()> {
     let (connection, far) = pair(64);
     let far = tokio::spawn(answer(far, pieces));
-    let answered = exchange(connection, method, &HeaderMap::new(), Pieces::default()).await;
+    let answered = exchange(connection, method, &Fields::new(), Pieces::default()).await;
     let (head, body) = answered.map_err(drop)?;
     let understood = understood(head, body).await;
     far.abort();
@@ -67,11 +64,8 @@ async fn by_hyper(method: &Method, pieces: Vec<Vec<u8>>) -> Result<Understood, (
     let driver = tokio::spawn(connection);
     let mut request = Request::new(http_body_util::Empty::new());
     *request.method_mut() = method.clone();
-    let (head, body) = sender
-        .send_request(request)
-        .await
-        .map_err(drop)?
-        .into_parts();
+    let answer = sender.send_request(request).await.map_err(drop)?;
+    let (head, body) = AnswerHead::of(answer);
     let understood = understood(head, body).await;
     far.abort();
     driver.abort();

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use http::{Request, Response};
 use http_body_util::BodyExt as _;
 
 use super::alike::runtime;
 use super::served::{Log, answer, answers, served};
 use super::*;
 use crate::gateway::body::{Attended, Body as AnswerBody};
+use crate::gateway::heads::{Reply, RequestHead};
+use crate::gateway::present::Present;
 use crate::gateway::pulse::Pulse;
 use crate::limits::Limits;
 
@@ -16,14 +17,9 @@ use crate::limits::Limits;
 struct Hoarder(Arc<Mutex<Option<Inflow>>>, Log);
 
 impl Host for Hoarder {
-    type Call = Pin<Box<dyn Future<Output = Response<Attended>> + Send>>;
+    type Call = Pin<Box<dyn Future<Output = Reply<Attended>> + Send>>;
 
-    fn call(
-        &self,
-        head: http::request::Parts,
-        present: Present,
-        body: Option<Inflow>,
-    ) -> Self::Call {
+    fn call(&self, head: RequestHead, body: Option<Inflow>) -> Self::Call {
         let kept = Arc::clone(&self.0);
         let log = Arc::clone(&self.1);
         Box::pin(async move {
@@ -37,13 +33,13 @@ impl Host for Hoarder {
             }
             *kept.lock().unwrap() = Some(body);
             let presence = Pulse::new(Limits::default()).begin();
-            assert_eq!(present, Present::of(&head.headers));
-            let answer = answer(Request::from_parts(head, pieces), log).await;
-            answer.map(|body| Attended::new(AnswerBody::Page(body), presence, None))
+            assert_eq!(head.present, Present::of(&head.headers));
+            let answer = answer(head.to_request(pieces), log).await;
+            Reply::from(answer).map(|body| Attended::new(AnswerBody::Page(body), presence, None))
         })
     }
 
-    fn refuse(&self, unfit: Unfit) -> Response<AnswerBody> {
+    fn refuse(&self, unfit: Unfit) -> Reply<AnswerBody> {
         panic!("{unfit:?}");
     }
 }

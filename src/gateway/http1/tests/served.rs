@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use http::{Request, Response, Uri, Version};
+use http::{HeaderMap, Request, Response, Uri, Version};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use proptest::collection::vec;
@@ -15,6 +15,7 @@ use super::alike::{body, cut, line, runtime};
 use super::*;
 use crate::gateway::body::{Attended, Body as AnswerBody};
 use crate::gateway::greeting::{Greeting, Line};
+use crate::gateway::heads::{Reply, RequestHead};
 use crate::gateway::present::Present;
 use crate::gateway::pulse::Pulse;
 use crate::limits::Limits;
@@ -97,34 +98,29 @@ where
 pub(super) struct Echo(pub(super) Log);
 
 impl Host for Echo {
-    type Call = Pin<Box<dyn Future<Output = Response<Attended>> + Send>>;
+    type Call = Pin<Box<dyn Future<Output = Reply<Attended>> + Send>>;
 
-    fn call(
-        &self,
-        head: http::request::Parts,
-        present: Present,
-        body: Option<Inflow>,
-    ) -> Self::Call {
-        assert_eq!(present, Present::of(&head.headers));
+    fn call(&self, head: RequestHead, body: Option<Inflow>) -> Self::Call {
+        assert_eq!(head.present, Present::of(&head.headers));
         let log = Arc::clone(&self.0);
         let presence = Pulse::new(Limits::default()).begin();
         Box::pin(async move {
             let answer = match body {
-                Some(body) => answer(Request::from_parts(head, body), log).await,
-                None => answer(Request::from_parts(head, Pieces::default()), log).await,
+                Some(body) => answer(head.to_request(body), log).await,
+                None => answer(head.to_request(Pieces::default()), log).await,
             };
-            answer.map(|body| Attended::new(AnswerBody::Page(body), presence, None))
+            Reply::from(answer).map(|body| Attended::new(AnswerBody::Page(body), presence, None))
         })
     }
 
-    fn refuse(&self, unfit: Unfit) -> Response<AnswerBody> {
+    fn refuse(&self, unfit: Unfit) -> Reply<AnswerBody> {
         let mut answer = Response::new(AnswerBody::full(format!("{unfit:?}")));
         *answer.status_mut() = match unfit {
             Unfit::Invalid(_) => StatusCode::BAD_REQUEST,
             Unfit::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Unfit::TargetTooLong => StatusCode::URI_TOO_LONG,
         };
-        answer
+        answer.into()
     }
 }
 
