@@ -1,11 +1,11 @@
 //! Limits out, as standard headers (contract, section 4). No clock, no I/O.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use http::header::{HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
-use crate::fields::Fields;
+use crate::fields::{Fields, Value};
 use crate::quota::{ServiceLimit, Unit};
 use crate::translate::Translation;
 
@@ -58,21 +58,6 @@ static OWN: [Own; 8] = [
     ),
 ];
 
-/// How many of them an answer usually gets.
-const USUAL: usize = 6;
-
-/// About as long as what is written of a policy in all of them.
-const LENGTH: usize = 96;
-
-const LIMIT: usize = 0;
-const REMAINING: usize = 1;
-const RESET: usize = 2;
-const POLICY: usize = 3;
-const STATE: usize = 4;
-const SOURCE: usize = 5;
-const WAIT: usize = 6;
-const STATUS: usize = 7;
-
 /// The largest integer of a structured field (RFC 9651, section 3.3.1).
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
@@ -119,10 +104,7 @@ pub fn write_headers(
         replace(headers, translation, upstream_status, style);
         return;
     }
-    each_value(translation, upstream_status, style, |own, value| {
-        // Names of policies are checked where they come in, so it is a header's value.
-        let _is_written = headers.append_text(&own.name, value);
-    });
+    append(headers, translation, upstream_status, style);
 }
 
 /// It may be one of the names in [`OWN`].
@@ -146,17 +128,15 @@ fn replace(
     for own in &OWN {
         headers.remove(&own.kept);
     }
-    let written = standard_headers(translation, upstream_status, style);
+    let mut written = Fields::new();
+    append(&mut written, translation, upstream_status, style);
     for own in &OWN {
-        let is_written = written.iter().any(|(name, _)| *name == own.name);
         // A `Retry-After` that could not be read is still the provider's word, and under its own name.
-        if is_written || own.name != RETRY_AFTER {
+        if own.name != RETRY_AFTER || written.contains_key(RETRY_AFTER) {
             headers.rename(&own.name, &own.kept);
         }
     }
-    for (name, value) in &written {
-        headers.append(name, value);
-    }
+    append(headers, translation, upstream_status, style);
 }
 
 /// The standard headers of a translation, in the order in which they are written.
@@ -166,65 +146,59 @@ pub fn standard_headers(
     upstream_status: StatusCode,
     style: &Style,
 ) -> Vec<(HeaderName, HeaderValue)> {
-    let mut written = Vec::with_capacity(USUAL);
-    each_value(translation, upstream_status, style, |own, value| {
-        let value = HeaderValue::try_from(value);
-        written.extend(value.map(|value| (own.name.clone(), value)));
-    });
-    written
+    let mut written = Fields::new();
+    append(&mut written, translation, upstream_status, style);
+    let named = |(name, value): (&[u8], Value<'_>)| {
+        let own = OWN
+            .iter()
+            .find(|own| own.name.as_str().as_bytes() == name)?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+        Some((own.name.clone(), value))
+    };
+    written.raw().filter_map(named).collect()
 }
 
-/// Hands out the values, in the order of [`OWN`].
-fn each_value(
+/// Writes the lines, in the order of [`OWN`].
+fn append(
+    headers: &mut Fields,
     translation: &Translation,
     upstream_status: StatusCode,
     style: &Style,
-    mut put: impl FnMut(&'static Own, &str),
 ) {
-    // All values stand in one buffer, one behind the other: one allocation for all of them.
-    let mut text = String::with_capacity(LENGTH * translation.limits.len());
-    // Where each of them ends. One that is not written ends nowhere.
-    let mut ends = [0; OWN.len()];
+    let mut line = |name: &HeaderName, write: &dyn Fn(&mut Vec<u8>)| {
+        // An empty list of policies is no header. Names of policies are checked where they come in, so it is one's value.
+        let _is_written = headers.append_written(name, write);
+    };
     if let Some(limit) = translation.binding_limit() {
         if let Some(quota) = limit.limit {
-            write_limit(&mut text, translation, limit, quota, style.limit);
-            ends[LIMIT] = text.len();
+            line(&RATELIMIT_LIMIT, &|text| {
+                write_limit(text, translation, limit, quota, style.limit);
+            });
         }
         if let Some(remaining) = limit.remaining {
-            number(&mut text, remaining);
-            ends[REMAINING] = text.len();
+            line(&RATELIMIT_REMAINING, &|text| number(text, remaining));
         }
         if let Some(reset) = limit.reset {
-            number(&mut text, reset);
-            ends[RESET] = text.len();
+            line(&RATELIMIT_RESET, &|text| number(text, reset));
         }
         if style.structured {
-            write_policies(&mut text, translation);
-            ends[POLICY] = text.len();
-            write_states(&mut text, translation);
-            ends[STATE] = text.len();
+            line(&RATELIMIT_POLICY, &|text| write_policies(text, translation));
+            line(&RATELIMIT, &|text| write_states(text, translation));
         }
-        text.push_str(limit.source.as_str());
-        ends[SOURCE] = text.len();
+        line(&HEADROOM_SOURCE, &|text| {
+            text.extend_from_slice(limit.source.as_str().as_bytes());
+        });
     }
     if let Some(wait) = translation.retry_after {
-        number(&mut text, wait);
-        ends[WAIT] = text.len();
+        line(&RETRY_AFTER, &|text| number(text, wait));
     }
     if translation
         .status
         .is_some_and(|status| status != upstream_status)
     {
-        text.push_str(upstream_status.as_str());
-        ends[STATUS] = text.len();
-    }
-    let mut start = 0;
-    for (own, end) in OWN.iter().zip(ends) {
-        // An empty list of policies is no header.
-        if end > start {
-            put(own, text.get(start..end).unwrap_or_default());
-            start = end;
-        }
+        line(&HEADROOM_UPSTREAM_STATUS, &|text| {
+            text.extend_from_slice(upstream_status.as_str().as_bytes());
+        });
     }
 }
 
@@ -245,7 +219,7 @@ fn others(translation: &Translation) -> impl Iterator<Item = &ServiceLimit> {
 }
 
 fn write_limit(
-    text: &mut String,
+    text: &mut Vec<u8>,
     translation: &Translation,
     binding: &ServiceLimit,
     quota: u64,
@@ -256,7 +230,7 @@ fn write_limit(
         LimitStyle::Windowed => windowed(text, quota, binding.window),
         LimitStyle::List => {
             number(text, quota);
-            text.push_str(", ");
+            text.extend_from_slice(b", ");
             windowed(text, quota, binding.window);
         }
     }
@@ -265,30 +239,30 @@ fn write_limit(
     }
     others(translation).for_each(|limit| {
         if let Some(quota) = limit.limit {
-            text.push_str(", ");
+            text.extend_from_slice(b", ");
             windowed(text, quota, limit.window);
         }
     });
 }
 
-fn windowed(text: &mut String, quota: u64, window: Option<u64>) {
+fn windowed(text: &mut Vec<u8>, quota: u64, window: Option<u64>) {
     number(text, quota);
     parameter(text, ";w=", window);
 }
 
-fn parameter(text: &mut String, name: &str, value: Option<u64>) {
+fn parameter(text: &mut Vec<u8>, name: &str, value: Option<u64>) {
     if let Some(value) = value {
-        text.push_str(name);
+        text.extend_from_slice(name.as_bytes());
         number(text, value.min(MAX_INTEGER));
     }
 }
 
-fn number(text: &mut String, number: u64) {
-    text.push_str(itoa::Buffer::new().format(number));
+fn number(text: &mut Vec<u8>, number: u64) {
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// `"daily";q=2500;w=86400`: only policies whose quota is known, since `q` is required.
-fn write_policies(text: &mut String, translation: &Translation) {
+fn write_policies(text: &mut Vec<u8>, translation: &Translation) {
     let start = text.len();
     in_order(translation).for_each(|limit| {
         if limit.limit.is_none() {
@@ -305,7 +279,7 @@ fn write_policies(text: &mut String, translation: &Translation) {
 }
 
 /// `"daily";r=2499;t=50400`: only policies whose remainder is known, since `r` is required.
-fn write_states(text: &mut String, translation: &Translation) {
+fn write_states(text: &mut Vec<u8>, translation: &Translation) {
     let start = text.len();
     in_order(translation).for_each(|limit| {
         if limit.remaining.is_none() {
@@ -318,11 +292,11 @@ fn write_states(text: &mut String, translation: &Translation) {
 }
 
 /// The name of a list's member; the list begins at `start`.
-fn name(text: &mut String, start: usize, limit: &ServiceLimit) {
+fn name(text: &mut Vec<u8>, start: usize, limit: &ServiceLimit) {
     if text.len() > start {
-        text.push_str(", ");
+        text.extend_from_slice(b", ");
     }
-    text.push('"');
-    text.push_str(&limit.policy);
-    text.push('"');
+    text.push(b'"');
+    text.extend_from_slice(limit.policy.as_bytes());
+    text.push(b'"');
 }

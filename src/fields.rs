@@ -57,8 +57,8 @@ impl<'a> Value<'a> {
     /// It, where it is ASCII.
     #[must_use]
     pub fn text(self) -> Option<&'a str> {
-        let text = std::str::from_utf8(self.bytes).ok()?;
-        text.is_ascii().then_some(text)
+        let is_ascii = self.bytes.is_ascii();
+        is_ascii.then(|| std::str::from_utf8(self.bytes).ok())?
     }
 
     /// It is not to be shown or remembered (RFC 7541, section 7.1.3).
@@ -170,14 +170,28 @@ impl Fields {
         self.lines.push(line);
     }
 
-    /// One line more with this text; `false`: it has control characters in it, and nothing has changed.
-    pub fn append_text(&mut self, name: &HeaderName, text: &str) -> bool {
-        let fits = is_value(text.as_bytes());
-        if fits {
-            let line = self.write(name.as_str().as_bytes(), text.as_bytes());
-            self.lines.push(line);
+    /// One line more with what is written; `false`: that is nothing, or has control characters in it, and nothing has changed.
+    pub fn append_written(&mut self, name: &HeaderName, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let name = name.as_str().as_bytes();
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(SEPARATOR);
+        let value_start = self.text.len();
+        write(&mut self.text);
+        let value = self.text.get(value_start..).unwrap_or_default();
+        if value.is_empty() || !is_value(value) {
+            self.text.truncate(start);
+            return false;
         }
-        fits
+        let line = Line {
+            start,
+            name: name.len(),
+            value: value.len(),
+            is_sensitive: false,
+        };
+        self.text.extend_from_slice(LINE_BREAK);
+        self.lines.push(line);
+        true
     }
 
     /// In place of all lines of this name, where the first of them stood; behind all others if there were none.
@@ -194,22 +208,53 @@ impl Fields {
         self.put(line);
     }
 
-    /// One line more, as a parser of HTTP/1.1 has found it.
+    /// The fields that a parser of HTTP/1.1 has found in a message, with room for so many more, which take so many bytes.
     ///
     /// # Errors
-    /// It is none.
-    pub fn append_parsed(&mut self, field: &httparse::Header<'_>) -> Result<&[u8], Unwritable> {
-        let name = field.name.as_bytes();
-        // Longer ones are none in the vocabulary that is shared with HTTP/2.
-        if name.is_empty() || name.len() > usize::from(u16::MAX) {
-            return Err(Unwritable);
+    /// One of them is none.
+    pub fn parsed(
+        message: &[u8],
+        found: &[httparse::Header<'_>],
+        (more, bytes): (usize, usize),
+    ) -> Result<Self, Unwritable> {
+        let place = |part: &[u8]| part.as_ptr().addr().wrapping_sub(message.as_ptr().addr());
+        let start = found
+            .first()
+            .map_or(0, |first| place(first.name.as_bytes()));
+        // An empty value may be anywhere.
+        let end = found.last().map_or(0, |last| {
+            place(last.value).saturating_add(last.value.len() + LINE_BREAK.len())
+        });
+        let lines = message.get(start..end).unwrap_or_default();
+        let mut fields = Self::with_capacity(found.len() + more, lines.len() + bytes);
+        fields.text.extend_from_slice(lines);
+        for field in found {
+            let name = field.name.as_bytes();
+            // Longer ones are none in the vocabulary that is shared with HTTP/2.
+            if name.is_empty() || name.len() > usize::from(u16::MAX) {
+                return Err(Unwritable);
+            }
+            let line = Line {
+                start: place(name).wrapping_sub(start),
+                name: name.len(),
+                value: field.value.len(),
+                is_sensitive: false,
+            };
+            // As nearly all are: with one space, and nothing before the line break.
+            let is_plain = place(field.value) == start + line.value_start()
+                && lines.get(line.start + line.name..line.value_start()) == Some(SEPARATOR)
+                && lines.get(line.end() - LINE_BREAK.len()..line.end()) == Some(LINE_BREAK);
+            let line = if is_plain {
+                line
+            } else {
+                fields.write(name, field.value)
+            };
+            fields.lines.push(line);
+            if let Some(name) = fields.text.get_mut(line.start..line.start + line.name) {
+                name.make_ascii_lowercase();
+            }
         }
-        let line = self.write(name, field.value);
-        self.lines.push(line);
-        let name = self.text.get_mut(line.start..line.start + name.len());
-        let name = name.ok_or(Unwritable)?;
-        name.make_ascii_lowercase();
-        Ok(name)
+        Ok(fields)
     }
 
     /// Takes all lines of this name (in lower case) out.
@@ -371,7 +416,8 @@ fn parts<'a>(text: &'a [u8], line: &Line) -> (&'a [u8], Value<'a>) {
 /// RFC 9110, section 5.5.
 fn is_value(bytes: &[u8]) -> bool {
     let fits = |byte: &u8| (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t';
-    bytes.iter().all(fits)
+    // Without a way out at the first misfit: several are looked at in one step.
+    bytes.iter().fold(true, |all, byte| all & fits(byte))
 }
 
 impl fmt::Debug for Fields {

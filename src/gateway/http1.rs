@@ -124,7 +124,7 @@ impl Connection {
             }
             loop {
                 let came = poll_read(&mut self.stream, cx, |came| {
-                    reading.feed(Bytes::copy_from_slice(came), method, bounds)
+                    reading.feed_read(came, method, bounds)
                 });
                 let error = match ready!(came) {
                     Ok(None) => io::ErrorKind::UnexpectedEof.into(),

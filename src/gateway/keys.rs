@@ -172,9 +172,9 @@ pub(super) fn check(
     let mut fields = head.headers.raw();
     let suspected = is_leak(route.target.as_bytes())
         || fields.any(|(name, value)| {
-            is_leak(value.as_bytes())
-                && name != HEADROOM_KEY.as_str().as_bytes()
+            name != HEADROOM_KEY.as_str().as_bytes()
                 && !(is_place(name) && is_key(value))
+                && is_leak(value.as_bytes())
         });
     if !suspected {
         return Ok(());

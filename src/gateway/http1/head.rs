@@ -12,7 +12,7 @@ use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::framing::Decoder;
-use crate::fields::Fields;
+use crate::fields::{Fields, Unwritable};
 use crate::gateway::fields;
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::present::Present;
@@ -20,8 +20,9 @@ use crate::limits::Limits;
 
 /// Room for as many fields as nearly all heads have.
 const USUAL_FIELDS: usize = 64;
-/// Fields that headroom adds to an answer, and a few more.
+/// Fields that headroom adds to a message, and a few more, and what they take, in bytes.
 const ADDED_FIELDS: usize = 8;
+const ADDED_BYTES: usize = 320;
 
 /// No body is longer, in bytes: what counts them has room for more.
 const LONGEST: u64 = u64::MAX >> 1;
@@ -195,6 +196,34 @@ impl Reading {
         self.0.keep(all);
         Ok(None)
     }
+
+    /// The same with what was just read, of which as little as possible is copied.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn feed_read(
+        &mut self,
+        came: &[u8],
+        method: &Method,
+        bounds: Bounds,
+    ) -> Result<Option<(Head, Bytes)>, Invalid> {
+        // Nearly all heads come in one piece.
+        if self.0.is_empty()
+            && let Ok(Some((Some(head), length))) = read(came, method, bounds.fields)
+            && length <= bounds.bytes
+        {
+            return Ok(Some((head, rest(came, length))));
+        }
+        self.feed(Bytes::copy_from_slice(came), method, bounds)
+    }
+}
+
+/// What came behind so many bytes.
+pub(super) fn rest(came: &[u8], length: usize) -> Bytes {
+    match came.get(length..) {
+        Some(rest) if !rest.is_empty() => Bytes::copy_from_slice(rest),
+        _ => Bytes::new(),
+    }
 }
 
 /// Looks at the fields of a head with room for as many as most have, and where that is not enough, for as many as there may be.
@@ -216,7 +245,7 @@ pub(super) fn with_space<'a, T>(
 type Parsed = Result<Option<(Option<Head>, usize)>, Invalid>;
 
 /// Reads what begins with a head, if that is whole.
-fn read(all: &Bytes, method: &Method, most_fields: usize) -> Parsed {
+fn read(all: &[u8], method: &Method, most_fields: usize) -> Parsed {
     with_space(most_fields, |space| parse(all, method, space)).map_err(|error| match error {
         httparse::Error::TooManyHeaders => Invalid("it has too many fields"),
         httparse::Error::HeaderName => Invalid("the name of a field is none"),
@@ -228,7 +257,7 @@ fn read(all: &Bytes, method: &Method, most_fields: usize) -> Parsed {
 }
 
 fn parse<'a>(
-    all: &'a Bytes,
+    all: &'a [u8],
     method: &Method,
     space: &mut [MaybeUninit<Header<'a>>],
 ) -> Result<Parsed, httparse::Error> {
@@ -237,12 +266,18 @@ fn parse<'a>(
     Ok(
         match config.parse_response_with_uninit_headers(&mut head, all, space)? {
             Status::Partial => Ok(None),
-            Status::Complete(length) => understand(method, &head).map(|head| Some((head, length))),
+            Status::Complete(length) => {
+                understand(all, method, &head).map(|head| Some((head, length)))
+            }
         },
     )
 }
 
-fn understand(method: &Method, head: &httparse::Response<'_, '_>) -> Result<Option<Head>, Invalid> {
+fn understand(
+    whole: &[u8],
+    method: &Method,
+    head: &httparse::Response<'_, '_>,
+) -> Result<Option<Head>, Invalid> {
     let code = head.code.unwrap_or_default();
     let status = StatusCode::from_u16(code).map_err(|_| Invalid("its status is none"))?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -255,7 +290,8 @@ fn understand(method: &Method, head: &httparse::Response<'_, '_>) -> Result<Opti
     }
     let is_usual = head.reason == status.canonical_reason();
     let reason = head.reason.filter(|_| !is_usual);
-    let (headers, present) = fields(head.headers)?;
+    let headers = fields(whole, head.headers)?;
+    let present = Present::of(&headers);
     let head = AnswerHead {
         status,
         version: match head.version {
@@ -279,19 +315,10 @@ fn understand(method: &Method, head: &httparse::Response<'_, '_>) -> Result<Opti
     }))
 }
 
-/// The fields, and which there are of those that somebody looks for.
-pub(super) fn fields(found: &[Header<'_>]) -> Result<(Fields, Present), Invalid> {
-    const ADDED: usize = ADDED_FIELDS * 32;
-    let length = |field: &Header<'_>| field.name.len() + field.value.len() + ": \r\n".len();
-    let length: usize = found.iter().map(length).sum();
-    let mut fields = Fields::with_capacity(found.len() + ADDED_FIELDS, length + ADDED);
-    let mut all = Present::default();
-    for field in found {
-        let name = fields.append_parsed(field);
-        let name = name.map_err(|_| Invalid("the name of a field is none"))?;
-        all = all.and(Present::field(name));
-    }
-    Ok((fields, all))
+/// The fields that were found in a message.
+pub(super) fn fields(whole: &[u8], found: &[Header<'_>]) -> Result<Fields, Invalid> {
+    Fields::parsed(whole, found, (ADDED_FIELDS, ADDED_BYTES))
+        .map_err(|Unwritable| Invalid("the name of a field is none"))
 }
 
 /// A length as it is written in `Content-Length`: digits.
@@ -348,7 +375,7 @@ pub(super) fn trailers(whole: &Bytes, most_fields: usize) -> Result<HeaderMap, I
     let mut space = vec![httparse::EMPTY_HEADER; most_fields];
     match httparse::parse_headers(whole, &mut space) {
         Ok(Status::Complete((length, found))) if length == whole.len() => {
-            fields(found).map(|(fields, _)| fields.to_map())
+            fields(whole, found).map(|fields| fields.to_map())
         }
         _ => Err(Invalid("its trailers are none")),
     }

@@ -117,6 +117,25 @@ impl Reading {
         Ok(None)
     }
 
+    /// The same with what was just read, of which as little as possible is copied.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn feed_read(
+        &mut self,
+        came: &[u8],
+        bounds: Bounds,
+    ) -> Result<Option<(Head, Bytes)>, Unfit> {
+        // Nearly all heads come in one piece.
+        if self.is_empty()
+            && let Ok(Some((head, length))) = read(came, bounds.fields)
+            && length <= bounds.bytes
+        {
+            return Ok(Some((head, head::rest(came, length))));
+        }
+        self.feed(Bytes::copy_from_slice(came), bounds)
+    }
+
     /// Empty lines before a request are left out (RFC 9112, section 2.2).
     fn skip_lines(&mut self, all: &mut Bytes) -> Result<(), Invalid> {
         loop {
@@ -136,7 +155,7 @@ impl Reading {
 type Parsed = Result<Option<(Head, usize)>, Unfit>;
 
 /// Reads what begins with a head.
-fn read(all: &Bytes, most_fields: usize) -> Parsed {
+fn read(all: &[u8], most_fields: usize) -> Parsed {
     with_space(most_fields, |space| parse(all, space)).map_err(|error| match error {
         httparse::Error::TooManyHeaders => Unfit::TooLarge,
         httparse::Error::HeaderName => Invalid("a field is not `name: value`").into(),
@@ -147,7 +166,7 @@ fn read(all: &Bytes, most_fields: usize) -> Parsed {
 }
 
 fn parse<'a>(
-    all: &'a Bytes,
+    all: &'a [u8],
     space: &mut [MaybeUninit<Header<'a>>],
 ) -> Result<Parsed, httparse::Error> {
     let mut head = httparse::Request::new(&mut []);
@@ -160,7 +179,7 @@ fn parse<'a>(
     )
 }
 
-fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Result<Head, Unfit> {
+fn understand(whole: &[u8], head: &httparse::Request<'_, '_>) -> Result<Head, Unfit> {
     let method = head.method.unwrap_or_default().as_bytes();
     let target = head.path.unwrap_or_default().as_bytes();
     if target.len() > LONGEST_TARGET {
@@ -171,10 +190,11 @@ fn understand(whole: &Bytes, head: &httparse::Request<'_, '_>) -> Result<Head, U
         return Err(Invalid("its target has a fragment (`#`, which is written `%23`)").into());
     }
     let method = Method::from_bytes(method).map_err(|_| Invalid("its method is not one"))?;
-    let uri = Uri::from_maybe_shared(whole.slice_ref(target))
+    let uri = Uri::try_from(target)
         .map_err(|_| Invalid("its target is not one (RFC 9112, section 3.2)"))?;
     let is_old = head.version == Some(0);
-    let (mut headers, present) = head::fields(head.headers)?;
+    let mut headers = head::fields(whole, head.headers)?;
+    let present = Present::of(&headers);
     let has = |field| present.has(field);
     let length = if has(Present::CONTENT_LENGTH) {
         length(&mut headers)?

@@ -173,16 +173,18 @@ impl<H: Host> Serving<H> {
         let mut wire = lock(&self.wire);
         let (head, rest) = loop {
             // What came behind the last call is the beginning.
-            let mut came = std::mem::take(wire.intake.rest());
-            if came.is_empty() {
-                let read = poll_read(&mut wire.line, cx, Bytes::copy_from_slice);
-                match ready!(read)? {
-                    Some(read) => came = read,
+            let came = std::mem::take(wire.intake.rest());
+            let fed = if came.is_empty() {
+                let feed = |came: &[u8]| reading.feed_read(came, self.bounds);
+                match ready!(poll_read(&mut wire.line, cx, feed))? {
+                    Some(fed) => fed,
                     // A head that breaks off is no call.
                     None => return Poll::Ready(Ok(Step::Over)),
                 }
-            }
-            match reading.feed(came, self.bounds) {
+            } else {
+                reading.feed(came, self.bounds)
+            };
+            match fed {
                 Ok(Some(read)) => break read,
                 Ok(None) => {}
                 Err(unfit) => {
