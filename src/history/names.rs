@@ -1,7 +1,9 @@
 //! How many names there may be. Paths and credentials come from callers, who can make up any number of them.
 
-use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 
 use crate::state::history::Series;
 
@@ -12,11 +14,64 @@ pub const MOST_STRANGERS: usize = 200;
 /// What the rest is called.
 pub const OTHER: &str = "(other)";
 
+/// So many series are made once. The same few thousand come again and again, and to make one takes longer than to count it.
+const MOST_SERIES: usize = 32_768;
+
 /// The names there are.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     endpoints: HashMap<Arc<str>, HashSet<Arc<str>>>,
     strangers: HashSet<Arc<str>>,
+    /// Series that were counted, by the hash of their [`Label`].
+    series: HashTable<(u64, Arc<Series>)>,
+    hasher: DefaultHashBuilder,
+}
+
+/// A series that may not be made yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Label<'a> {
+    pub(super) connection: &'a Arc<str>,
+    pub(super) provider: &'a Arc<str>,
+    pub(super) consumer: &'a Arc<str>,
+    pub(super) method: &'a str,
+    pub(super) endpoint: &'a str,
+    pub(super) status: u16,
+    pub(super) upstream_status: u16,
+    pub(super) refused_by: &'a str,
+    pub(super) policy: &'a str,
+    pub(super) unit: &'a str,
+}
+
+impl<'a> Label<'a> {
+    fn of(series: &'a Series) -> Self {
+        Self {
+            connection: &series.connection,
+            provider: &series.provider,
+            consumer: &series.consumer,
+            method: &series.method,
+            endpoint: &series.endpoint,
+            status: series.status,
+            upstream_status: series.upstream_status,
+            refused_by: &series.refused_by,
+            policy: &series.policy,
+            unit: &series.unit,
+        }
+    }
+
+    fn series(self) -> Series {
+        Series {
+            connection: Arc::clone(self.connection),
+            provider: Arc::clone(self.provider),
+            consumer: Arc::clone(self.consumer),
+            method: self.method.into(),
+            endpoint: self.endpoint.into(),
+            status: self.status,
+            upstream_status: self.upstream_status,
+            refused_by: self.refused_by.into(),
+            policy: self.policy.into(),
+            unit: self.unit.into(),
+        }
+    }
 }
 
 impl Names {
@@ -29,14 +84,33 @@ impl Names {
     }
 
     /// The series as it is counted.
-    pub(super) fn bounded(&mut self, mut series: Series) -> Arc<Series> {
+    pub(super) fn bounded(&mut self, label: Label<'_>) -> Arc<Series> {
+        let hash = self.hasher.hash_one(label);
+        let is =
+            |(other, series): &(u64, Arc<Series>)| *other == hash && Label::of(series) == label;
+        if let Some((_, series)) = self.series.find(hash, is) {
+            return Arc::clone(series);
+        }
+        let mut series = label.series();
+        let mut is_known = true;
         if !self.endpoint(&series.connection, &series.endpoint) {
             series.endpoint = OTHER.into();
+            is_known = false;
         }
         if is_stranger(&series.consumer) && !self.stranger(&series.consumer) {
             series.consumer = OTHER.into();
+            is_known = false;
         }
-        Arc::new(series)
+        let series = Arc::new(series);
+        // What is counted as another one is looked at again: there may be room for its name some day.
+        if is_known {
+            if self.series.len() >= MOST_SERIES {
+                self.series.clear();
+            }
+            let entry = (hash, Arc::clone(&series));
+            self.series.insert_unique(hash, entry, |(hash, _)| *hash);
+        }
+        series
     }
 
     fn endpoint(&mut self, connection: &Arc<str>, endpoint: &Arc<str>) -> bool {

@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::SmallVec;
 
-use super::names::{Names, OTHER};
+use super::names::{Label, Names, OTHER};
 use super::record::{Outcome, Record, Refuser, Spent, Who, micros};
 use super::tally::{Caller, Refusal, Tally, Timings};
 use crate::state::history::{Chunk, EventRow, Series, Sums};
@@ -16,7 +16,7 @@ use crate::state::history::{Chunk, EventRow, Series, Sums};
 const SHARDS: usize = 8;
 
 /// Kinds of calls that one shard tells apart at a time: then endpoints become one. Somebody makes up paths.
-const MOST_KINDS: usize = 4_096;
+const MOST_KINDS: usize = 8_192;
 
 /// Calls that one shard keeps one by one at a time.
 const MOST_EVENTS: usize = 8_192;
@@ -32,6 +32,8 @@ thread_local! {
 pub(super) struct Shards {
     shards: [Mutex<Shard>; SHARDS],
     hasher: DefaultHashBuilder,
+    /// Empty, with the room of one that was taken away: what grows anew each time is copied each time.
+    spare: Mutex<Option<Shard>>,
 }
 
 #[derive(Default)]
@@ -148,11 +150,14 @@ impl Shards {
     ) -> u64 {
         let mut lost = 0;
         let mut events = Vec::new();
+        let mut is_idle = true;
         for shard in &self.shards {
-            // Held for a swap only.
-            let taken = std::mem::take(&mut *shard.lock().unwrap_or_else(PoisonError::into_inner));
+            let Some(mut taken) = self.swap(shard) else {
+                continue;
+            };
+            is_idle = false;
             let mut kinds = Vec::with_capacity(taken.kinds.len());
-            for kind in taken.kinds {
+            for kind in taken.kinds.drain(..) {
                 let series = kind.tell(names, chunk, tally);
                 kinds.push(Told {
                     kind,
@@ -160,12 +165,16 @@ impl Shards {
                     spent: None,
                 });
             }
-            for timed in taken.timed {
+            for timed in taken.timed.drain(..) {
                 tally.took(timed.connection, timed.provider, &timed.timings);
             }
-            let rows = taken.events.into_iter();
+            let rows = taken.events.drain(..);
             events.extend(rows.filter_map(|event| Some(kinds.get_mut(event.kind)?.row(event))));
             lost += taken.lost;
+            self.keep(taken);
+        }
+        if is_idle {
+            *self.spare() = None;
         }
         events.sort_by_key(|event| event.at_ms);
         for event in &mut events {
@@ -174,6 +183,35 @@ impl Shards {
         }
         chunk.events.append(&mut events);
         lost
+    }
+
+    /// What a shard has, if it has something.
+    fn swap(&self, shard: &Mutex<Shard>) -> Option<Shard> {
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if shard.kinds.is_empty() && shard.lost == 0 {
+            // Nor has it room for long: who stops to call leaves nothing behind.
+            *shard = Shard::default();
+            return None;
+        }
+        let spare = self.spare().take().unwrap_or_default();
+        // Held for a swap only.
+        Some(std::mem::replace(&mut *shard, spare))
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Option<Shard>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its room serves again, unless it was hardly used.
+    fn keep(&self, mut emptied: Shard) {
+        let used = emptied.places.len();
+        if used * 4 < emptied.kinds.capacity() {
+            return;
+        }
+        emptied.places.clear();
+        emptied.clocks.clear();
+        emptied.lost = 0;
+        *self.spare() = Some(emptied);
     }
 }
 
@@ -303,41 +341,37 @@ impl Kind {
     /// Adds what was counted to totals and tally; gives what its calls are called.
     fn tell(&self, names: &mut Names, chunk: &mut Chunk, tally: &mut Tally) -> Arc<Series> {
         let consumer = self.who.name();
-        let mut add = |series: Series, sums: &Sums| {
-            let key = (self.minute, names.bounded(series));
-            let series = Arc::clone(&key.1);
+        let mut add = |label: Label<'_>, sums: &Sums| {
+            let series = names.bounded(label);
+            let key = (self.minute, Arc::clone(&series));
             chunk.totals.entry(key).or_default().add(sums);
             series
         };
-        let series = add(
-            Series {
-                connection: Arc::clone(&self.connection),
-                provider: Arc::clone(&self.provider),
-                consumer: Arc::clone(&consumer),
-                method: self.method.into(),
-                endpoint: self.endpoint.as_str().into(),
-                status: self.status,
-                upstream_status: self.upstream_status,
-                refused_by: self.refused_by.map_or("", Refuser::as_str).into(),
-                policy: "".into(),
-                unit: "".into(),
-            },
-            &self.sums,
-        );
+        let label = Label {
+            connection: &self.connection,
+            provider: &self.provider,
+            consumer: &consumer,
+            method: self.method,
+            endpoint: &self.endpoint,
+            status: self.status,
+            upstream_status: self.upstream_status,
+            refused_by: self.refused_by.map_or("", Refuser::as_str),
+            policy: "",
+            unit: "",
+        };
+        let series = add(label, &self.sums);
         for spent in &self.spent {
-            let series = Series {
-                connection: Arc::clone(&self.connection),
-                provider: Arc::clone(&self.provider),
-                consumer: Arc::clone(&consumer),
-                method: "".into(),
-                endpoint: "".into(),
+            let of_policy = Label {
+                method: "",
+                endpoint: "",
                 status: 0,
                 upstream_status: 0,
-                refused_by: "".into(),
-                policy: Arc::clone(&spent.policy),
-                unit: spent.unit.as_str().into(),
+                refused_by: "",
+                policy: &spent.policy,
+                unit: spent.unit.as_str(),
+                ..label
             };
-            add(series, &self.spent_sums(spent));
+            add(of_policy, &self.spent_sums(spent));
         }
         tally.calls(&series, &self.sums);
         if let Some(by) = self.refused_by {

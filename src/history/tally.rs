@@ -1,8 +1,9 @@
 //! Sums of all calls since the process began, for those who ask again and again and compare: they only rise.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::names::OTHER;
 use super::record::{Record, Refuser, micros};

@@ -10,9 +10,9 @@ mod roll;
 mod scan;
 mod snapshot;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use rusqlite::{Transaction, params};
 
 pub use block::{Row, Values};
@@ -375,8 +375,8 @@ fn put_totals(
     transaction: &Transaction<'_>,
     numbers: &mut Numbers,
     chunk: &Chunk,
-) -> rusqlite::Result<hashbrown::HashMap<*const Series, i64>> {
-    let mut given = hashbrown::HashMap::with_capacity(chunk.totals.len());
+) -> rusqlite::Result<HashMap<*const Series, i64>> {
+    let mut given = HashMap::with_capacity(chunk.totals.len());
     if chunk.totals.is_empty() {
         return Ok(given);
     }
