@@ -140,3 +140,62 @@ fn has_or_takes(known: &mut HashSet<Arc<str>>, name: &Arc<str>, most: usize) -> 
 fn is_stranger(name: &str) -> bool {
     name.starts_with("credential:")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(names: &mut Names, consumer: &str, endpoint: &str, status: u16) -> Arc<Series> {
+        let connection = "crm".into();
+        names.bounded(Label {
+            connection: &connection,
+            provider: &"hubspot".into(),
+            consumer: &consumer.into(),
+            method: "GET",
+            endpoint,
+            status,
+            upstream_status: 0,
+            refused_by: "",
+            policy: "",
+            unit: "",
+        })
+    }
+
+    #[test]
+    fn a_series_is_made_once_and_is_what_was_counted() {
+        let mut names = Names::default();
+        for round in 0..2 {
+            // More than are kept, so that some are made again.
+            for number in 0..MOST_SERIES + 100 {
+                let consumer = format!("c{number}");
+                let series = counted(&mut names, &consumer, "/a", 200);
+                assert_eq!((&*series.consumer, &*series.endpoint), (&*consumer, "/a"));
+                assert_eq!((&*series.connection, &*series.provider), ("crm", "hubspot"));
+                let again = counted(&mut names, &consumer, "/a", 200);
+                assert!(Arc::ptr_eq(&series, &again), "{round} {consumer}");
+                assert!(names.series.len() <= MOST_SERIES);
+            }
+        }
+        let other = counted(&mut names, "c1", "/a", 429);
+        assert_eq!(other.status, 429);
+    }
+
+    #[test]
+    fn a_name_that_is_one_too_many_is_counted_with_the_others() {
+        let mut names = Names::default();
+        for _ in 0..2 {
+            for number in 0..2 * MOST_ENDPOINTS {
+                let endpoint = format!("/{number}");
+                let series = counted(&mut names, "credential:00000001", &endpoint, 200);
+                let is_known = number < MOST_ENDPOINTS;
+                assert_eq!(&*series.endpoint, if is_known { &endpoint } else { OTHER });
+            }
+        }
+        for number in 0..2 * MOST_STRANGERS {
+            let consumer = format!("credential:{number:08x}");
+            let series = counted(&mut names, &consumer, "/1", 200);
+            let is_known = number < MOST_STRANGERS;
+            assert_eq!(&*series.consumer, if is_known { &consumer } else { OTHER });
+        }
+    }
+}
