@@ -24,6 +24,8 @@ pub(super) struct Names {
     strangers: HashSet<Arc<str>>,
     /// Series that were counted, by the hash of their [`Label`].
     series: HashTable<(u64, Arc<Series>)>,
+    /// Of these series, but for their consumers.
+    texts: HashSet<Arc<str>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -58,18 +60,20 @@ impl<'a> Label<'a> {
         }
     }
 
-    fn series(self) -> Series {
+    /// Texts that many have are those of all: whoever compares thousands of series reads them from the cache.
+    fn series(self, texts: &mut HashSet<Arc<str>>) -> Series {
+        let mut text = |text: &str| Arc::clone(texts.get_or_insert_with(text, |text| text.into()));
         Series {
-            connection: Arc::clone(self.connection),
-            provider: Arc::clone(self.provider),
+            connection: text(self.connection),
+            provider: text(self.provider),
             consumer: Arc::clone(self.consumer),
-            method: self.method.into(),
-            endpoint: self.endpoint.into(),
+            method: text(self.method),
+            endpoint: text(self.endpoint),
             status: self.status,
             upstream_status: self.upstream_status,
-            refused_by: self.refused_by.into(),
-            policy: self.policy.into(),
-            unit: self.unit.into(),
+            refused_by: text(self.refused_by),
+            policy: text(self.policy),
+            unit: text(self.unit),
         }
     }
 }
@@ -91,7 +95,11 @@ impl Names {
         if let Some((_, series)) = self.series.find(hash, is) {
             return Arc::clone(series);
         }
-        let mut series = label.series();
+        // Made-up endpoints are among them, before they are counted with the others.
+        if self.texts.len() >= MOST_SERIES {
+            self.texts.clear();
+        }
+        let mut series = label.series(&mut self.texts);
         let mut is_known = true;
         if !self.endpoint(&series.connection, &series.endpoint) {
             series.endpoint = OTHER.into();

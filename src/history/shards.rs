@@ -151,25 +151,27 @@ impl Shards {
         let mut lost = 0;
         let mut events = Vec::new();
         let mut is_idle = true;
+        let mut last = None;
         for shard in &self.shards {
             let Some(mut taken) = self.swap(shard) else {
                 continue;
             };
             is_idle = false;
-            let mut kinds = Vec::with_capacity(taken.kinds.len());
-            for kind in taken.kinds.drain(..) {
-                let series = kind.tell(names, chunk, tally);
-                kinds.push(Told {
-                    kind,
-                    series,
-                    spent: None,
-                });
-            }
+            let told = taken.kinds.iter().map(|kind| Told {
+                series: kind.tell(names, chunk, tally),
+                spent: None,
+            });
+            let mut told: Vec<Told> = told.collect();
             for timed in taken.timed.drain(..) {
                 tally.took(timed.connection, timed.provider, &timed.timings);
             }
-            let rows = taken.events.drain(..);
-            events.extend(rows.filter_map(|event| Some(kinds.get_mut(event.kind)?.row(event))));
+            let kinds = &taken.kinds;
+            let row = |event: Event| {
+                let kind = kinds.get(event.kind)?;
+                Some(told.get_mut(event.kind)?.row(kind, event, &mut last))
+            };
+            events.extend(taken.events.drain(..).filter_map(row));
+            taken.kinds.clear();
             lost += taken.lost;
             self.keep(taken);
         }
@@ -404,9 +406,8 @@ impl Kind {
     }
 }
 
-/// A kind whose sums were told.
+/// What is known of a kind whose sums were told.
 struct Told {
-    kind: Kind,
     series: Arc<Series>,
     /// What the last event of it has used, as JSON: the next one's is mostly the same.
     spent: Option<(SmallVec<[u64; 2]>, Arc<str>)>,
@@ -414,11 +415,14 @@ struct Told {
 
 impl Told {
     /// Its number is known later.
-    fn row(&mut self, event: Event) -> EventRow {
+    fn row(&mut self, kind: &Kind, event: Event, last: &mut Option<Written>) -> EventRow {
         let spent = match &self.spent {
             Some((costs, spent)) if *costs == event.costs => Arc::clone(spent),
             _ => {
-                let spent: Arc<str> = spent(&self.kind.spent, &event.costs).into();
+                let spent = match last {
+                    Some(last) if last.is_of(&kind.spent, &event.costs) => Arc::clone(&last.json),
+                    last => Arc::clone(&last.insert(Written::new(&kind.spent, &event.costs)).json),
+                };
                 self.spent = Some((event.costs, Arc::clone(&spent)));
                 spent
             }
@@ -428,7 +432,7 @@ impl Told {
             at_ms: event.at_ms,
             series: Arc::clone(&self.series),
             outcome: event.outcome.as_str(),
-            policy: self.kind.policy.clone().unwrap_or_default(),
+            policy: kind.policy.clone().unwrap_or_default(),
             spent,
             waited_us: event.waited_us,
             duration_us: event.duration_us,
@@ -439,10 +443,31 @@ impl Told {
     }
 }
 
-/// As JSON.
-fn spent(spent: &[Spent], costs: &[u64]) -> String {
-    let rows = spent.iter().zip(costs).map(|(spent, cost)| {
-        serde_json::json!({ "policy": &*spent.policy, "unit": spent.unit.as_str(), "cost": cost })
-    });
-    serde_json::Value::Array(rows.collect()).to_string()
+/// What a call has used, as JSON. Of many kinds it is the same.
+struct Written {
+    spent: SmallVec<[Spent; 2]>,
+    costs: SmallVec<[u64; 2]>,
+    json: Arc<str>,
+}
+
+impl Written {
+    fn new(spent: &SmallVec<[Spent; 2]>, costs: &SmallVec<[u64; 2]>) -> Self {
+        let rows = spent.iter().zip(costs).map(|(spent, cost)| {
+            serde_json::json!({ "policy": &*spent.policy, "unit": spent.unit.as_str(), "cost": cost })
+        });
+        let json = serde_json::Value::Array(rows.collect()).to_string();
+        Self {
+            spent: spent.clone(),
+            costs: costs.clone(),
+            json: json.into(),
+        }
+    }
+
+    fn is_of(&self, spent: &[Spent], costs: &SmallVec<[u64; 2]>) -> bool {
+        let is =
+            |(own, other): (&Spent, &Spent)| own.policy == other.policy && own.unit == other.unit;
+        self.costs == *costs
+            && self.spent.len() == spent.len()
+            && self.spent.iter().zip(spent).all(is)
+    }
 }
