@@ -123,7 +123,7 @@ impl Translating {
     fn emits(&self, times: u32) {
         let translation = self.translate();
         for _ in 0..times {
-            // With room for all: that the map grows is not what is measured.
+            // With room for all: that it grows is not what is measured.
             let mut headers = Fields::with_capacity(24, 1024);
             let style = Style::default();
             write_headers(

@@ -2,7 +2,7 @@
 //! `cargo bench --bench translate`.
 //!
 //! The floor of translating reads the native headers with bare `Fields` calls and parses their integers; that of emitting
-//! writes the same standard headers, with values that are formatted but not decided.
+//! writes the same standard headers, with values that are copied and neither formatted nor decided.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 

@@ -106,6 +106,15 @@ impl Fields {
         }
     }
 
+    /// The same lines, with room for so many more, which take so many bytes.
+    #[must_use]
+    pub fn with_room(&self, fields: usize, bytes: usize) -> Self {
+        let mut copy = Self::with_capacity(self.lines.len() + fields, self.text.len() + bytes);
+        copy.text.extend_from_slice(&self.text);
+        copy.lines.extend_from_slice(&self.lines);
+        copy
+    }
+
     /// How many lines there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -331,12 +340,13 @@ impl Fields {
     /// The same in the vocabulary that is shared with HTTP/2.
     #[must_use]
     pub fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.len());
+        let mut map = HeaderMap::try_with_capacity(self.len()).unwrap_or_default();
         for (name, value) in self.raw() {
             let name = HeaderName::from_bytes(name);
+            // Only of more lines than a map can have, which no limit lets in, some are left out.
             if let (Ok(name), Ok(mut written)) = (name, HeaderValue::from_bytes(value.bytes)) {
                 written.set_sensitive(value.is_sensitive);
-                map.append(name, written);
+                let _has_room = map.try_append(name, written);
             }
         }
         map

@@ -25,6 +25,10 @@ use crate::adapter::Answer;
 use crate::credential::Credential;
 use crate::fields::{Fields, Value};
 
+/// Fields that headroom adds to a request at the most, and what they usually take, in bytes.
+const ADDED_FIELDS: usize = 8;
+const ADDED_BYTES: usize = 256;
+
 /// The request for the provider. Without a body it can be made again from the same head.
 pub(super) fn outgoing<'a>(
     head: &RequestHead,
@@ -43,7 +47,7 @@ pub(super) fn outgoing<'a>(
     let path = origin.path(&target).ok_or(Problem::Target)?;
     let body = body.filter(|body| !body.is_empty());
 
-    let mut headers = head.headers.clone();
+    let mut headers = head.headers.with_room(ADDED_FIELDS, ADDED_BYTES);
     let present = route.present;
     let takes_trailers = present.has(Present::TE) && fields::has_token(&headers, &TE, "trailers");
     fields::strip_hop_by_hop(&mut headers, present);

@@ -1,5 +1,5 @@
-//! Which fields a head has, of those that somebody looks for on the way: most calls have few of them, and one look at all names
-//! costs as much as asking the head for two.
+//! Which fields a head has, of those that somebody looks for on the way: most calls have few of them, and to ask the head for one
+//! is to look at all its names.
 
 use crate::fields::Fields;
 

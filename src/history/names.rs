@@ -87,6 +87,12 @@ impl Names {
         }
     }
 
+    /// Lets go of what is only there to be quicker: nobody calls.
+    pub(super) fn rest(&mut self) {
+        self.series = HashTable::new();
+        self.texts = HashSet::new();
+    }
+
     /// The series as it is counted.
     pub(super) fn bounded(&mut self, label: Label<'_>) -> Arc<Series> {
         let hash = self.hasher.hash_one(label);

@@ -177,6 +177,7 @@ impl Shards {
         }
         if is_idle {
             *self.spare() = None;
+            names.rest();
         }
         events.sort_by_key(|event| event.at_ms);
         for event in &mut events {

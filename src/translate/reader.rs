@@ -32,7 +32,6 @@ impl<'a> Reader<'_, 'a> {
         }
         match &self.reading.source {
             Source::Header(name) => {
-                // One line is the rule; the iterator over several costs more than the value.
                 let lines = self.lookup.answer.headers.get_all(name);
                 for value in lines.take(MAX_LINES) {
                     let value = value.as_bytes();

@@ -74,6 +74,20 @@ async fn hop_by_hop_fields_end_here() {
     .await;
 }
 
+/// Also those of one name among others; what is written anew stays where it was, and what is added comes last (RFC 9110,
+/// section 5.3).
+#[tokio::test]
+async fn fields_keep_their_order() {
+    transcript(
+        "fields-keep-their-order",
+        "POST /crm/v3/contacts HTTP/1.1\nX-B: 1\nHost: GATEWAY\nCookie: a=b\nContent-Length: 2\nX-A: 2\nACCEPT-ENCODING: br\n\
+         x-b: 3\nCookie: c=d\nConnection: close\nX-A:4\n\n{}",
+        "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nX-Ratelimit-Remaining: 9\r\nCONTENT-LENGTH: 2\r\nRetry-After: 7\r\n\
+         set-cookie:c=d\r\nRateLimit-Remaining: 8\r\nX-Empty:\r\nX-Ratelimit-Limit: 10\r\nset-cookie: e=f\r\n\r\n{}",
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_provider_that_exhausts_in_its_own_dress_is_429() {
     transcript(

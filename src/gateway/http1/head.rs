@@ -20,7 +20,7 @@ use crate::limits::Limits;
 
 /// Room for as many fields as nearly all heads have.
 const USUAL_FIELDS: usize = 64;
-/// Fields that headroom adds to a message, and a few more, and what they take, in bytes.
+/// Fields that headroom adds to an answer, and a few more, and what they take, in bytes.
 const ADDED_FIELDS: usize = 8;
 const ADDED_BYTES: usize = 320;
 
@@ -290,7 +290,7 @@ fn understand(
     }
     let is_usual = head.reason == status.canonical_reason();
     let reason = head.reason.filter(|_| !is_usual);
-    let headers = fields(whole, head.headers)?;
+    let headers = fields(whole, head.headers, (ADDED_FIELDS, ADDED_BYTES))?;
     let present = Present::of(&headers);
     let head = AnswerHead {
         status,
@@ -315,10 +315,13 @@ fn understand(
     }))
 }
 
-/// The fields that were found in a message.
-pub(super) fn fields(whole: &[u8], found: &[Header<'_>]) -> Result<Fields, Invalid> {
-    Fields::parsed(whole, found, (ADDED_FIELDS, ADDED_BYTES))
-        .map_err(|Unwritable| Invalid("the name of a field is none"))
+/// The fields that were found in a message, with room for others and for their bytes.
+pub(super) fn fields(
+    whole: &[u8],
+    found: &[Header<'_>],
+    room: (usize, usize),
+) -> Result<Fields, Invalid> {
+    Fields::parsed(whole, found, room).map_err(|Unwritable| Invalid("the name of a field is none"))
 }
 
 /// A length as it is written in `Content-Length`: digits.
@@ -375,7 +378,7 @@ pub(super) fn trailers(whole: &Bytes, most_fields: usize) -> Result<HeaderMap, I
     let mut space = vec![httparse::EMPTY_HEADER; most_fields];
     match httparse::parse_headers(whole, &mut space) {
         Ok(Status::Complete((length, found))) if length == whole.len() => {
-            fields(whole, found).map(|fields| fields.to_map())
+            fields(whole, found, (0, 0)).map(|fields| fields.to_map())
         }
         _ => Err(Invalid("its trailers are none")),
     }

@@ -193,7 +193,7 @@ fn understand(whole: &[u8], head: &httparse::Request<'_, '_>) -> Result<Head, Un
     let uri = Uri::try_from(target)
         .map_err(|_| Invalid("its target is not one (RFC 9112, section 3.2)"))?;
     let is_old = head.version == Some(0);
-    let mut headers = head::fields(whole, head.headers)?;
+    let mut headers = head::fields(whole, head.headers, (0, 0))?;
     let present = Present::of(&headers);
     let has = |field| present.has(field);
     let length = if has(Present::CONTENT_LENGTH) {

@@ -29,7 +29,7 @@ pub(in crate::gateway) trait Host {
     /// A call that is being answered.
     type Call: Future<Output = Reply<Attended>> + Unpin;
 
-    /// Begins to answer a request, whose head has these fields; without a body where it has none.
+    /// Begins to answer a request; without a body where it has none.
     fn call(&self, head: RequestHead, body: Option<Inflow>) -> Self::Call;
 
     /// The answer to what is no request.

@@ -44,8 +44,8 @@ async fn understood<B: HttpBody<Data = Bytes> + Unpin>(head: AnswerHead, body: B
     }
 }
 
-async fn by_headroom(method: &Method, pieces: Vec<Vec<u8>>) -> Result<Understood, ()> {
-    let (connection, far) = pair(64);
+async fn by_headroom(method: &Method, room: usize, pieces: Vec<Vec<u8>>) -> Result<Understood, ()> {
+    let (connection, far) = pair(room);
     let far = tokio::spawn(answer(far, pieces));
     let answered = exchange(connection, method, &Fields::new(), Pieces::default()).await;
     let (head, body) = answered.map_err(drop)?;
@@ -54,8 +54,8 @@ async fn by_headroom(method: &Method, pieces: Vec<Vec<u8>>) -> Result<Understood
     Ok(understood)
 }
 
-async fn by_hyper(method: &Method, pieces: Vec<Vec<u8>>) -> Result<Understood, ()> {
-    let (near, far) = tokio::io::duplex(64);
+async fn by_hyper(method: &Method, room: usize, pieces: Vec<Vec<u8>>) -> Result<Understood, ()> {
+    let (near, far) = tokio::io::duplex(room);
     let far = tokio::spawn(answer(far, pieces));
     let mut builder = hyper::client::conn::http1::Builder::new();
     builder.max_headers(BOUNDS.fields);
@@ -70,6 +70,11 @@ async fn by_hyper(method: &Method, pieces: Vec<Vec<u8>>) -> Result<Understood, (
     far.abort();
     driver.abort();
     Ok(understood)
+}
+
+/// How much is read at a time: heads come whole, or in pieces.
+pub(super) fn room() -> impl Strategy<Value = usize> {
+    select(vec![64, 100_000])
 }
 
 /// A line of a head, mostly a good one.
@@ -171,19 +176,20 @@ proptest! {
         lines in vec(line(), 0..5),
         body in body(),
         cuts in vec(1..40_usize, 0..12),
+        room in room(),
     ) {
         let whole = format!("{first}{}\r\n{body}", lines.concat());
         let pieces = cut(whole.as_bytes(), &cuts);
         let (ours, theirs) = runtime().block_on(async {
-            (by_headroom(&method, pieces.clone()).await, by_hyper(&method, pieces).await)
+            (by_headroom(&method, room, pieces.clone()).await, by_hyper(&method, room, pieces).await)
         });
         prop_assert_eq!(ours, theirs, "{}", whole);
     }
 
     #[test]
-    fn any_bytes_are_an_answer_or_an_error(bytes in vec(any::<u8>(), 0..200), cuts in vec(1..40_usize, 0..12)) {
+    fn any_bytes_are_an_answer_or_an_error(bytes in vec(any::<u8>(), 0..200), cuts in vec(1..40_usize, 0..12), room in room()) {
         let mut whole = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
         whole.extend(bytes);
-        let _either = runtime().block_on(by_headroom(&Method::GET, cut(&whole, &cuts)));
+        let _either = runtime().block_on(by_headroom(&Method::GET, room, cut(&whole, &cuts)));
     }
 }

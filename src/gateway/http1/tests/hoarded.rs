@@ -51,7 +51,11 @@ fn a_body_that_is_let_go_late_is_not_the_next_one() {
     let pieces = [call, "hello", call, "wor", "ld", call, "again"];
     let pieces = pieces.map(|piece| piece.as_bytes().to_vec()).to_vec();
     let log = Log::default();
-    let answered = runtime().block_on(served(Hoarder(Arc::default(), Arc::clone(&log)), pieces));
+    let answered = runtime().block_on(served(
+        64,
+        Hoarder(Arc::default(), Arc::clone(&log)),
+        pieces,
+    ));
     let bodies: Vec<_> = log
         .lock()
         .unwrap()

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tokio::io::AsyncWriteExt as _;
 
-use super::alike::{body, cut, line, runtime};
+use super::alike::{body, cut, line, room, runtime};
 use super::*;
 use crate::gateway::body::{Attended, Body as AnswerBody};
 use crate::gateway::greeting::{Greeting, Line};
@@ -145,18 +145,19 @@ async fn say(far: DuplexStream, pieces: Vec<Vec<u8>>) -> Vec<u8> {
 }
 
 /// What was understood, and what was answered.
-async fn by_headroom(pieces: Vec<Vec<u8>>) -> (Vec<Asked>, Vec<u8>) {
+async fn by_headroom(room: usize, pieces: Vec<Vec<u8>>) -> (Vec<Asked>, Vec<u8>) {
     let log = Log::default();
-    let answers = served(Echo(Arc::clone(&log)), pieces).await;
+    let answers = served(room, Echo(Arc::clone(&log)), pieces).await;
     let log = log.lock().unwrap().clone();
     (log, answers)
 }
 
-pub(super) async fn served<H>(host: H, pieces: Vec<Vec<u8>>) -> Vec<u8>
+/// So much is read at a time, in bytes: heads come whole, or in pieces.
+pub(super) async fn served<H>(room: usize, host: H, pieces: Vec<Vec<u8>>) -> Vec<u8>
 where
     H: Host<Call: Send> + Send + 'static,
 {
-    let (near, far) = tokio::io::duplex(64);
+    let (near, far) = tokio::io::duplex(room);
     let line = Greeting::new(Line::Pipe(near), Pulse::new(Limits::default()));
     let mut serving = Serving::new(line, BOUNDS, host);
     let serving = tokio::spawn(async move {
@@ -168,8 +169,8 @@ where
     answers
 }
 
-async fn by_hyper(pieces: Vec<Vec<u8>>) -> (Vec<Asked>, Vec<u8>) {
-    let (near, far) = tokio::io::duplex(64);
+async fn by_hyper(room: usize, pieces: Vec<Vec<u8>>) -> (Vec<Asked>, Vec<u8>) {
+    let (near, far) = tokio::io::duplex(room);
     let log = Log::default();
     let own = Arc::clone(&log);
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
@@ -346,6 +347,7 @@ proptest! {
     fn requests_are_understood_and_answered_as_by_hyper(
         requests in vec(request(), 1..3),
         cuts in vec(1..60_usize, 0..12),
+        room in room(),
     ) {
         let whole = requests.concat();
         // Lengths beside chunks are looked at by hyper if they come first.
@@ -354,7 +356,7 @@ proptest! {
         prop_assume!(!requests.iter().any(|one| is_chunked(one) && has_length(one)));
         let pieces = cut(whole.as_bytes(), &cuts);
         let (ours, theirs) = runtime().block_on(async {
-            (by_headroom(pieces.clone()).await, by_hyper(pieces).await)
+            (by_headroom(room, pieces.clone()).await, by_hyper(room, pieces).await)
         });
         prop_assert_eq!(&ours.0, &theirs.0, "{:?}", whole);
         let (mut answers, theirs) = (answers(&ours.1), answers(&theirs.1));
@@ -366,10 +368,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_requests_or_the_end(bytes in vec(any::<u8>(), 0..200), cuts in vec(1..40_usize, 0..12)) {
+    fn any_bytes_are_requests_or_the_end(bytes in vec(any::<u8>(), 0..200), cuts in vec(1..40_usize, 0..12), room in room()) {
         let mut whole = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
         whole.extend(bytes);
-        let _either = runtime().block_on(by_headroom(cut(&whole, &cuts)));
+        let _either = runtime().block_on(by_headroom(room, cut(&whole, &cuts)));
     }
 }
 
@@ -378,8 +380,8 @@ proptest! {
 fn a_call_may_come_byte_by_byte() {
     let whole = "\r\n\n\r\nPOST /?a HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello\r\nGET / HTTP/1.0\r\n\r\n";
     let bytes = whole.bytes().map(|byte| vec![byte]).collect();
-    let (asked, answered) = runtime().block_on(by_headroom(bytes));
-    let at_once = runtime().block_on(by_headroom(vec![whole.into()]));
+    let (asked, answered) = runtime().block_on(by_headroom(64, bytes));
+    let at_once = runtime().block_on(by_headroom(100_000, vec![whole.into()]));
     assert_eq!((asked.len(), &asked), (2, &at_once.0));
     assert_eq!(asked[0].body, Ok((Bytes::from("hello"), None)));
     assert_eq!(answers(&answered), answers(&at_once.1));
@@ -394,7 +396,7 @@ fn what_begins_no_head_is_refused_before_its_end() {
         "GET / HTTP/1.1\r\nno colon\r\n",
         "\rGET",
     ] {
-        let (asked, answered) = runtime().block_on(by_headroom(vec![beginning.into()]));
+        let (asked, answered) = runtime().block_on(by_headroom(64, vec![beginning.into()]));
         assert_eq!(asked, [], "{beginning:?}");
         let [answer] = &*answers(&answered) else {
             panic!("{beginning:?}: {answered:?}");
@@ -408,7 +410,7 @@ fn what_begins_no_head_is_refused_before_its_end() {
 fn an_answer_that_breaks_off_has_no_end() {
     for (version, framing) in [("1.1", "2\r\nbc\r\n"), ("1.0", "abc")] {
         let call = format!("GET /stream/broken HTTP/{version}\r\n\r\nGET / HTTP/1.1\r\n\r\n");
-        let (asked, answered) = runtime().block_on(by_headroom(vec![call.into()]));
+        let (asked, answered) = runtime().block_on(by_headroom(64, vec![call.into()]));
         let answered = String::from_utf8(answered).unwrap();
         assert_eq!(asked.len(), 1);
         assert!(answered.ends_with(framing), "{answered}");
@@ -435,12 +437,12 @@ fn a_head_is_as_large_as_it_may_be_and_no_larger() {
             cut(whole.as_bytes(), &[]),
             cut(whole.as_bytes(), &[700, 5, 900]),
         ] {
-            let (_, answered) = runtime().block_on(by_headroom(pieces));
+            let (_, answered) = runtime().block_on(by_headroom(64, pieces));
             let first = &answers(&answered)[0].first;
             assert!(first.ends_with(status), "{first} {}", head.len());
         }
     }
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(5_000));
-    let (_, answered) = runtime().block_on(by_headroom(vec![long.into()]));
+    let (_, answered) = runtime().block_on(by_headroom(64, vec![long.into()]));
     assert_eq!(answers(&answered)[0].first, "414 URI Too Long");
 }
