@@ -17,6 +17,10 @@ pub const OTHER: &str = "(other)";
 /// So many series are made once. The same few thousand come again and again, and to make one takes longer than to count it.
 const MOST_SERIES: usize = 32_768;
 
+/// After so many looks in vain nothing is kept of what was counted: some minutes. Not sooner, because the store knows series by where
+/// they are, and has to compare those that were made again.
+const LONG_REST: u32 = 1_000;
+
 /// The names there are.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -26,6 +30,8 @@ pub(super) struct Names {
     series: HashTable<(u64, Arc<Series>)>,
     /// Of these series, but for their consumers.
     texts: HashSet<Arc<str>>,
+    /// Looks in vain since the last call.
+    rested: u32,
     hasher: DefaultHashBuilder,
 }
 
@@ -87,14 +93,18 @@ impl Names {
         }
     }
 
-    /// Lets go of what is only there to be quicker: nobody calls.
+    /// Nobody has called since this was looked at last. After a while what is only there to be quicker goes.
     pub(super) fn rest(&mut self) {
-        self.series = HashTable::new();
-        self.texts = HashSet::new();
+        self.rested = self.rested.saturating_add(1);
+        if self.rested == LONG_REST {
+            self.series = HashTable::new();
+            self.texts = HashSet::new();
+        }
     }
 
     /// The series as it is counted.
     pub(super) fn bounded(&mut self, label: Label<'_>) -> Arc<Series> {
+        self.rested = 0;
         let hash = self.hasher.hash_one(label);
         let is =
             |(other, series): &(u64, Arc<Series>)| *other == hash && Label::of(series) == label;
@@ -189,6 +199,11 @@ mod tests {
                 assert!(Arc::ptr_eq(&series, &again), "{round} {consumer}");
                 assert!(names.series.len() <= MOST_SERIES);
             }
+            for _ in 0..LONG_REST {
+                assert!(!names.series.is_empty());
+                names.rest();
+            }
+            assert!(names.series.is_empty() && names.texts.is_empty());
         }
         let other = counted(&mut names, "c1", "/a", 429);
         assert_eq!(other.status, 429);
