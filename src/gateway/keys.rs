@@ -103,8 +103,8 @@ fn keys_of<'a>(value: Value<'a>, mut found: impl FnMut(Cow<'a, str>)) {
     let bytes = value.as_bytes();
     let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"=\",;".contains(byte);
     for word in bytes.split(is_end) {
-        if let Ok(word) = str::from_utf8(word)
-            && word.starts_with(KEY_PREFIX)
+        if word.starts_with(KEY_PREFIX.as_bytes())
+            && let Ok(word) = str::from_utf8(word)
         {
             found(Cow::Borrowed(word));
         }
