@@ -137,7 +137,7 @@ impl Fields {
     #[must_use]
     pub fn get(&self, name: impl AsRef<str>) -> Option<Value<'_>> {
         let line = self.find(name.as_ref().as_bytes(), 0)?;
-        self.value(self.lines.get(line)?)
+        Some(parts(&self.text, self.lines.get(line)?).1)
     }
 
     /// All lines of this name (in lower case).
@@ -145,8 +145,9 @@ impl Fields {
         let mut next = self.find(name.as_ref().as_bytes(), 0);
         std::iter::from_fn(move || {
             let line = self.lines.get(next?)?;
-            next = self.find(self.name(line), next? + 1);
-            self.value(line)
+            let (name, value) = parts(&self.text, line);
+            next = self.find(name, next? + 1);
+            Some(value)
         })
     }
 
@@ -169,8 +170,7 @@ impl Fields {
 
     /// The same, with the names as they are sent.
     pub fn raw(&self) -> impl Iterator<Item = (&[u8], Value<'_>)> {
-        let value = |line| Some((self.name(line), self.value(line)?));
-        self.lines.iter().filter_map(value)
+        self.lines.iter().map(|line| parts(&self.text, line))
     }
 
     /// One line more.
@@ -354,10 +354,6 @@ impl Fields {
 
     fn name(&self, line: &Line) -> &[u8] {
         parts(&self.text, line).0
-    }
-
-    fn value(&self, line: &Line) -> Option<Value<'_>> {
-        Some(parts(&self.text, line).1)
     }
 
     fn find(&self, name: &[u8], from: usize) -> Option<usize> {
