@@ -166,7 +166,7 @@ fn append(
     style: &Style,
 ) {
     let mut line = |name: &HeaderName, write: &dyn Fn(&mut Vec<u8>)| {
-        // An empty list of policies is no header. Names of policies are checked where they come in, so it is one's value.
+        // What is left out is an empty list of policies: their names are checked where they come in.
         let _is_written = headers.append_written(name, write);
     };
     if let Some(limit) = translation.binding_limit() {

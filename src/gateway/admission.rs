@@ -5,7 +5,6 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::heads::{Reply, RequestHead};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, StatusCode};
 use siphasher::sip::SipHasher13;
@@ -15,6 +14,7 @@ use super::Gateway;
 use super::body::Body;
 use super::connection::Connection;
 use super::error::Problem;
+use super::heads::{Reply, RequestHead};
 use super::memo::Memo;
 use super::preferences::{self, Priority};
 use super::present::Present;

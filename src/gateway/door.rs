@@ -1,11 +1,11 @@
 //! Who may look at headroom's own pages, and which calls of browsers must not get a credential of headroom's.
 
-use super::heads::RequestHead;
 use http::header::ACCEPT;
 
 use super::connection::Catalogue;
 use super::error::Problem;
 use super::fields;
+use super::heads::RequestHead;
 use super::route::{self, Entrance};
 use crate::admin::Viewer;
 use crate::guard::{self, Admin};

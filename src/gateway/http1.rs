@@ -22,11 +22,10 @@ use tokio::task::AbortHandle;
 use super::dial::{BoxError, Stream};
 use super::heads::AnswerHead;
 use super::linger::Fault;
+use crate::fields::Fields;
 use head::Reading;
 use intake::{Intake, poll_read};
 use outbound::{Failed, Framing, Outbound};
-
-use crate::fields::Fields;
 
 mod framing;
 mod head;

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use super::heads::RequestHead;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -13,6 +12,7 @@ use memchr::memmem;
 use smallvec::SmallVec;
 
 use super::error::Problem;
+use super::heads::RequestHead;
 use super::present::Present;
 use super::route::Route;
 use super::{fields, target};

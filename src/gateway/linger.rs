@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::heads::RequestHead;
 use bytes::Bytes;
 use http::Version;
 use http::header::EXPECT;
@@ -22,6 +21,7 @@ use tokio::time::Sleep;
 
 use super::body::BoxError;
 use super::error::Problem;
+use super::heads::RequestHead;
 use super::http1::Inflow;
 use super::pulse::Presence;
 use crate::clock;

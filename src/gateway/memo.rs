@@ -4,7 +4,6 @@ use std::hash::{BuildHasher, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::heads::RequestHead;
 use hashbrown::DefaultHashBuilder;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use http::{Method, StatusCode};
@@ -12,6 +11,7 @@ use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use super::forward::Received;
+use super::heads::RequestHead;
 use super::local::Own;
 use super::present::Present;
 use super::route::Route;

@@ -8,12 +8,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::heads::RequestHead;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::error::Problem;
+use super::heads::RequestHead;
 pub(super) use super::linger::Incoming;
 use super::linger::{Fault, Inbound};
 use super::pulse::Presence;
