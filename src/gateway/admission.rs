@@ -187,7 +187,7 @@ impl Gateway {
             self.ledger.learned(account, partition, from, value)
         };
         let charges = charge::charges(&connection.adapter, call, &who, &learned);
-        let has = |field| route.present.has(field);
+        let has = |field| head.present.has(field);
         let wait = has(Present::PREFER)
             .then(|| preferences::wait(&head.headers, connection.max_wait.as_secs()))
             .flatten();

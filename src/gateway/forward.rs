@@ -48,7 +48,7 @@ pub(super) fn outgoing<'a>(
     let body = body.filter(|body| !body.is_empty());
 
     let mut headers = head.headers.with_room(ADDED_FIELDS, ADDED_BYTES);
-    let present = route.present;
+    let present = head.present;
     let takes_trailers = present.has(Present::TE) && fields::has_token(&headers, &TE, "trailers");
     fields::strip_hop_by_hop(&mut headers, present);
     if present.has(Present::FORWARDED) {

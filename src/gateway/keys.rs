@@ -41,7 +41,7 @@ pub(super) struct Shown<'a> {
 /// Basic, too), or in the provider's own place.
 pub(super) fn find<'a>(head: &'a RequestHead, route: &'a Route<'_>) -> Result<Shown<'a>, Problem> {
     let mut found: SmallVec<[Cow<'a, str>; 2]> = SmallVec::new();
-    if route.present.has(Present::HEADROOM_KEY) {
+    if head.present.has(Present::HEADROOM_KEY) {
         for line in head.headers.get_all(HEADROOM_KEY) {
             let text = line.as_bytes().trim_ascii();
             let text =
@@ -168,19 +168,18 @@ pub(super) fn check(
     let connection = &*route.connection;
     let place = &connection.adapter.credential;
     // Where a key is looked for it is also taken out: most calls have theirs there, and nothing else to look at.
-    let is_place = |name: &[u8]| is_place(name, place);
     let mut fields = head.headers.raw();
     let suspected = is_leak(route.target.as_bytes())
         || fields.any(|(name, value)| {
             name != HEADROOM_KEY.as_str().as_bytes()
-                && !(is_place(name) && is_key(value))
+                && !(is_place(name, place) && is_key(value))
                 && is_leak(value.as_bytes())
         });
     if !suspected {
         return Ok(());
     }
     let mut headers = head.headers.clone();
-    fields::strip_hop_by_hop(&mut headers, route.present);
+    fields::strip_hop_by_hop(&mut headers, head.present);
     fields::strip_forwarded(&mut headers);
     strip(&mut headers, place);
     let mut target = strip_target(&route.target, place);

@@ -138,7 +138,7 @@ impl Memo {
     pub(super) fn by(&mut self, who: Who, head: &RequestHead, route: &Route<'_>) {
         let Some(call) = &mut self.0 else { return };
         if head.method == Method::GET {
-            let is_conditional = route.present.has(Present::CONDITION);
+            let is_conditional = head.present.has(Present::CONDITION);
             call.watched = Some(Watched {
                 target: hash(&(&*route.connection.name, &who, &*route.target)),
                 is_conditional,

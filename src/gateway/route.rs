@@ -68,8 +68,6 @@ pub(super) struct Route<'a> {
     pub(super) host: Option<&'a str>,
     /// The first segment as the caller wrote it, where that chose the connection.
     segment: Option<&'a str>,
-    /// Which fields the call's head has.
-    pub(super) present: Present,
 }
 
 impl Route<'_> {
@@ -111,7 +109,6 @@ pub(super) fn route<'a>(
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Problem::Method);
     }
-    let present = head.present;
     let host = host(head)?;
     // The authority form is for CONNECT alone (RFC 9112, 3.2.3).
     if head.uri.authority().is_some() && head.uri.scheme().is_none() {
@@ -152,7 +149,7 @@ pub(super) fn route<'a>(
         })
     };
     let forwards_left = || fields::forwards_left(&head.method, &head.headers);
-    if present.has(Present::MAX_FORWARDS) && forwards_left() == Some(0) && !dotted() {
+    if head.present.has(Present::MAX_FORWARDS) && forwards_left() == Some(0) && !dotted() {
         return Ok(Destination::Own);
     }
     let own = entrance.connection.as_deref().map(Cow::Borrowed);
@@ -170,7 +167,6 @@ pub(super) fn route<'a>(
             is_secure: entrance.is_secure,
             host,
             segment: None,
-            present,
         }));
     }
     if lacks_path {
@@ -201,7 +197,6 @@ pub(super) fn route<'a>(
         is_secure: entrance.is_secure,
         host,
         segment: Some(segment),
-        present,
     }))
 }
 
@@ -229,7 +224,7 @@ pub(super) fn check(head: &RequestHead, route: &Route<'_>, pseudonym: &str) -> R
     if target::has_dot_segment(route.path()) {
         return Err(Problem::DotSegment);
     }
-    let present = route.present;
+    let present = head.present;
     let others = Present::HOP_BY_HOP;
     if !(present.has(others) || present.has(Present::EXPECT) || present.has(Present::VIA)) {
         return Ok(());

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
@@ -95,19 +95,6 @@ pub(super) fn write(
     head
 }
 
-/// The lines of fields, as they are sent in either direction.
-pub(super) fn write_fields<'a>(
-    into: &mut Vec<u8>,
-    fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
-) {
-    for (name, value) in fields {
-        into.extend_from_slice(name.as_str().as_bytes());
-        into.extend_from_slice(b": ");
-        into.extend_from_slice(value.as_bytes());
-        into.extend_from_slice(b"\r\n");
-    }
-}
-
 /// Up to the end of the empty line that ends a head; it does not end in the first `before` bytes.
 pub(super) fn length(bytes: &[u8], before: usize) -> Option<usize> {
     // The line break before the empty line may be among them.
@@ -169,7 +156,7 @@ impl Reading {
     ///
     /// # Errors
     /// It is none, or too large.
-    pub(super) fn feed(
+    fn feed(
         &mut self,
         came: Bytes,
         method: &Method,

@@ -11,7 +11,6 @@ use http_body::{Body, Frame};
 use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 
-use super::head;
 use crate::fields::Fields;
 use crate::gateway::dial::BoxError;
 use crate::gateway::fields;
@@ -207,8 +206,10 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Outbound<B> {
             Framing::Length(_) => Err(unlike("shorter")),
             Framing::Chunked(names) => {
                 self.last.extend_from_slice(LAST_CHUNK);
-                let announced = trailers.iter().filter(|(name, _)| names.contains(name));
-                head::write_fields(&mut self.last, announced);
+                Fields::from(trailers).write_to(&mut self.last, |name, _| {
+                    let mut names = names.iter();
+                    names.any(|announced| announced.as_str().as_bytes() == name)
+                });
                 self.last.extend_from_slice(b"\r\n");
                 Ok(())
             }
