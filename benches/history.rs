@@ -27,7 +27,7 @@ use headroom::history::record::{Outcome, Record, Refuser, Spent, Who};
 use headroom::history::{History, Settings};
 use headroom::quota::Unit;
 use headroom::state::State;
-use headroom::state::history::{Chunk, EventRow, LEVELS, Series, Snapshot, Sums};
+use headroom::state::history::{Chunk, EventRow, LEVELS, Series, SeriesRef, Snapshot, Sums};
 use headroom::time::Nanos;
 use http::HeaderMap;
 use rustix::time::{ClockId, clock_gettime};
@@ -288,7 +288,7 @@ fn mib(bytes: u64) -> f64 {
 
 /// What the calls of a kind and lot are counted as: the record's own, without making it each time.
 struct Kind {
-    series: Arc<Series>,
+    series: SeriesRef,
     sums: Sums,
     outcome: Outcome,
     policy: Arc<str>,
@@ -300,7 +300,7 @@ struct Kind {
 /// All kinds and lots, and behind them the policies of each caller.
 struct Kinds {
     kinds: Vec<Kind>,
-    policies: Vec<Arc<Series>>,
+    policies: Vec<SeriesRef>,
 }
 
 const LOTS: usize = 100;
@@ -308,8 +308,8 @@ const LOTS: usize = 100;
 impl Kinds {
     fn new(names: &Names) -> Self {
         let mut kinds = Vec::new();
-        let mut policies: Vec<Arc<Series>> = Vec::new();
-        let mut known: HashMap<Series, Arc<Series>> = HashMap::new();
+        let mut policies: Vec<SeriesRef> = Vec::new();
+        let mut known: HashMap<Series, SeriesRef> = HashMap::new();
         let mut places: HashMap<Series, usize> = HashMap::new();
         for kind in 0..names.weights.len() {
             for lot in 0..LOTS as u64 {
@@ -337,14 +337,14 @@ impl Kinds {
                 };
                 let places = record.spent.iter().map(of_policy).map(|series| {
                     *places.entry(series.clone()).or_insert_with(|| {
-                        policies.push(Arc::new(series));
+                        policies.push(series.into());
                         policies.len() - 1
                     })
                 });
                 let policies = places.collect();
                 let series = known.entry(calls.clone()).or_insert_with(|| calls.into());
                 kinds.push(Kind {
-                    series: Arc::clone(series),
+                    series: series.clone(),
                     sums: record.sums(),
                     outcome: record.outcome,
                     policy: record.policy.clone().unwrap_or_default(),
@@ -366,14 +366,12 @@ impl Kinds {
         last: &mut i64,
     ) -> Chunk {
         let mut chunk = Chunk::default();
-        let mut sums: HashMap<*const Series, (Arc<Series>, Sums)> = HashMap::new();
+        let mut sums: HashMap<SeriesRef, Sums> = HashMap::new();
         for call in 0..calls {
             let (kind, lot) = names.draw(random);
             let kind = &self.kinds[kind * LOTS + usize::try_from(lot).unwrap()];
-            let mut add = |series: &Arc<Series>, one: &Sums| {
-                let sum = sums.entry(Arc::as_ptr(series));
-                let new = || (Arc::clone(series), Sums::default());
-                sum.or_insert_with(new).1.add(one);
+            let mut add = |series: &SeriesRef, one: &Sums| {
+                sums.entry(series.clone()).or_default().add(one);
             };
             add(&kind.series, &kind.sums);
             for place in &kind.policies {
@@ -388,7 +386,7 @@ impl Kinds {
             chunk.events.push(EventRow {
                 id: *last,
                 at_ms: start_ms + i64::try_from(call * 60_000 / calls).unwrap(),
-                series: Arc::clone(&kind.series),
+                series: kind.series.clone(),
                 outcome: kind.outcome.as_str(),
                 policy: Arc::clone(&kind.policy),
                 spent: kind.spent.into(),
@@ -399,8 +397,8 @@ impl Kinds {
                 bytes_out: kind.sums.bytes_out,
             });
         }
-        let sums = sums.into_values();
         chunk.totals = sums
+            .into_iter()
             .map(|(series, sums)| ((start_ms / 1_000, series), sums))
             .collect();
         chunk

@@ -26,7 +26,7 @@ use later::EVENTS_WAITING;
 use names::Names;
 use poll::Polls;
 use record::Record;
-use shards::Shards;
+use shards::{Books, Shards, Told};
 use tally::Tally;
 
 /// What is kept, and for how long.
@@ -120,6 +120,7 @@ struct Pending {
     unkept: Chunk,
     sent: Option<(Arc<Chunk>, Written)>,
     names: Names,
+    told: Told,
     next_event: i64,
     /// Since something was taken out the last time.
     has_grown: bool,
@@ -164,6 +165,7 @@ impl History {
                 unkept: Chunk::default(),
                 sent: None,
                 names,
+                told: Told::default(),
                 next_event: last + 1,
                 has_grown: false,
                 last_retained_ms: now_ms,
@@ -270,13 +272,20 @@ impl History {
         let Pending {
             fresh,
             names,
+            told,
             next_event,
             ..
         } = pending;
         let before = fresh.events.len();
         let lost = {
             let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-            self.shards.take(names, fresh, next_event, &mut tally)
+            let mut books = Books {
+                names,
+                chunk: fresh,
+                tally: &mut tally,
+                next_event,
+            };
+            self.shards.tell(told, &mut books)
         };
         let too_many = fresh.events.len().saturating_sub(EVENTS_WAITING);
         if let Some(new) = fresh.events.get(before..)
@@ -334,6 +343,7 @@ impl History {
         let mut pending = self.pending.lock().await;
         // What came meanwhile is in the way for a day at the most.
         pending.names = names_of(&series);
+        pending.told.forget_names();
         Ok(())
     }
 

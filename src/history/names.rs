@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 
-use crate::state::history::Series;
+use crate::state::history::{Series, SeriesRef};
 
 /// Endpoints of one connection that are told apart.
 pub const MOST_ENDPOINTS: usize = 200;
@@ -27,7 +27,7 @@ pub(super) struct Names {
     endpoints: HashMap<Arc<str>, HashSet<Arc<str>>>,
     strangers: HashSet<Arc<str>>,
     /// Series that were counted, by the hash of their [`Label`].
-    series: HashTable<(u64, Arc<Series>)>,
+    series: HashTable<(u64, SeriesRef)>,
     /// Of these series, but for their consumers.
     texts: HashSet<Arc<str>>,
     /// Looks in vain since the last call.
@@ -103,13 +103,12 @@ impl Names {
     }
 
     /// The series as it is counted.
-    pub(super) fn bounded(&mut self, label: Label<'_>) -> Arc<Series> {
+    pub(super) fn bounded(&mut self, label: Label<'_>) -> SeriesRef {
         self.rested = 0;
         let hash = self.hasher.hash_one(label);
-        let is =
-            |(other, series): &(u64, Arc<Series>)| *other == hash && Label::of(series) == label;
+        let is = |(other, series): &(u64, SeriesRef)| *other == hash && Label::of(series) == label;
         if let Some((_, series)) = self.series.find(hash, is) {
-            return Arc::clone(series);
+            return series.clone();
         }
         // Made-up endpoints are among them, before they are counted with the others.
         if self.texts.len() >= MOST_SERIES {
@@ -125,13 +124,13 @@ impl Names {
             series.consumer = OTHER.into();
             is_known = false;
         }
-        let series = Arc::new(series);
+        let series = SeriesRef::from(series);
         // What is counted as another one is looked at again: there may be room for its name some day.
         if is_known {
             if self.series.len() >= MOST_SERIES {
                 self.series.clear();
             }
-            let entry = (hash, Arc::clone(&series));
+            let entry = (hash, series.clone());
             self.series.insert_unique(hash, entry, |(hash, _)| *hash);
         }
         series
@@ -169,7 +168,7 @@ fn is_stranger(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn counted(names: &mut Names, consumer: &str, endpoint: &str, status: u16) -> Arc<Series> {
+    fn counted(names: &mut Names, consumer: &str, endpoint: &str, status: u16) -> SeriesRef {
         let connection = "crm".into();
         names.bounded(Label {
             connection: &connection,
@@ -196,7 +195,7 @@ mod tests {
                 assert_eq!((&*series.consumer, &*series.endpoint), (&*consumer, "/a"));
                 assert_eq!((&*series.connection, &*series.provider), ("crm", "hubspot"));
                 let again = counted(&mut names, &consumer, "/a", 200);
-                assert!(Arc::ptr_eq(&series, &again), "{round} {consumer}");
+                assert!(std::ptr::eq(&*series, &*again), "{round} {consumer}");
                 assert!(names.series.len() <= MOST_SERIES);
             }
             for _ in 0..LONG_REST {

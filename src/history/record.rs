@@ -131,6 +131,13 @@ pub struct Spent {
     pub cost: u64,
 }
 
+impl Spent {
+    /// Whether both are of one policy, whatever they cost.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        self.policy == other.policy && self.unit == other.unit
+    }
+}
+
 impl Record {
     /// What it adds to the totals of its kind.
     #[must_use]

@@ -1,22 +1,34 @@
 //! Where calls are added up, until somebody takes the sums away. Several, so that threads seldom meet.
+//!
+//! A shard knows the kinds of calls of a minute by their numbers, and so does who takes the sums away ([`told`]): what is
+//! taken are sums of those that were called since, not the kinds. Thousands of callers would have each of theirs made anew
+//! several times a second.
+
+mod told;
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use smallvec::SmallVec;
 
-use super::names::{Label, Names, OTHER};
+pub(super) use told::{Books, Told};
+
+use super::names::OTHER;
 use super::record::{Outcome, Record, Refuser, Spent, Who, micros};
-use super::tally::{Caller, Refusal, Tally, Timings};
-use crate::state::history::{Chunk, EventRow, Series, Sums};
+use super::tally::Timings;
+use crate::state::history::Sums;
 
 const SHARDS: usize = 8;
 
 /// Kinds of calls that one shard tells apart at a time: then endpoints become one. Somebody makes up paths.
-const MOST_KINDS: usize = 8_192;
+const MOST_KINDS: usize = 32_768;
+
+/// With more than this it begins anew when its sums are taken.
+const MANY_KINDS: usize = MOST_KINDS / 2;
 
 /// Calls that one shard keeps one by one at a time.
 const MOST_EVENTS: usize = 8_192;
@@ -33,25 +45,59 @@ pub(super) struct Shards {
     shards: [Mutex<Shard>; SHARDS],
     hasher: DefaultHashBuilder,
     /// Empty, with the room of one that was taken away: what grows anew each time is copied each time.
-    spare: Mutex<Option<Shard>>,
+    spare: Mutex<Option<Counted>>,
 }
 
+/// A minute's kinds, and what was counted since it was taken last.
 #[derive(Default)]
 struct Shard {
-    kinds: Vec<Kind>,
-    /// Where each kind stands.
-    places: HashTable<usize>,
-    timed: Vec<Timed>,
-    /// Where each connection stands in `timed`.
-    clocks: HashTable<usize>,
-    events: Vec<Event>,
-    lost: u64,
+    kinds: HashTable<Place>,
+    /// The minute of the first kind.
+    minute: Option<i64>,
+    /// There are kinds of another minute.
+    is_over: bool,
+    /// Numbers of connections, by their names and their adapters'.
+    clocks: HashMap<(Arc<str>, Arc<str>), usize>,
+    /// By the numbers of connections.
+    slots: Vec<Slot>,
+    /// How often it was taken.
+    period: u64,
+    counted: Counted,
 }
 
-/// A sum that is growing: of calls that differ in lengths and costs only. One look finds it, and with it all that a call
-/// adds to, its policies and its connection's times too.
-struct Kind {
+struct Place {
     hash: u64,
+    kind: Arc<Kind>,
+    slot: Slot,
+}
+
+/// Where something is counted, once it was met in a period.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// From this period on there is nothing.
+    until: u64,
+    at: usize,
+}
+
+/// What a shard has counted in a period.
+#[derive(Default)]
+struct Counted {
+    /// Kinds that are new.
+    begun: Vec<Arc<Kind>>,
+    sums: Vec<Sum>,
+    /// How long calls took, with the number of their connection.
+    timed: Vec<(usize, Timings)>,
+    events: Vec<Event>,
+    lost: u64,
+    /// Numbers of kinds begin anew after it.
+    is_last: bool,
+}
+
+/// What calls have in common that differ in lengths and costs only. One look finds it, and with it all that a call adds to,
+/// its policies and its connection's times too.
+struct Kind {
+    /// Among those of its shard.
+    number: usize,
     minute: i64,
     connection: Arc<str>,
     provider: Arc<str>,
@@ -63,24 +109,24 @@ struct Kind {
     refused_by: Option<Refuser>,
     /// What was in the way.
     policy: Option<Arc<str>>,
-    /// With the sums of their costs.
+    /// Of a call; what it costs does not matter.
     spent: SmallVec<[Spent; 2]>,
-    sums: Sums,
-    /// In the shard's `timed`.
+    /// The number of its connection.
     clock: usize,
 }
 
-/// How long the calls of a connection took.
-struct Timed {
-    hash: u64,
-    connection: Arc<str>,
-    provider: Arc<str>,
-    timings: Timings,
+/// A sum that is growing.
+struct Sum {
+    /// The kind's number.
+    kind: usize,
+    sums: Sums,
+    /// Of the kind's policies, in their order.
+    costs: SmallVec<[u64; 2]>,
 }
 
 /// A call, in short.
 struct Event {
-    /// In the shard's `kinds`.
+    /// The kind's number.
     kind: usize,
     at_ms: i64,
     outcome: Outcome,
@@ -93,36 +139,40 @@ struct Event {
     bytes_out: u64,
 }
 
-/// What tells kinds apart, without making anything.
+/// What tells kinds apart, without making anything. Names are compared by where they are before they are read.
 #[derive(Hash, PartialEq)]
 struct Key<'a> {
     minute: i64,
-    connection: &'a str,
-    provider: &'a str,
+    connection: &'a Arc<str>,
+    provider: &'a Arc<str>,
     who: &'a Who,
     method: &'a str,
     endpoint: &'a str,
     status: u16,
     upstream_status: u16,
     refused_by: Option<Refuser>,
-    policy: Option<&'a str>,
+    policy: Option<&'a Arc<str>>,
 }
 
 impl<'a> Key<'a> {
-    fn of(record: &'a Record, endpoint: &'a str) -> Self {
+    fn of(record: &'a Record) -> Self {
         Self {
             minute: minute(record),
             connection: &record.connection,
             provider: &record.provider,
             who: &record.consumer,
             method: record.method,
-            endpoint,
+            endpoint: &record.endpoint,
             status: record.status.unwrap_or(0),
             upstream_status: record.upstream_status.unwrap_or(0),
             refused_by: record.refused_by,
-            policy: record.policy.as_deref(),
+            policy: record.policy.as_ref(),
         }
     }
+}
+
+fn connection(record: &Record) -> (Arc<str>, Arc<str>) {
+    (Arc::clone(&record.connection), Arc::clone(&record.provider))
 }
 
 /// The start of the minute in which the call ended, in seconds since 1970.
@@ -140,81 +190,38 @@ impl Shards {
         shard.record(&self.hasher, record);
     }
 
-    /// Moves everything into a chunk, and adds it to the tally; tells how many calls were not kept one by one.
-    pub(super) fn take(
-        &self,
-        names: &mut Names,
-        chunk: &mut Chunk,
-        next_event: &mut i64,
-        tally: &mut Tally,
-    ) -> u64 {
-        let mut lost = 0;
-        let mut events = Vec::new();
-        let mut is_idle = true;
-        let mut last = None;
-        for shard in &self.shards {
-            let Some(mut taken) = self.swap(shard) else {
-                continue;
-            };
-            is_idle = false;
-            let told = taken.kinds.iter().map(|kind| Told {
-                series: kind.tell(names, chunk, tally),
-                spent: None,
-            });
-            let mut told: Vec<Told> = told.collect();
-            for timed in taken.timed.drain(..) {
-                tally.took(timed.connection, timed.provider, &timed.timings);
-            }
-            let kinds = &taken.kinds;
-            let row = |event: Event| {
-                let kind = kinds.get(event.kind)?;
-                Some(told.get_mut(event.kind)?.row(kind, event, &mut last))
-            };
-            events.extend(taken.events.drain(..).filter_map(row));
-            taken.kinds.clear();
-            lost += taken.lost;
-            self.keep(taken);
-        }
-        if is_idle {
-            *self.spare() = None;
-            names.rest();
-        }
-        events.sort_by_key(|event| event.at_ms);
-        for event in &mut events {
-            event.id = *next_event;
-            *next_event += 1;
-        }
-        chunk.events.append(&mut events);
-        lost
-    }
-
-    /// What a shard has, if it has something.
-    fn swap(&self, shard: &Mutex<Shard>) -> Option<Shard> {
+    /// What a shard has counted, if it has counted something.
+    fn take(&self, shard: &Mutex<Shard>) -> Option<Counted> {
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if shard.kinds.is_empty() && shard.lost == 0 {
-            // Nor has it room for long: who stops to call leaves nothing behind.
-            *shard = Shard::default();
-            return None;
+        let is_idle = shard.counted.events.is_empty();
+        if !is_idle && !shard.is_over && shard.kinds.len() <= MANY_KINDS {
+            shard.period += 1;
+            let spare = self.spare().take().unwrap_or_default();
+            return Some(std::mem::replace(&mut shard.counted, spare));
         }
-        let spare = self.spare().take().unwrap_or_default();
-        // Held for a swap only.
-        Some(std::mem::replace(&mut *shard, spare))
+        // Nor does it know kinds or have room for long: who stops to call leaves nothing behind.
+        let Shard { counted, .. } = std::mem::take(&mut *shard);
+        // Nobody waits while they are let go.
+        drop(shard);
+        let is_last = true;
+        (!is_idle).then_some(Counted { is_last, ..counted })
     }
 
-    fn spare(&self) -> MutexGuard<'_, Option<Shard>> {
+    fn spare(&self) -> MutexGuard<'_, Option<Counted>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its room serves again, unless it was hardly used.
-    fn keep(&self, mut emptied: Shard) {
-        let used = emptied.places.len();
-        if used * 4 < emptied.kinds.capacity() {
+    /// The room of what is told serves again, unless it was hardly used.
+    fn keep(&self, mut told: Counted) {
+        if told.events.len() * 4 < told.events.capacity() {
             return;
         }
-        emptied.places.clear();
-        emptied.clocks.clear();
-        emptied.lost = 0;
-        *self.spare() = Some(emptied);
+        told.begun.clear();
+        told.sums.clear();
+        told.timed.clear();
+        told.events.clear();
+        (told.lost, told.is_last) = (0, false);
+        *self.spare() = Some(told);
     }
 }
 
@@ -225,48 +232,69 @@ impl Shard {
             OTHER.clone_into(&mut record.endpoint);
             return self.record(hasher, &record);
         }
-        let hash = hasher.hash_one(Key::of(record, &record.endpoint));
-        let (kinds, is) = (&self.kinds, |kind: &Kind| kind.is(hash, record));
-        let found = self.places.find(hash, |at| kinds.get(*at).is_some_and(is));
-        let at = found
-            .copied()
-            .unwrap_or_else(|| self.begin(hasher, hash, record));
-        let Some(kind) = self.kinds.get_mut(at) else {
-            return;
+        let (period, number) = (self.period, self.kinds.len());
+        let hash = hasher.hash_one(Key::of(record));
+        let is = |place: &Place| place.hash == hash && place.kind.is(record);
+        let place = match self.kinds.entry(hash, is, |place| place.hash) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                let clock = self.clocks.len();
+                let clock = *self.clocks.entry(connection(record)).or_insert(clock);
+                let kind = Arc::new(Kind::new(number, clock, record));
+                self.is_over |= *self.minute.get_or_insert(kind.minute) != kind.minute;
+                self.counted.begun.push(Arc::clone(&kind));
+                let slot = Slot::default();
+                free.insert(Place { hash, kind, slot }).into_mut()
+            }
         };
-        kind.sums.add(&record.sums());
-        for (sum, spent) in kind.spent.iter_mut().zip(&record.spent) {
-            sum.cost = sum.cost.saturating_add(spent.cost);
+        let Counted {
+            sums,
+            timed,
+            events,
+            lost,
+            ..
+        } = &mut self.counted;
+        let kind = &*place.kind;
+        if let Some(sum) = place.slot.of(period, sums, || Sum::of(kind)) {
+            sum.add(record);
         }
-        if let Some(timed) = self.timed.get_mut(kind.clock) {
-            timed.timings.see(record);
+        if self.slots.len() <= kind.clock {
+            self.slots.resize(kind.clock + 1, Slot::default());
         }
-        if self.events.len() < MOST_EVENTS {
-            self.events.push(Event {
-                kind: at,
-                at_ms: record.ended_ms,
-                outcome: record.outcome,
-                costs: record.spent.iter().map(|spent| spent.cost).collect(),
-                waited_us: micros(record.waited),
-                duration_us: micros(record.duration),
-                upstream_us: micros(record.upstream),
-                bytes_in: record.bytes_in,
-                bytes_out: record.bytes_out,
-            });
+        let begin = || (kind.clock, Timings::default());
+        if let Some(slot) = self.slots.get_mut(kind.clock)
+            && let Some((_, timings)) = slot.of(period, timed, begin)
+        {
+            timings.see(record);
+        }
+        if events.len() < MOST_EVENTS {
+            events.push(Event::new(kind.number, record));
         } else {
-            self.lost += 1;
+            *lost += 1;
         }
     }
+}
 
-    /// A new kind, of which nothing is counted yet.
-    fn begin(&mut self, hasher: &DefaultHashBuilder, hash: u64, record: &Record) -> usize {
-        let nothing = |spent: &Spent| Spent {
-            cost: 0,
-            ..spent.clone()
-        };
-        let at = self.kinds.len();
-        let kind = Kind {
-            hash,
+impl Slot {
+    /// What is counted there in this period; nothing yet, if it is the first time.
+    fn of<'a, T>(
+        &mut self,
+        period: u64,
+        all: &'a mut Vec<T>,
+        begin: impl FnOnce() -> T,
+    ) -> Option<&'a mut T> {
+        if self.until <= period {
+            (self.until, self.at) = (period + 1, all.len());
+            all.push(begin());
+        }
+        all.get_mut(self.at)
+    }
+}
+
+impl Kind {
+    fn new(number: usize, clock: usize, record: &Record) -> Self {
+        Self {
+            number,
             minute: minute(record),
             connection: Arc::clone(&record.connection),
             provider: Arc::clone(&record.provider),
@@ -277,53 +305,19 @@ impl Shard {
             upstream_status: record.upstream_status.unwrap_or(0),
             refused_by: record.refused_by,
             policy: record.policy.clone(),
-            spent: record.spent.iter().map(nothing).collect(),
-            sums: Sums::default(),
-            clock: self.clock(hasher, record),
-        };
-        self.kinds.push(kind);
-        let kinds = &self.kinds;
-        let rehash = |at: &usize| kinds.get(*at).map_or(0, |kind| kind.hash);
-        self.places.insert_unique(hash, at, rehash);
-        at
-    }
-
-    /// Where the times of the call's connection are.
-    fn clock(&mut self, hasher: &DefaultHashBuilder, record: &Record) -> usize {
-        let hash = hasher.hash_one((&*record.connection, &*record.provider));
-        let timed = &self.timed;
-        let is = |at: &usize| {
-            timed.get(*at).is_some_and(|timed| {
-                timed.connection == record.connection && timed.provider == record.provider
-            })
-        };
-        if let Some(at) = self.clocks.find(hash, is) {
-            return *at;
+            spent: record.spent.clone(),
+            clock,
         }
-        let at = self.timed.len();
-        self.timed.push(Timed {
-            hash,
-            connection: Arc::clone(&record.connection),
-            provider: Arc::clone(&record.provider),
-            timings: Timings::default(),
-        });
-        let timed = &self.timed;
-        let rehash = |at: &usize| timed.get(*at).map_or(0, |timed| timed.hash);
-        self.clocks.insert_unique(hash, at, rehash);
-        at
     }
-}
 
-impl Kind {
-    fn is(&self, hash: u64, record: &Record) -> bool {
-        self.hash == hash
-            && self.key() == Key::of(record, &record.endpoint)
+    fn is(&self, record: &Record) -> bool {
+        self.key() == Key::of(record)
             && self.spent.len() == record.spent.len()
             && self
                 .spent
                 .iter()
                 .zip(&record.spent)
-                .all(|(own, other)| own.policy == other.policy && own.unit == other.unit)
+                .all(|(own, other)| own.is_alike(other))
     }
 
     fn key(&self) -> Key<'_> {
@@ -337,138 +331,44 @@ impl Kind {
             status: self.status,
             upstream_status: self.upstream_status,
             refused_by: self.refused_by,
-            policy: self.policy.as_deref(),
-        }
-    }
-
-    /// Adds what was counted to totals and tally; gives what its calls are called.
-    fn tell(&self, names: &mut Names, chunk: &mut Chunk, tally: &mut Tally) -> Arc<Series> {
-        let consumer = self.who.name();
-        let mut add = |label: Label<'_>, sums: &Sums| {
-            let series = names.bounded(label);
-            let key = (self.minute, Arc::clone(&series));
-            chunk.totals.entry(key).or_default().add(sums);
-            series
-        };
-        let label = Label {
-            connection: &self.connection,
-            provider: &self.provider,
-            consumer: &consumer,
-            method: self.method,
-            endpoint: &self.endpoint,
-            status: self.status,
-            upstream_status: self.upstream_status,
-            refused_by: self.refused_by.map_or("", Refuser::as_str),
-            policy: "",
-            unit: "",
-        };
-        let series = add(label, &self.sums);
-        for spent in &self.spent {
-            let of_policy = Label {
-                method: "",
-                endpoint: "",
-                status: 0,
-                upstream_status: 0,
-                refused_by: "",
-                policy: &spent.policy,
-                unit: spent.unit.as_str(),
-                ..label
-            };
-            add(of_policy, &self.spent_sums(spent));
-        }
-        tally.calls(&series, &self.sums);
-        if let Some(by) = self.refused_by {
-            let caller = Caller::of(&series);
-            let policy = self.policy.clone();
-            tally.refused(caller, Refusal { by, policy }, self.sums.calls);
-        }
-        series
-    }
-
-    /// What its calls add to the totals of a policy.
-    fn spent_sums(&self, spent: &Spent) -> Sums {
-        let in_the_way = self.policy.as_ref() == Some(&spent.policy);
-        let refused_by = self.refused_by.filter(|_| in_the_way);
-        let refused = |by| {
-            if refused_by == Some(by) {
-                self.sums.calls
-            } else {
-                0
-            }
-        };
-        Sums {
-            calls: self.sums.calls,
-            // Calls that were not sent used nothing.
-            cost: spent.cost,
-            refused: refused(Refuser::Headroom),
-            exhausted: refused(Refuser::Provider),
-            ..Sums::default()
+            policy: self.policy.as_ref(),
         }
     }
 }
 
-/// What is known of a kind whose sums were told.
-struct Told {
-    series: Arc<Series>,
-    /// What the last event of it has used, as JSON: the next one's is mostly the same.
-    spent: Option<(SmallVec<[u64; 2]>, Arc<str>)>,
-}
-
-impl Told {
-    /// Its number is known later.
-    fn row(&mut self, kind: &Kind, event: Event, last: &mut Option<Written>) -> EventRow {
-        let spent = match &self.spent {
-            Some((costs, spent)) if *costs == event.costs => Arc::clone(spent),
-            _ => {
-                let spent = match last {
-                    Some(last) if last.is_of(&kind.spent, &event.costs) => Arc::clone(&last.json),
-                    last => Arc::clone(&last.insert(Written::new(&kind.spent, &event.costs)).json),
-                };
-                self.spent = Some((event.costs, Arc::clone(&spent)));
-                spent
-            }
-        };
-        EventRow {
-            id: 0,
-            at_ms: event.at_ms,
-            series: Arc::clone(&self.series),
-            outcome: event.outcome.as_str(),
-            policy: kind.policy.clone().unwrap_or_default(),
-            spent,
-            waited_us: event.waited_us,
-            duration_us: event.duration_us,
-            upstream_us: event.upstream_us,
-            bytes_in: event.bytes_in,
-            bytes_out: event.bytes_out,
-        }
-    }
-}
-
-/// What a call has used, as JSON. Of many kinds it is the same.
-struct Written {
-    spent: SmallVec<[Spent; 2]>,
-    costs: SmallVec<[u64; 2]>,
-    json: Arc<str>,
-}
-
-impl Written {
-    fn new(spent: &SmallVec<[Spent; 2]>, costs: &SmallVec<[u64; 2]>) -> Self {
-        let rows = spent.iter().zip(costs).map(|(spent, cost)| {
-            serde_json::json!({ "policy": &*spent.policy, "unit": spent.unit.as_str(), "cost": cost })
-        });
-        let json = serde_json::Value::Array(rows.collect()).to_string();
+impl Sum {
+    /// Nothing is counted yet.
+    fn of(kind: &Kind) -> Self {
         Self {
-            spent: spent.clone(),
-            costs: costs.clone(),
-            json: json.into(),
+            kind: kind.number,
+            sums: Sums::default(),
+            costs: kind.spent.iter().map(|_| 0).collect(),
         }
     }
 
-    fn is_of(&self, spent: &[Spent], costs: &SmallVec<[u64; 2]>) -> bool {
-        let is =
-            |(own, other): (&Spent, &Spent)| own.policy == other.policy && own.unit == other.unit;
-        self.costs == *costs
-            && self.spent.len() == spent.len()
-            && self.spent.iter().zip(spent).all(is)
+    fn add(&mut self, record: &Record) {
+        self.sums.add(&record.sums());
+        for (sum, spent) in self.costs.iter_mut().zip(&record.spent) {
+            *sum = sum.saturating_add(spent.cost);
+        }
     }
 }
+
+impl Event {
+    fn new(kind: usize, record: &Record) -> Self {
+        Self {
+            kind,
+            at_ms: record.ended_ms,
+            outcome: record.outcome,
+            costs: record.spent.iter().map(|spent| spent.cost).collect(),
+            waited_us: micros(record.waited),
+            duration_us: micros(record.duration),
+            upstream_us: micros(record.upstream),
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

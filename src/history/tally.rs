@@ -3,7 +3,8 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::DefaultHashBuilder;
+use indexmap::IndexMap;
 
 use super::names::OTHER;
 use super::record::{Record, Refuser, micros};
@@ -122,54 +123,77 @@ pub struct Refusal {
     pub policy: Option<Arc<str>>,
 }
 
-/// The sums. Rows are in no order.
+/// Rows in the order in which they came. None goes, so that each is found again by its place.
+pub type Rows<K, V> = IndexMap<K, V, DefaultHashBuilder>;
+
+/// The sums.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// By caller and the status that it got; 0: it went away before.
-    pub requests: HashMap<(Caller, u16), u64>,
+    pub requests: Rows<(Caller, u16), u64>,
     /// By caller.
-    pub callers: HashMap<Caller, Sums>,
+    pub callers: Rows<Caller, Sums>,
     /// Calls without quota.
-    pub refusals: HashMap<(Caller, Refusal), u64>,
+    pub refusals: Rows<(Caller, Refusal), u64>,
     /// By connection and adapter.
-    pub timings: HashMap<(Arc<str>, Arc<str>), Timings>,
+    pub timings: Rows<(Arc<str>, Arc<str>), Timings>,
+}
+
+/// Where the calls of one kind are counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    request: usize,
+    caller: usize,
 }
 
 impl Tally {
-    /// Adds the calls of one kind.
-    pub(super) fn calls(&mut self, series: &Series, sums: &Sums) {
-        // What is counted by policy are the same calls once more.
-        if !series.policy.is_empty() {
-            return;
-        }
+    /// Where such calls are counted from now on.
+    pub(super) fn places(&mut self, series: &Series) -> Places {
         let caller = Caller::of(series);
         let key = (caller.clone(), series.status);
         let other = |(caller, status): (Caller, u16)| (caller.other(), status);
-        *place(&mut self.requests, key, other) += sums.calls;
-        place(&mut self.callers, caller, Caller::other).add(sums);
+        Places {
+            request: place(&mut self.requests, key, other),
+            caller: place(&mut self.callers, caller, Caller::other),
+        }
+    }
+
+    /// Adds calls.
+    pub(super) fn calls(&mut self, places: Places, sums: &Sums) {
+        if let Some((_, count)) = self.requests.get_index_mut(places.request) {
+            *count += sums.calls;
+        }
+        if let Some((_, of_caller)) = self.callers.get_index_mut(places.caller) {
+            of_caller.add(sums);
+        }
     }
 
     pub(super) fn refused(&mut self, caller: Caller, refusal: Refusal, count: u64) {
         let other = |(caller, refusal): (Caller, Refusal)| (caller.other(), refusal);
-        *place(&mut self.refusals, (caller, refusal), other) += count;
+        let place = place(&mut self.refusals, (caller, refusal), other);
+        if let Some((_, sum)) = self.refusals.get_index_mut(place) {
+            *sum += count;
+        }
     }
 
-    pub(super) fn took(&mut self, connection: Arc<str>, provider: Arc<str>, timings: &Timings) {
-        let key = (connection, provider);
+    pub(super) fn took(&mut self, key: (Arc<str>, Arc<str>), timings: &Timings) {
         self.timings.entry(key).or_default().add(timings);
     }
 }
 
 /// The row of a key, or that of the others where there are too many.
 fn place<K: Eq + Hash, V: Default>(
-    rows: &mut HashMap<K, V>,
+    rows: &mut Rows<K, V>,
     key: K,
     other: impl FnOnce(K) -> K,
-) -> &mut V {
+) -> usize {
     let key = if rows.len() < MOST || rows.contains_key(&key) {
         key
     } else {
         other(key)
     };
-    rows.entry(key).or_default()
+    let entry = rows.entry(key);
+    let place = entry.index();
+    entry.or_default();
+    place
 }

@@ -2,7 +2,7 @@
 
 use super::record::{Outcome, Refuser, Spent, Who};
 use super::*;
-use crate::state::history::{LEVELS, Series, Sums};
+use crate::state::history::{LEVELS, Series, SeriesRef, Sums};
 use crate::state::{MeterKey, MeterRow};
 use crate::time::Nanos;
 
@@ -316,7 +316,7 @@ async fn a_cost_out_of_all_bounds_does_not_stop_the_writing() {
 fn what_waits_for_long_is_folded_and_stays_whole() {
     let mut chunk = Chunk::default();
     let series = |number: i64| {
-        Arc::new(Series {
+        SeriesRef::from(Series {
             endpoint: format!("/{number}").into(),
             connection: "crm".into(),
             provider: "hubspot".into(),

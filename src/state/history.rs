@@ -8,6 +8,7 @@ mod dictionary;
 mod retention;
 mod roll;
 mod scan;
+mod series;
 mod snapshot;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(super) use dictionary::{Numbers, RENEW, Remembered};
 pub use retention::Retention;
 pub(super) use retention::{retain, size};
 pub use scan::{Scan, scans};
+pub use series::{Series, SeriesRef};
 pub use snapshot::Snapshot;
 
 use block::Writer;
@@ -131,31 +133,6 @@ const fn floor(moment: i64, level: i64) -> i64 {
     moment.saturating_sub(moment.rem_euclid(level))
 }
 
-/// Who called what, and what came of it; or whose quota was used by whom, when `policy` is there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Series {
-    /// The connection.
-    pub connection: Arc<str>,
-    /// The adapter's id.
-    pub provider: Arc<str>,
-    /// The consumer's name, or the hash of a credential.
-    pub consumer: Arc<str>,
-    /// The method; empty for a policy.
-    pub method: Arc<str>,
-    /// The template of the path; empty for a policy.
-    pub endpoint: Arc<str>,
-    /// The status that the caller got; 0: none, it went away before.
-    pub status: u16,
-    /// The provider's status where the caller got another one; 0: the same, or none.
-    pub upstream_status: u16,
-    /// `headroom` or `provider` where a quota was in the way; else empty.
-    pub refused_by: Arc<str>,
-    /// The policy; empty for calls.
-    pub policy: Arc<str>,
-    /// What the policy counts; empty for calls.
-    pub unit: Arc<str>,
-}
-
 macro_rules! sums {
     ($($(#[$doc:meta])+ $name:ident),+ $(,)?) => {
         /// What is summed of calls.
@@ -227,7 +204,7 @@ pub struct EventRow {
     /// When it ended, in Unix milliseconds.
     pub at_ms: i64,
     /// What it was.
-    pub series: Arc<Series>,
+    pub series: SeriesRef,
     /// How it ended: `complete`, `broken` or `left`.
     pub outcome: &'static str,
     /// The policy that was in its way; empty: none.
@@ -250,7 +227,7 @@ pub struct EventRow {
 #[derive(Debug, Default)]
 pub struct Chunk {
     /// By the start of a minute (seconds since 1970) and series.
-    pub totals: HashMap<(i64, Arc<Series>), Sums>,
+    pub totals: HashMap<(i64, SeriesRef), Sums>,
     /// In the order of their numbers.
     pub events: Vec<EventRow>,
     /// For each level, until when there may be no totals of it, because those that waited were folded (seconds since 1970).
@@ -318,7 +295,7 @@ impl Chunk {
     /// Adds what was taken out of it.
     pub fn put_back(&mut self, part: &Self) {
         for ((start, series), sums) in &part.totals {
-            let key = (*start, Arc::clone(series));
+            let key = (*start, series.clone());
             self.totals.entry(key).or_default().add(sums);
         }
         for (until, other) in self.coarse.iter_mut().zip(part.coarse) {
@@ -338,7 +315,7 @@ pub(super) fn write(
     numbers: &mut Numbers,
     chunk: &Chunk,
 ) -> rusqlite::Result<()> {
-    let given = put_totals(transaction, numbers, chunk)?;
+    put_totals(transaction, numbers, chunk)?;
     for (level, until) in LEVELS.into_iter().zip(chunk.coarse) {
         if let Some(until) = until {
             forget(transaction, level, until)?;
@@ -346,13 +323,8 @@ pub(super) fn write(
     }
     let mut lines = Vec::with_capacity(chunk.events.len());
     for event in &chunk.events {
-        let series = match given.get(&Arc::as_ptr(&event.series)) {
-            Some(number) => *number,
-            None => {
-                let moment = event.at_ms.div_euclid(1_000);
-                number(transaction, numbers, &event.series, moment)?
-            }
-        };
+        let moment = event.at_ms.div_euclid(1_000);
+        let series = number(transaction, numbers, &event.series, moment)?;
         lines.push(EventLine {
             id: event.id,
             at_ms: event.at_ms,
@@ -370,20 +342,18 @@ pub(super) fn write(
     put_events(transaction, &lines)
 }
 
-/// One row for each minute. Gives the numbers of the series, by where they are: events share most of them.
+/// One row for each minute.
 fn put_totals(
     transaction: &Transaction<'_>,
     numbers: &mut Numbers,
     chunk: &Chunk,
-) -> rusqlite::Result<HashMap<*const Series, i64>> {
-    let mut given = HashMap::with_capacity(chunk.totals.len());
+) -> rusqlite::Result<()> {
     if chunk.totals.is_empty() {
-        return Ok(given);
+        return Ok(());
     }
     let mut sums = Vec::with_capacity(chunk.totals.len());
     for ((start, series), of_series) in &chunk.totals {
         let number = number(transaction, numbers, series, *start)?;
-        given.insert(Arc::as_ptr(series), number);
         sums.push((*start, number, of_series));
     }
     sums.sort_unstable_by_key(|(start, number, _)| (*start, *number));
@@ -399,7 +369,7 @@ fn put_totals(
         let start = of_minute.first().map(|(start, ..)| *start);
         put.execute(params![start, block.finish()])?;
     }
-    Ok(given)
+    Ok(())
 }
 
 /// In the order of their numbers.

@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use headroom::state::history::{Chunk, LEVELS, Retention, Series, Sums};
+use headroom::state::history::{Chunk, LEVELS, Retention, Series, SeriesRef, Sums};
 
 use super::*;
 
@@ -19,7 +19,7 @@ const NOON: i64 = 1_795_348_800;
 /// Sums of the call with this number: a minute of its own, and one of two that all share.
 fn chunk(number: i64) -> Chunk {
     let series = |endpoint: &str| {
-        Arc::new(Series {
+        SeriesRef::from(Series {
             connection: "crm".into(),
             provider: "hubspot".into(),
             consumer: "reports".into(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{DAY, Series, floor};
+use super::{DAY, Series, SeriesRef, floor};
 use crate::state::ReadError;
 use crate::state::kept::Kept as _;
 
@@ -15,7 +15,7 @@ pub(in crate::state) const RENEW: &str = "
     ON CONFLICT DO UPDATE SET value = excluded.value";
 
 /// Series that are known to be in the file.
-pub(in crate::state) type Numbers = HashMap<Arc<Series>, Known>;
+pub(in crate::state) type Numbers = HashMap<SeriesRef, Known>;
 
 /// What the file says of one.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub(in crate::state) struct Known {
 pub(super) fn number(
     transaction: &Transaction<'_>,
     numbers: &mut Numbers,
-    series: &Arc<Series>,
+    series: &SeriesRef,
     moment: i64,
 ) -> rusqlite::Result<i64> {
     let day = floor(moment, DAY);
@@ -63,7 +63,7 @@ pub(super) fn number(
             })
         },
     )?;
-    numbers.insert(Arc::clone(series), known);
+    numbers.insert(series.clone(), known);
     Ok(known.number)
 }
 

@@ -1,11 +1,9 @@
 //! What is old goes, what is young stays, and reports are told.
 
-use std::sync::Arc;
-
 use rusqlite::Connection;
 
 use super::super::roll::tests::{database, put, series};
-use super::super::{Chunk, EventRow, Snapshot, write};
+use super::super::{Chunk, EventRow, Series, Snapshot, write};
 use super::*;
 use crate::state::history::Remembered;
 
@@ -202,9 +200,6 @@ fn names_go_when_nothing_uses_them() {
             .series_since(moment)
             .unwrap()
     };
-    assert_eq!(
-        since(NOON + 9 * day + HOUR),
-        [Arc::unwrap_or_clone(series(202))]
-    );
+    assert_eq!(since(NOON + 9 * day + HOUR), [Series::clone(&series(202))]);
     assert_eq!(since(NOON + 10 * day), []);
 }

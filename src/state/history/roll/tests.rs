@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::super::{BLOCKS, FORGOTTEN, TABLES, write};
-use super::super::{Chunk, Numbers, Row, Series, Snapshot, Sums};
+use super::super::{Chunk, Numbers, Row, Series, SeriesRef, Snapshot, Sums};
 use super::*;
 use crate::state::history::Remembered;
 
@@ -23,9 +23,9 @@ pub(in super::super) fn database() -> Connection {
     connection
 }
 
-pub(in super::super) fn series(number: u16) -> Arc<Series> {
+pub(in super::super) fn series(number: u16) -> SeriesRef {
     let name: Arc<str> = format!("/{number}").into();
-    Arc::new(Series {
+    SeriesRef::from(Series {
         connection: "crm".into(),
         provider: "hubspot".into(),
         consumer: "reports".into(),

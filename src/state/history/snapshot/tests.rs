@@ -35,7 +35,7 @@ fn filled(folder: &Path) -> State {
             };
             chunk
                 .totals
-                .insert((NOON + minute * 60, Arc::new(series)), sums);
+                .insert((NOON + minute * 60, series.into()), sums);
         }
     }
     state.add_blocking(Arc::new(chunk)).unwrap();
