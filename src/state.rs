@@ -45,9 +45,9 @@ use writer::Shared;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeterRow {
     /// Whose quota it is.
-    pub account: String,
+    pub account: Arc<str>,
     /// Which policy counts.
-    pub policy: String,
+    pub policy: Arc<str>,
     /// Which part of the policy, where it has parts.
     pub partition: String,
     /// What is set aside for calls that are on their way.
@@ -77,9 +77,9 @@ pub struct LearnedRow {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MeterKey {
     /// Whose quota it is.
-    pub account: String,
+    pub account: Arc<str>,
     /// Which policy counts.
-    pub policy: String,
+    pub policy: Arc<str>,
     /// Which part of the policy.
     pub partition: String,
 }
@@ -321,6 +321,14 @@ impl State {
         read(&Snapshot::new(&transaction, &self.handle.remembered))
     }
 
+    /// Hands over many rows one by one, each with what its order depends on in hand.
+    pub fn writes(&self) -> Writes<'_> {
+        Writes {
+            state: self,
+            written: Vec::new(),
+        }
+    }
+
     fn later(&self, changes: Changes) -> Written {
         let (waiter, answer) = oneshot::channel();
         let batch = self.handle.shared.push(changes, Waiter::Task(waiter));
@@ -432,6 +440,29 @@ impl Future for Written {
         Pin::new(&mut self.answer)
             .poll(context)
             .map(|answer| answer.unwrap_or(Err(WriteError::Closed)))
+    }
+}
+
+/// Rows that are handed over one by one, and written together as far as nobody hurries: a batch is waited for once.
+#[must_use = "the writing begins with `finish`"]
+pub struct Writes<'a> {
+    state: &'a State,
+    written: Vec<Written>,
+}
+
+impl Writes<'_> {
+    /// Hands a row over, as [`State::write`] does.
+    pub fn put(&mut self, row: MeterRow) {
+        let last = self.written.last().map(|written| written.batch);
+        let shared = &self.state.handle.shared;
+        self.written.extend(shared.put(row, last));
+    }
+
+    /// What is ready once everything is committed.
+    #[must_use]
+    pub fn finish(self) -> Vec<Written> {
+        self.state.handle.shared.ring();
+        self.written
     }
 }
 

@@ -33,8 +33,8 @@ fn connect(folder: &Path) -> Connection {
 
 fn meter(partition: &str, data: &str) -> MeterRow {
     MeterRow {
-        account: "account".to_owned(),
-        policy: "hourly".to_owned(),
+        account: "account".into(),
+        policy: "hourly".into(),
         partition: partition.to_owned(),
         reserved: 3,
         ends_ms: NOW_MS,
@@ -44,15 +44,15 @@ fn meter(partition: &str, data: &str) -> MeterRow {
 
 fn meter_key(partition: &str) -> MeterKey {
     MeterKey {
-        account: "account".to_owned(),
-        policy: "hourly".to_owned(),
+        account: "account".into(),
+        policy: "hourly".into(),
         partition: partition.to_owned(),
     }
 }
 
 fn lesson(from: &str, to: &str, learned_ms: i64) -> LearnedRow {
     LearnedRow {
-        account: "account".to_owned(),
+        account: "account".into(),
         scope: "route".to_owned(),
         from: from.to_owned(),
         to: to.to_owned(),
@@ -75,8 +75,8 @@ async fn what_is_written_is_there_at_the_next_opening() {
     assert!(loaded.meters.is_empty() && loaded.learned.is_empty());
 
     let odd = MeterRow {
-        account: String::new(),
-        policy: "a 'quote', a \0 and \u{1F980}".to_owned(),
+        account: "".into(),
+        policy: "a 'quote', a \0 and \u{1F980}".into(),
         partition: String::new(),
         reserved: u64::MAX,
         ends_ms: i64::MAX,
@@ -110,7 +110,7 @@ async fn what_is_written_is_there_at_the_next_opening() {
 
 fn lesson_key(from: &str) -> LearnedKey {
     LearnedKey {
-        account: "account".to_owned(),
+        account: "account".into(),
         scope: "route".to_owned(),
         from: from.to_owned(),
     }
@@ -391,6 +391,51 @@ async fn no_more_waits_than_fits() {
         .await
         .unwrap();
     assert_eq!(state.health(), None);
+}
+
+#[tokio::test]
+async fn rows_that_are_handed_over_one_by_one_are_waited_for_by_batch() {
+    let folder = folder();
+    let (state, _) = open(folder.path());
+    let hand_over = |rows: Vec<MeterRow>| {
+        let mut writes = state.writes();
+        rows.into_iter().for_each(|row| writes.put(row));
+        writes.finish()
+    };
+    assert_eq!(hand_over(Vec::new()).len(), 0);
+    let rows = |data: &str| (0..500).map(|n| meter(&format!("{n:03}"), data)).collect();
+    for round in 0..20 {
+        let earlier = hand_over(rows("earlier"));
+        let other = state.write(vec![meter("000", "between")], Vec::new());
+        let later = hand_over(rows(&round.to_string()));
+        assert!(earlier.len() + later.len() < 100);
+        for written in earlier.into_iter().chain([other]).chain(later) {
+            written.await.unwrap();
+        }
+    }
+    // One that there is no room for is told of, and those around it are written.
+    let large = MeterRow {
+        data: vec![0; 64 << 20],
+        ..meter("large", "")
+    };
+    let mut results = Vec::new();
+    for written in hand_over(vec![meter("a", "1"), large, meter("b", "1")]) {
+        results.push(written.await);
+    }
+    results.sort_by_key(Result::is_ok);
+    let (refused, written) = results.split_first().unwrap();
+    assert_eq!(refused, &Err(WriteError::Full));
+    assert!(!written.is_empty() && written.iter().all(Result::is_ok));
+    let clone = state.clone();
+    state.close().unwrap();
+    let mut writes = clone.writes();
+    writes.put(meter("c", "1"));
+    let [refused] = writes.finish().try_into().unwrap();
+    assert_eq!(refused.await, Err(WriteError::Closed));
+    let (_state, loaded) = open(folder.path());
+    let mut expected: Vec<MeterRow> = rows("19");
+    expected.extend([meter("a", "1"), meter("b", "1")]);
+    assert_eq!(loaded.meters, expected);
 }
 
 #[tokio::test]

@@ -152,8 +152,8 @@ async fn a_full_disk_is_told_and_what_waits_is_written_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let (state, _) = State::on_a_small_disk(folder.path(), 80);
     let meter = |partition: usize| MeterRow {
-        account: "account".to_owned(),
-        policy: "policy".to_owned(),
+        account: "account".into(),
+        policy: "policy".into(),
         partition: partition.to_string(),
         reserved: 1,
         ends_ms: NOON_MS,
@@ -183,8 +183,8 @@ async fn a_full_disk_is_told_and_what_waits_is_written_when_there_is_room() {
     assert!(told.contains("database or disk is full"), "{told}");
 
     let room = (0..filled).map(|partition| MeterKey {
-        account: "account".to_owned(),
-        policy: "policy".to_owned(),
+        account: "account".into(),
+        policy: "policy".into(),
         partition: partition.to_string(),
     });
     state.remove(room.collect(), Vec::new()).await.unwrap();

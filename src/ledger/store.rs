@@ -16,10 +16,10 @@ use super::meter::{Meter, Snapshot};
 use super::rule::Rule;
 use super::time::{Nanos, Now, Steady};
 use crate::charge::Lesson;
-use crate::state::{LearnedRow, Loaded, MeterRow, State, Written};
+use crate::state::{LearnedRow, Loaded, MeterRow, State, Writes, Written};
 
 /// Stored meters by account, policy and label: looked up without making a key of three texts.
-type Kept = HashMap<String, HashMap<String, Labels>>;
+type Kept = HashMap<Arc<str>, HashMap<Arc<str>, Labels>>;
 
 /// Those of one policy, by label.
 pub(super) type Labels = HashMap<String, Stored>;
@@ -83,7 +83,7 @@ impl Store {
     /// Whose meters are kept and were not asked for yet.
     pub(super) fn accounts(&self) -> BTreeSet<String> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.keys().cloned().collect()
+        kept.keys().map(|account| (**account).to_owned()).collect()
     }
 
     /// Takes all that is kept of one policy.
@@ -107,11 +107,8 @@ impl Store {
     /// There was no room for these: whoever asks for one later gets it.
     pub(super) fn give_back(&self, account: &str, policy: &str, labels: Labels) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let policies = kept.entry(account.to_owned()).or_default();
-        policies
-            .entry(policy.to_owned())
-            .or_default()
-            .extend(labels);
+        let policies = kept.entry(account.into()).or_default();
+        policies.entry(policy.into()).or_default().extend(labels);
     }
 
     /// Counts calls ahead that these meters are about to let through.
@@ -184,13 +181,17 @@ impl Store {
             if part.is_empty() {
                 return;
             }
-            let mut written = Vec::new();
+            let mut writes = self.state.as_ref().map(State::writes);
             for cell in &part {
                 let mut guard = cell.lock();
                 guard.marks.take(Marks::DIRTY);
                 // What it counts ahead becomes less with each round, also where nobody calls any more.
                 let again = guard.relax(now) && guard.touch();
-                written.extend(self.hand_over(cell, &mut guard, now));
+                if let Some(writes) = &mut writes
+                    && let Some(row) = live_row(cell, &mut guard, now)
+                {
+                    writes.put(row);
+                }
                 if again {
                     self.touch(cell);
                 }
@@ -200,7 +201,7 @@ impl Store {
                 }
             }
             let mut all = true;
-            for one in written {
+            for one in writes.map_or_else(Vec::new, Writes::finish) {
                 all &= self.settle(Some(one), LONG_PATIENCE).await;
             }
             if !all {
@@ -243,15 +244,10 @@ impl Store {
         drop(self.hand_over(cell, inner, now));
     }
 
-    /// Hands a meter's row over while nobody else has the meter, so that rows of one meter arrive in their order. It counts
-    /// ahead whatever an earlier one did, also where that is still on its way. A meter that was forgotten has no row any
-    /// more: it is that of the meter in its place.
+    /// Hands a meter's row over while nobody else has the meter, so that rows of one meter arrive in their order.
     fn hand_over(&self, cell: &Cell, inner: &mut Inner, now: Now) -> Option<Written> {
-        let state = self
-            .state
-            .as_ref()
-            .filter(|_| !inner.marks.has(Marks::DEAD))?;
-        let row = row(cell, inner, inner.ahead(), now)?;
+        let state = self.state.as_ref()?;
+        let row = live_row(cell, inner, now)?;
         Some(state.write(vec![row], Vec::new()))
     }
 
@@ -349,8 +345,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Nobody waits for what is written once a second. But the round has to go on.
 const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Most snapshots are not longer, in bytes.
+const SNAPSHOT: usize = 256;
+
 /// A suspension that is worth the writing, as is a window of that length.
 const LONG: Nanos = Nanos::from_secs(60);
+
+/// The row of a meter that goes on. It counts ahead whatever an earlier one did, also where that is still on its way. A meter
+/// that was forgotten has no row any more: it is that of the meter in its place.
+fn live_row(cell: &Cell, inner: &mut Inner, now: Now) -> Option<MeterRow> {
+    if inner.marks.has(Marks::DEAD) {
+        return None;
+    }
+    row(cell, inner, inner.ahead(), now)
+}
 
 /// A meter as a row; `None` for those that need not survive. A row that says what is not so any more has to be written over.
 fn row(cell: &Cell, inner: &mut Inner, ahead: u64, now: Now) -> Option<MeterRow> {
@@ -365,14 +373,16 @@ fn row(cell: &Cell, inner: &mut Inner, ahead: u64, now: Now) -> Option<MeterRow>
         marks.put(Marks::STORED);
     }
     let snapshot = meter.snapshot(rule, now);
+    let mut data = Vec::with_capacity(SNAPSHOT);
+    serde_json::to_writer(&mut data, &snapshot).ok()?;
     let ends_ms = now.wall_at(meter.matters_until(rule, now));
     Some(MeterRow {
-        account: cell.account.identity.to_string(),
-        policy: rule.policy.to_string(),
+        account: Arc::clone(&cell.account.identity),
+        policy: Arc::clone(&rule.policy),
         partition: cell.label().to_owned(),
         reserved: ahead,
         ends_ms,
-        data: serde_json::to_vec(&snapshot).ok()?,
+        data,
     })
 }
 

@@ -1,9 +1,9 @@
 //! What waits for the next commit: for each key only what was handed over last, so a busy meter waits once.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, mpsc};
 
+use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
 use super::history::{Chunk, Retention};
@@ -22,6 +22,20 @@ pub(super) struct Meter {
     pub(super) reserved: u64,
     pub(super) ends_ms: i64,
     pub(super) data: Vec<u8>,
+}
+
+fn parted(row: MeterRow) -> (MeterKey, Meter) {
+    let key = MeterKey {
+        account: row.account,
+        policy: row.policy,
+        partition: row.partition,
+    };
+    let meter = Meter {
+        reserved: row.reserved,
+        ends_ms: row.ends_ms,
+        data: row.data,
+    };
+    (key, meter)
 }
 
 /// A lesson without its key.
@@ -46,16 +60,7 @@ pub(super) struct Changes {
 impl Changes {
     pub(super) fn put(meters: Vec<MeterRow>, learned: Vec<LearnedRow>) -> Self {
         let meters = meters.into_iter().map(|row| {
-            let key = MeterKey {
-                account: row.account,
-                policy: row.policy,
-                partition: row.partition,
-            };
-            let meter = Meter {
-                reserved: row.reserved,
-                ends_ms: row.ends_ms,
-                data: row.data,
-            };
+            let (key, meter) = parted(row);
             (key, Some(meter))
         });
         let learned = learned.into_iter().map(|row| {
@@ -165,13 +170,13 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Takes changes in; gives the waiter back where there is no place.
-    pub(super) fn push(&mut self, changes: Changes, waiter: Waiter) -> Result<(), Waiter> {
+    /// Takes changes in, if there is room for them.
+    pub(super) fn push(&mut self, changes: Changes) -> bool {
         let chunk = changes.chunk.as_ref().map_or(0, |chunk| chunk.weight());
         let extra = chunk + warnings::weight(&changes.warnings, OVERHEAD);
         let bytes = OVERHEAD + extra + weights(&changes.meters) + weights(&changes.learned);
         if self.bytes.saturating_add(bytes) > MOST {
-            return Err(waiter);
+            return false;
         }
         self.bytes += OVERHEAD + extra;
         for (key, meter) in changes.meters {
@@ -185,8 +190,18 @@ impl Batch {
         self.retention = changes.retention.or(self.retention);
         warnings::collect(&mut self.warnings, changes.warnings);
         self.store = changes.store.or(self.store.take());
-        self.waiters.push(waiter);
-        Ok(())
+        true
+    }
+
+    /// Takes a meter in, if there is room for it.
+    pub(super) fn put(&mut self, row: MeterRow) -> bool {
+        let (key, meter) = parted(row);
+        let bytes = OVERHEAD + key.weight() + meter.weight();
+        let has_room = self.bytes.saturating_add(bytes) <= MOST;
+        if has_room {
+            self.bytes = place(&mut self.meters, key, Some(meter), self.bytes);
+        }
+        has_room
     }
 
     /// Whether nothing would be written.

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::OpenFlags;
+use tokio::sync::oneshot;
 
-use super::WriteError;
 use super::batch::{Batch, Changes, Waiter};
 use super::store::Store;
+use super::{MeterRow, WriteError, Written};
 
 /// What the callers and the writer share.
 pub(super) struct Shared {
@@ -36,6 +37,8 @@ struct Queue {
     /// Batches that were taken. The next one has the number after it.
     taken: u64,
     closed: bool,
+    /// The writer waits for work.
+    is_idle: bool,
 }
 
 impl Shared {
@@ -90,27 +93,56 @@ impl Shared {
 
     /// Hands changes over, and gives the number of their batch.
     pub(super) fn push(&self, changes: Changes, waiter: Waiter) -> u64 {
-        let (batch, refused) = {
-            let mut queue = self.queue();
-            let refused = if queue.closed {
-                Err((waiter, WriteError::Closed))
-            } else {
-                let pushed = queue.next.push(changes, waiter);
-                pushed.map_err(|waiter| (waiter, WriteError::Full))
-            };
-            (queue.taken + 1, refused)
-        };
-        match refused {
-            Ok(()) => self.bell.notify_one(),
-            Err((waiter, error)) => {
-                // What hangs fails nowhere else.
-                if error == WriteError::Full {
-                    self.health_now().set(Some(error.to_string()));
-                }
-                waiter.answer(Err(error));
-            }
-        }
+        let batch = self.place(|batch| batch.push(changes), None, || waiter);
+        self.ring();
         batch
+    }
+
+    /// Hands a meter over that more come after: the writer is not woken for it. Where it comes into the batch `known`, that
+    /// is waited for already.
+    pub(super) fn put(&self, row: MeterRow, known: Option<u64>) -> Option<Written> {
+        let mut new = None;
+        let put = |batch: &mut Batch| batch.put(row);
+        let batch = self.place(put, known, || {
+            let (waiter, answer) = oneshot::channel();
+            new = Some(answer);
+            Waiter::Task(waiter)
+        });
+        new.map(|answer| Written { answer, batch })
+    }
+
+    fn place(
+        &self,
+        push: impl FnOnce(&mut Batch) -> bool,
+        known: Option<u64>,
+        waiter: impl FnOnce() -> Waiter,
+    ) -> u64 {
+        let mut queue = self.queue();
+        let batch = queue.taken + 1;
+        let error = if queue.closed {
+            WriteError::Closed
+        } else if !push(&mut queue.next) {
+            WriteError::Full
+        } else {
+            if known != Some(batch) {
+                queue.next.waiters.push(waiter());
+            }
+            return batch;
+        };
+        drop(queue);
+        // What hangs fails nowhere else.
+        if error == WriteError::Full {
+            self.health_now().set(Some(error.to_string()));
+        }
+        waiter().answer(Err(error));
+        batch
+    }
+
+    /// Wakes the writer, if it waits. To wake one that does not takes a system call.
+    pub(super) fn ring(&self) {
+        if self.queue().is_idle {
+            self.bell.notify_one();
+        }
     }
 
     /// Takes nothing more; what waits is still written.
@@ -130,10 +162,12 @@ impl Shared {
             if queue.closed {
                 return None;
             }
+            queue.is_idle = true;
             queue = self
                 .bell
                 .wait(queue)
                 .unwrap_or_else(PoisonError::into_inner);
+            queue.is_idle = false;
         }
     }
 

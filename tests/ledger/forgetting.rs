@@ -189,8 +189,8 @@ async fn no_more_meters_are_taken_over_than_there_may_be() {
     let rule = &house.account.rules[0];
     let snapshot = Meter::default().snapshot(rule, now);
     let rows = (0..5).map(|partition| MeterRow {
-        account: house.account.identity.to_string(),
-        policy: rule.policy.to_string(),
+        account: Arc::clone(&house.account.identity),
+        policy: Arc::clone(&rule.policy),
         partition: partition.to_string(),
         reserved: 1,
         ends_ms: now.wall_ms + 3_600_000,

@@ -5,8 +5,8 @@ use crate::state::{MeterKey, State, WriteError};
 
 fn row(partition: usize) -> MeterRow {
     MeterRow {
-        account: "account".to_owned(),
-        policy: "policy".to_owned(),
+        account: "account".into(),
+        policy: "policy".into(),
         partition: partition.to_string(),
         reserved: 1,
         ends_ms: 1_000,
