@@ -399,7 +399,7 @@ impl Kinds {
         }
         chunk.totals = sums
             .into_iter()
-            .map(|(series, sums)| ((start_ms / 1_000, series), sums))
+            .map(|(series, sums)| (start_ms / 1_000, series, sums))
             .collect();
         chunk
     }

@@ -118,6 +118,8 @@ struct Pending {
     fresh: Chunk,
     /// What can be read, but is in no file, because the store cannot be opened yet.
     unkept: Chunk,
+    /// Empty, with the room of what was written.
+    spare: Option<Chunk>,
     sent: Option<(Arc<Chunk>, Written)>,
     names: Names,
     told: Told,
@@ -163,6 +165,7 @@ impl History {
             pending: Mutex::new(Pending {
                 fresh: Chunk::default(),
                 unkept: Chunk::default(),
+                spare: None,
                 sent: None,
                 names,
                 told: Told::default(),
@@ -200,7 +203,10 @@ impl History {
         self.collect(&mut pending);
         if let Some((chunk, mut written)) = pending.sent.take() {
             match now(&mut written).await {
-                Some(result) => self.finish(&mut pending, &chunk, result),
+                Some(result) => {
+                    self.finish(&mut pending, &chunk, result);
+                    pending.reuse(chunk);
+                }
                 None => pending.sent = Some((chunk, written)),
             }
         }
@@ -309,9 +315,13 @@ impl History {
     fn send(&self, pending: &mut Pending) {
         self.reclaim(pending);
         if pending.fresh.is_empty() {
+            // Nor does it take room.
+            pending.fresh.shrink();
+            pending.spare = None;
             return;
         }
-        let chunk = Arc::new(pending.fresh.part());
+        let spare = pending.spare.take().unwrap_or_default();
+        let chunk = Arc::new(pending.fresh.part(spare));
         let written = self.state.add(Arc::clone(&chunk));
         pending.sent = Some((chunk, written));
         pending.has_grown = true;
@@ -431,7 +441,8 @@ impl History {
         }
         self.reclaim(&mut pending);
         while !pending.fresh.is_empty() {
-            self.state.add_blocking(Arc::new(pending.fresh.part()))?;
+            self.state
+                .add_blocking(Arc::new(pending.fresh.part(Chunk::default())))?;
         }
         match self.state.health() {
             Some(reason) if !pending.unkept.is_empty() => Err(WriteError::Unkept(reason.into())),

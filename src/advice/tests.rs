@@ -315,7 +315,7 @@ fn totals_are_read_from_blocks_and_from_what_is_fresh() {
             ..series.clone()
         };
         for series in [series, policy] {
-            chunk.totals.insert((start, series.into()), sums);
+            chunk.totals.add(start, series.into(), sums);
         }
     }
     let busy = expected.busy.entry("crm".into()).or_default();

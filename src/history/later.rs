@@ -1,5 +1,6 @@
 //! What is not written, and is written later.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{History, Pending};
@@ -11,6 +12,17 @@ pub(super) const EVENTS_WAITING: usize = 50_000;
 
 /// Totals that wait for a disk until those of an hour ago and more are folded.
 const TOTALS_WAITING: usize = 200_000;
+
+impl Pending {
+    /// The room of what is written serves again, if nobody has it any more.
+    pub(super) fn reuse(&mut self, chunk: Arc<Chunk>) {
+        self.spare = Arc::into_inner(chunk).map(|mut chunk| {
+            chunk.shrink();
+            chunk.clear();
+            chunk
+        });
+    }
+}
 
 impl History {
     /// What was not written is written with what comes next. While that lasts, totals of an hour and more ago become longer
@@ -41,7 +53,10 @@ impl History {
         later.put_back(chunk);
         for level in [3_600, 86_400] {
             if later.totals.len() > TOTALS_WAITING {
-                let newest = later.totals.keys().map(|(start, _)| *start).max();
+                later.totals.merge();
+            }
+            if later.totals.len() > TOTALS_WAITING {
+                let newest = later.totals.iter().map(|total| total.start).max();
                 later.fold(level, newest.unwrap_or(0));
             }
         }

@@ -336,11 +336,16 @@ fn what_waits_for_long_is_folded_and_stays_whole() {
     };
     for minute in 0..600 {
         for number in 0..200 {
-            let key = (begin + minute * 60, series(number));
-            chunk.totals.insert(key, one);
+            chunk.totals.add(begin + minute * 60, series(number), one);
         }
     }
-    let calls = |chunk: &Chunk| chunk.totals.values().map(|sums| sums.calls).sum::<u64>();
+    let calls = |chunk: &Chunk| {
+        chunk
+            .totals
+            .iter()
+            .map(|total| total.sums.calls)
+            .sum::<u64>()
+    };
     let last = begin + 599 * 60;
     chunk.fold(3_600, last);
     assert_eq!(calls(&chunk), 120_000);
@@ -351,11 +356,11 @@ fn what_waits_for_long_is_folded_and_stays_whole() {
     // Nothing is lost by being handed over in parts, or by coming back.
     let mut parts = Vec::new();
     for number in 0..60_000 {
-        chunk.totals.insert((last, series(number)), one);
+        chunk.totals.add(last, series(number), one);
     }
     let whole = calls(&chunk);
     while !chunk.is_empty() {
-        parts.push(chunk.part());
+        parts.push(chunk.part(Chunk::default()));
     }
     assert_eq!(parts.iter().map(calls).sum::<u64>(), whole);
     assert!(parts.len() > 1 && parts.iter().all(|part| part.rows() <= 50_000));

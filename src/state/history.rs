@@ -10,10 +10,10 @@ mod roll;
 mod scan;
 mod series;
 mod snapshot;
+mod totals;
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use rusqlite::{Transaction, params};
 
 pub use block::{Row, Values};
@@ -25,6 +25,7 @@ pub(super) use retention::{retain, size};
 pub use scan::{Scan, scans};
 pub use series::{Series, SeriesRef};
 pub use snapshot::Snapshot;
+pub use totals::{Total, Totals};
 
 use block::Writer;
 use dictionary::number;
@@ -226,8 +227,8 @@ pub struct EventRow {
 /// What is added in one go.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    /// By the start of a minute (seconds since 1970) and series.
-    pub totals: HashMap<(i64, SeriesRef), Sums>,
+    /// By minute, or longer times if they waited for long.
+    pub totals: Totals,
     /// In the order of their numbers.
     pub events: Vec<EventRow>,
     /// For each level, until when there may be no totals of it, because those that waited were folded (seconds since 1970).
@@ -250,41 +251,39 @@ impl Chunk {
         self.totals.len() + self.events.len()
     }
 
-    /// Takes out as much as one transaction should hold.
+    /// Takes out as much as one transaction should hold, and has the room of `spare` for what comes, if that is all.
     #[must_use]
-    pub fn part(&mut self) -> Self {
+    pub fn part(&mut self, spare: Self) -> Self {
         if self.totals.len() <= PART {
-            return std::mem::take(self);
+            return std::mem::replace(self, spare);
         }
-        let keys: Vec<_> = self.totals.keys().take(PART).cloned().collect();
-        let rows = keys.into_iter().filter_map(|key| {
-            let sums = self.totals.remove(&key)?;
-            Some((key, sums))
-        });
         Self {
-            totals: rows.collect(),
+            totals: self.totals.take(PART),
             events: std::mem::take(&mut self.events),
             coarse: self.coarse,
         }
+    }
+
+    /// Gives back room that is hardly used.
+    pub fn shrink(&mut self) {
+        self.totals.shrink();
+        if is_roomy(&self.events) {
+            self.events.shrink_to_fit();
+        }
+    }
+
+    /// Takes out everything, but keeps its room.
+    pub fn clear(&mut self) {
+        self.totals.clear();
+        self.events.clear();
+        self.coarse = Default::default();
     }
 
     /// Makes totals of longer lengths of those that start before a moment (seconds since 1970), so that fewer wait. Reports
     /// are told that of that time there is nothing shorter.
     pub fn fold(&mut self, level: i64, before: i64) {
         let before = before - before.rem_euclid(level);
-        let keys: Vec<_> = self
-            .totals
-            .keys()
-            .filter(|(start, _)| *start < before && start.rem_euclid(level) != 0)
-            .cloned()
-            .collect();
-        for key in keys {
-            if let Some(sums) = self.totals.remove(&key) {
-                let (start, series) = key;
-                let start = start - start.rem_euclid(level);
-                self.totals.entry((start, series)).or_default().add(&sums);
-            }
-        }
+        self.totals.fold(level, before);
         for (until, shorter) in self.coarse.iter_mut().zip(LEVELS) {
             if shorter < level {
                 *until = (*until).max(Some(before));
@@ -294,9 +293,13 @@ impl Chunk {
 
     /// Adds what was taken out of it.
     pub fn put_back(&mut self, part: &Self) {
-        for ((start, series), sums) in &part.totals {
-            let key = (*start, series.clone());
-            self.totals.entry(key).or_default().add(sums);
+        for Total {
+            start,
+            series,
+            sums,
+        } in &part.totals
+        {
+            self.totals.add(*start, series.clone(), *sums);
         }
         for (until, other) in self.coarse.iter_mut().zip(part.coarse) {
             *until = (*until).max(other);
@@ -307,6 +310,11 @@ impl Chunk {
     pub(super) fn weight(&self) -> usize {
         self.rows() * 256
     }
+}
+
+/// Most of its room is not used.
+fn is_roomy<T>(rows: &Vec<T>) -> bool {
+    rows.len() < rows.capacity() / 4
 }
 
 /// Adds a chunk.
@@ -351,20 +359,26 @@ fn put_totals(
     if chunk.totals.is_empty() {
         return Ok(());
     }
-    let mut sums = Vec::with_capacity(chunk.totals.len());
-    for ((start, series), of_series) in &chunk.totals {
-        let number = number(transaction, numbers, series, *start)?;
-        sums.push((*start, number, of_series));
+    let mut rows: Vec<(i64, i64, &Sums)> = Vec::with_capacity(chunk.totals.len());
+    for total in &chunk.totals {
+        let number = number(transaction, numbers, &total.series, total.start)?;
+        rows.push((total.start, number, &total.sums));
     }
-    sums.sort_unstable_by_key(|(start, number, _)| (*start, *number));
+    rows.sort_unstable_by_key(|(start, number, _)| (*start, *number));
     let mut put = transaction.prepare_cached(
         "INSERT INTO fresh (start, part, data)
          VALUES (?1, (SELECT COALESCE(MAX(part), 0) + 1 FROM fresh WHERE start = ?1), ?2)",
     )?;
-    for of_minute in sums.chunk_by(|(a, ..), (b, ..)| a == b) {
+    for of_minute in rows.chunk_by(|(a, ..), (b, ..)| a == b) {
         let mut block = Writer::default();
-        for (_, number, sums) in of_minute {
-            block.push(*number, &Values::from(*sums));
+        for of_series in of_minute.chunk_by(|(_, a, _), (_, b, _)| a == b) {
+            let mut all = Sums::default();
+            for (_, _, sums) in of_series {
+                all.add(sums);
+            }
+            if let Some((_, number, _)) = of_series.first() {
+                block.push(*number, &Values::from(&all));
+            }
         }
         let start = of_minute.first().map(|(start, ..)| *start);
         put.execute(params![start, block.finish()])?;

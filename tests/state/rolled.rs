@@ -36,10 +36,10 @@ fn chunk(number: i64) -> Chunk {
         calls: 1,
         ..Sums::default()
     };
-    let own = (NOON + number * 60, series("/own"));
-    let late = (NOON + number % 2 * 60, series("/late"));
+    let own = (NOON + number * 60, series("/own"), one);
+    let late = (NOON + number % 2 * 60, series("/late"), one);
     Chunk {
-        totals: [(own, one), (late, one)].into(),
+        totals: [own, late].into_iter().collect(),
         ..Chunk::default()
     }
 }
@@ -118,8 +118,8 @@ fn a_kill_between_minutes_and_blocks_leaves_all_levels_alike() {
         assert!(written > last, "{last} is lost: {written}");
         let mut expected = BTreeMap::new();
         for number in 0..written {
-            for (start, _) in chunk(number).totals.keys() {
-                *expected.entry(*start).or_default() += 1;
+            for total in &chunk(number).totals {
+                *expected.entry(total.start).or_default() += 1;
             }
         }
         assert_eq!(minutes, expected);

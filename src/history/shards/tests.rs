@@ -11,7 +11,7 @@ use crate::history::names::{MOST_ENDPOINTS, Names};
 use crate::history::poll::Poll;
 use crate::history::tally::Tally;
 use crate::quota::Unit;
-use crate::state::history::{Chunk, Series};
+use crate::state::history::{Chunk, Series, Total};
 use crate::time::Nanos;
 
 const NOON_MS: i64 = 1_795_348_800_000;
@@ -213,9 +213,10 @@ proptest! {
             }
         }
         world.take();
-        let totals = world.chunk.totals.iter().map(|((minute, series), sums)| {
+        world.chunk.totals.merge();
+        let totals = world.chunk.totals.iter().map(|Total { start, series, sums }| {
             let values = [sums.calls, sums.cost, sums.refused, sums.exhausted, sums.bytes_out];
-            (key(*minute, series), values)
+            (key(*start, series), values)
         });
         prop_assert_eq!(totals.collect::<Sum>(), expected(&calls));
 
@@ -295,6 +296,7 @@ fn a_minute_s_kinds_are_made_once() {
     world.take();
     assert_eq!(world.kinds(), 0);
     assert!(world.lost == 0 && world.next_event == 50_001);
+    world.chunk.totals.merge();
     assert_eq!(world.chunk.totals.len(), 2 * 10_000 + 2);
 }
 
@@ -314,9 +316,9 @@ fn somebody_who_makes_up_paths_gets_no_more_than_the_room_there_is() {
     world.take();
     assert_eq!(world.kinds(), 0);
     let of_calls = world.chunk.totals.iter();
-    let of_calls = of_calls.filter(|((_, series), _)| series.policy.is_empty());
+    let of_calls = of_calls.filter(|total| total.series.policy.is_empty());
     let (mut sum, mut endpoints) = (0, std::collections::BTreeSet::new());
-    for ((_, series), sums) in of_calls {
+    for Total { series, sums, .. } in of_calls {
         sum += sums.calls;
         endpoints.insert(&*series.endpoint);
     }

@@ -38,12 +38,16 @@ struct Known {
     spent: Option<(SmallVec<[u64; 2]>, Arc<str>)>,
 }
 
-/// What a kind is called, and where it is counted.
+/// What a kind is called, and where it is counted: all that is looked at again and again.
 struct Called {
+    minute: i64,
     series: SeriesRef,
     /// Of its policies, in their order.
     policies: SmallVec<[SeriesRef; 2]>,
     places: Places,
+    is_refused: bool,
+    /// The policy that was in the way; empty: none.
+    policy: Arc<str>,
 }
 
 impl Shards {
@@ -121,31 +125,38 @@ impl Kinds {
             return;
         };
         let called = called.get_or_insert_with(|| kind.called(books.names, books.tally));
-        let mut add = |series: &SeriesRef, sums: &Sums| {
-            let key = (kind.minute, series.clone());
-            books.chunk.totals.entry(key).or_default().add(sums);
-        };
-        add(&called.series, &sum.sums);
-        let spent = kind.spent.iter().zip(&sum.costs);
-        for (series, (spent, cost)) in called.policies.iter().zip(spent) {
-            add(series, &kind.spent_sums(spent, *cost, sum.sums.calls));
+        let calls = sum.sums.calls;
+        let totals = &mut books.chunk.totals;
+        totals.add(called.minute, called.series.clone(), sum.sums);
+        for (number, (series, cost)) in called.policies.iter().zip(&sum.costs).enumerate() {
+            let mut sums = Sums {
+                calls,
+                // Calls that were not sent used nothing.
+                cost: *cost,
+                ..Sums::default()
+            };
+            if called.is_refused {
+                (sums.refused, sums.exhausted) = kind.refusals(number, calls);
+            }
+            totals.add(called.minute, series.clone(), sums);
         }
         books.tally.calls(called.places, &sum.sums);
-        if let Some(by) = kind.refused_by {
+        if let Some(by) = kind.refused_by.filter(|_| called.is_refused) {
             let caller = Caller::of(&called.series);
             let policy = kind.policy.clone();
             let refusal = Refusal { by, policy };
-            books.tally.refused(caller, refusal, sum.sums.calls);
+            books.tally.refused(caller, refusal, calls);
         }
     }
 
     /// Its number is known later.
     fn row(&mut self, event: &Event, last: &mut Option<Written>) -> Option<EventRow> {
         let known = self.kinds.get_mut(event.kind)?;
-        let kind = &known.kind;
+        let called = known.called.as_ref()?;
         let spent = match &known.spent {
             Some((costs, spent)) if *costs == event.costs => Arc::clone(spent),
             _ => {
+                let kind = &known.kind;
                 let spent = match last {
                     Some(last) if last.is_of(&kind.spent, &event.costs) => Arc::clone(&last.json),
                     last => Arc::clone(&last.insert(Written::new(&kind.spent, &event.costs)).json),
@@ -157,9 +168,9 @@ impl Kinds {
         Some(EventRow {
             id: 0,
             at_ms: event.at_ms,
-            series: known.called.as_ref()?.series.clone(),
+            series: called.series.clone(),
             outcome: event.outcome.as_str(),
-            policy: kind.policy.clone().unwrap_or_default(),
+            policy: Arc::clone(&called.policy),
             spent,
             waited_us: event.waited_us,
             duration_us: event.duration_us,
@@ -199,24 +210,23 @@ impl Kind {
             })
         };
         Called {
+            minute: self.minute,
+            is_refused: self.refused_by.is_some(),
+            policy: self.policy.clone().unwrap_or_default(),
             policies: self.spent.iter().map(of_policy).collect(),
             places: tally.places(&series),
             series,
         }
     }
 
-    /// What its calls add to the totals of a policy.
-    fn spent_sums(&self, spent: &Spent, cost: u64, calls: u64) -> Sums {
-        let in_the_way = self.policy.as_ref() == Some(&spent.policy);
-        let refused_by = self.refused_by.filter(|_| in_the_way);
-        let refused = |by| if refused_by == Some(by) { calls } else { 0 };
-        Sums {
-            calls,
-            // Calls that were not sent used nothing.
-            cost,
-            refused: refused(Refuser::Headroom),
-            exhausted: refused(Refuser::Provider),
-            ..Sums::default()
+    /// How many of its calls headroom has refused for want of a policy's quota, and how many the provider.
+    fn refusals(&self, policy: usize, calls: u64) -> (u64, u64) {
+        let spent = self.spent.get(policy);
+        let is_in_the_way = spent.is_some_and(|spent| self.policy.as_ref() == Some(&spent.policy));
+        match self.refused_by.filter(|_| is_in_the_way) {
+            None => (0, 0),
+            Some(Refuser::Headroom) => (calls, 0),
+            Some(Refuser::Provider) => (0, calls),
         }
     }
 }

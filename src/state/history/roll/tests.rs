@@ -47,7 +47,7 @@ pub(in super::super) fn put(connection: &mut Connection, minute: i64, status: u1
         ..Sums::default()
     };
     let chunk = Chunk {
-        totals: [((minute, series(status)), sums)].into(),
+        totals: [(minute, series(status), sums)].into_iter().collect(),
         ..Chunk::default()
     };
     let transaction = connection.transaction().unwrap();
@@ -255,9 +255,7 @@ fn many_sums_are_rolled_in_several_steps() {
                 bytes_out: 1_000,
                 ..Sums::default()
             };
-            chunk
-                .totals
-                .insert((NOON + minute * 60, series(number)), sums);
+            chunk.totals.add(NOON + minute * 60, series(number), sums);
         }
     }
     let transaction = connection.transaction().unwrap();

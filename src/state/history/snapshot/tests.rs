@@ -33,9 +33,7 @@ fn filled(folder: &Path) -> State {
                 calls: u64::try_from(minute).unwrap() * 1_000 + u64::from(status),
                 ..Sums::default()
             };
-            chunk
-                .totals
-                .insert((NOON + minute * 60, series.into()), sums);
+            chunk.totals.add(NOON + minute * 60, series.into(), sums);
         }
     }
     state.add_blocking(Arc::new(chunk)).unwrap();
