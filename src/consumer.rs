@@ -6,6 +6,7 @@ pub mod paths;
 use std::collections::HashMap;
 use std::hash::Hasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,11 +15,20 @@ use siphasher::sip::SipHasher13;
 
 pub use paths::PathPattern;
 
-/// A program that may call.
+/// A program that may call. Small, because thousands of them are looked at in turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumer {
     /// Its name in reports.
     pub name: Arc<str>,
+    /// What stands for it in meters.
+    pub number: u64,
+    /// What it may do; `None`: everything.
+    rights: Option<Box<Rights>>,
+}
+
+/// What a program may do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rights {
     /// The connections that it may use; `None`: all.
     pub connections: Option<Vec<String>>,
     /// The methods that it may call with; `None`: all.
@@ -28,21 +38,39 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Whether it may use a connection.
+    /// A program with a name.
+    #[must_use]
+    pub fn new(name: &str, rights: Rights) -> Self {
+        Self {
+            name: name.into(),
+            number: number(name),
+            rights: (rights != Rights::default()).then(|| Box::new(rights)),
+        }
+    }
+
+    /// What it may do; `None`: everything.
+    #[must_use]
+    pub fn rights(&self) -> Option<&Rights> {
+        self.rights.as_deref()
+    }
+}
+
+impl Rights {
+    /// Whether they are for a connection.
     #[must_use]
     pub fn may_use(&self, connection: &str) -> bool {
         let listed = |names: &Vec<String>| names.iter().any(|name| name == connection);
         self.connections.as_ref().is_none_or(listed)
     }
 
-    /// Whether it may call with a method.
+    /// Whether they are for a method.
     #[must_use]
     pub fn may_call_with(&self, method: &Method) -> bool {
         let listed = |methods: &Vec<Method>| methods.contains(method);
         self.methods.as_ref().is_none_or(listed)
     }
 
-    /// Whether it may call a raw path at a provider.
+    /// Whether they are for a raw path at a provider.
     #[must_use]
     pub fn may_call(&self, path: &str) -> bool {
         let listed = |patterns: &Vec<PathPattern>| paths::allow(patterns, path);
@@ -61,42 +89,71 @@ pub fn number(name: &str) -> u64 {
 /// The programs that may call, by the hash of their key. Hashes are looked up, never keys, so the time that it takes says
 /// nothing about any key.
 #[derive(Debug, Clone, Default)]
-pub struct Consumers(HashMap<[u8; 32], Consumer>);
+pub struct Consumers {
+    /// Others have another one.
+    edition: u64,
+    places: HashMap<[u8; 32], u32>,
+    all: Vec<Consumer>,
+}
+
+/// The next edition.
+static EDITION: AtomicU64 = AtomicU64::new(1);
 
 impl Consumers {
     /// The consumer with this key.
     #[must_use]
     pub fn by_key(&self, key: &str) -> Option<&Consumer> {
-        self.by_hash(&hash_key(key))
+        self.at(self.place(&hash_key(key))?)
     }
 
-    /// The consumer whose key has this hash.
+    /// Where the consumer is whose key has this hash.
     #[must_use]
-    pub fn by_hash(&self, hash: &[u8; 32]) -> Option<&Consumer> {
-        self.0.get(hash)
+    pub fn place(&self, hash: &[u8; 32]) -> Option<u32> {
+        self.places.get(hash).copied()
+    }
+
+    /// The consumer in a place.
+    #[must_use]
+    pub fn at(&self, place: u32) -> Option<&Consumer> {
+        self.all.get(usize::try_from(place).ok()?)
+    }
+
+    /// What tells them from those before and after them: places are worth nothing in another edition.
+    #[must_use]
+    pub const fn edition(&self) -> u64 {
+        self.edition
     }
 
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.values().map(|consumer| &consumer.name)
+        self.all.iter().map(|consumer| &consumer.name)
     }
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub const fn len(&self) -> usize {
+        self.all.len()
     }
 
     /// Nobody is known, so everybody may call.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 }
 
 impl FromIterator<([u8; 32], Consumer)> for Consumers {
     fn from_iter<I: IntoIterator<Item = ([u8; 32], Consumer)>>(consumers: I) -> Self {
-        Self(consumers.into_iter().collect())
+        let mut known = Self {
+            edition: EDITION.fetch_add(1, Ordering::Relaxed),
+            ..Self::default()
+        };
+        // A configuration has fewer, by far.
+        for (place, (hash, consumer)) in (0..u32::MAX).zip(consumers) {
+            known.places.insert(hash, place);
+            known.all.push(consumer);
+        }
+        known
     }
 }
 
@@ -192,6 +249,26 @@ mod tests {
         assert_eq!(to_hex(&hash_key("abc")), abc);
         assert_eq!(from_hex(abc), Some(hash_key("abc")));
         assert_eq!(from_hex(&abc.to_uppercase()), Some(hash_key("abc")));
+    }
+
+    #[test]
+    fn who_has_a_key_is_found_by_it_and_by_its_place() {
+        let make = || {
+            let one = |name: &str| (hash_key(name), Consumer::new(name, Rights::default()));
+            ["a", "b"].into_iter().map(one).collect::<Consumers>()
+        };
+        let (consumers, others) = (make(), make());
+        assert_eq!((consumers.len(), consumers.is_empty()), (2, false));
+        for key in ["a", "b"] {
+            let consumer = consumers.by_key(key).unwrap();
+            assert_eq!((&*consumer.name, consumer.number), (key, number(key)));
+            let place = consumers.place(&hash_key(key)).unwrap();
+            assert_eq!(consumers.at(place), Some(consumer));
+        }
+        assert!(consumers.by_key("c").is_none() && consumers.at(2).is_none());
+        assert_ne!(consumers.edition(), others.edition());
+        assert_eq!(consumers.edition(), consumers.clone().edition());
+        assert!(Consumers::default().is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::adapter::Adapter;
 use crate::adapter::catalog::Catalog;
 use crate::adapter::terms::Terms;
 use crate::config::{Access as Shown, Config, ConnectionConfig, ConsumerConfig, Reserve, Waiting};
-use crate::consumer::{Consumer, Consumers, number};
+use crate::consumer::{Consumer, Consumers, Rights, number};
 use crate::credential::Credential;
 use crate::emit::Style;
 use crate::gateway::{Access, Catalogue, Connection, Lookup, Reach};
@@ -149,13 +149,12 @@ const fn reach(is_operators: bool) -> Reach {
 }
 
 fn consumer(config: &ConsumerConfig) -> ([u8; 32], Consumer) {
-    let consumer = Consumer {
-        name: Arc::from(config.name.as_str()),
+    let rights = Rights {
         connections: config.connections.clone(),
         methods: config.methods.clone(),
         paths: config.paths.clone(),
     };
-    (config.key_hash, consumer)
+    (config.key_hash, Consumer::new(&config.name, rights))
 }
 
 /// Who may have how much of a policy of a connection.

@@ -24,7 +24,7 @@ use super::{keys, known, overrides};
 use crate::adapter::{Call, CredentialPlace};
 use crate::charge::{self, Charge};
 use crate::clock;
-use crate::consumer::{self, Consumer, Consumers, KEY_PREFIX, to_hex};
+use crate::consumer::{Consumer, Consumers, KEY_PREFIX, to_hex};
 use crate::credential::decoded;
 use crate::emit;
 use crate::fields::Fields;
@@ -61,7 +61,7 @@ impl<'a> Visitor<'a> {
             _ if consumers.is_empty() => None,
             None => return Err(Problem::NoKey),
             Some(key) => {
-                let consumer = consumers.by_hash(&known::hash(key, secret, consumers.len()));
+                let consumer = known::by_key(key, secret, consumers);
                 Some(consumer.ok_or(Problem::UnknownKey)?)
             }
         };
@@ -76,7 +76,7 @@ impl<'a> Visitor<'a> {
         let provided = identity.map_or(hash, |identity| Some(hash_of(identity)));
         let caller = match consumer {
             Some(consumer) => Caller {
-                id: consumer::number(&consumer.name),
+                id: consumer.number,
                 is_named: true,
             },
             None => Caller {
@@ -95,20 +95,20 @@ impl<'a> Visitor<'a> {
 
     /// Whether it may make this call.
     pub(super) fn check(&self, head: &RequestHead, route: &Route<'_>) -> Result<(), Problem> {
-        let Some(consumer) = self.consumer else {
+        let Some(rights) = self.consumer.and_then(Consumer::rights) else {
             return Ok(());
         };
         let name = &route.connection.name;
-        if !consumer.may_use(name) {
+        if !rights.may_use(name) {
             return Err(Problem::ForbiddenConnection { name: name.clone() });
         }
-        if !consumer.may_call_with(&head.method)
-            || (consumer.methods.is_some() && overrides::method(head, route))
+        if !rights.may_call_with(&head.method)
+            || (rights.methods.is_some() && overrides::method(head, route))
         {
             return Err(Problem::ForbiddenMethod);
         }
-        if !consumer.may_call(route.path())
-            || (consumer.paths.is_some() && overrides::path(&head.headers))
+        if !rights.may_call(route.path())
+            || (rights.paths.is_some() && overrides::path(&head.headers))
         {
             return Err(Problem::ForbiddenPath);
         }

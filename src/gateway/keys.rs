@@ -360,12 +360,7 @@ mod tests {
         }
         let known: Consumers = [(
             crate::consumer::hash_key(&key),
-            crate::consumer::Consumer {
-                name: "reports".into(),
-                connections: None,
-                methods: None,
-                paths: None,
-            },
+            crate::consumer::Consumer::new("reports", Default::default()),
         )]
         .into_iter()
         .collect();
