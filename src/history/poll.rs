@@ -68,12 +68,14 @@ impl Polls {
             return Poll::default();
         };
         let pair = (seen.target & HIGH) | (seen.answer >> 32);
-        // Three steps, not one: two calls of the same kind at the same moment may mix up their times, by that moment.
+        // Some steps, not one: two calls of the same kind at the same moment may mix up their times, by that moment.
         let before = place.pair.swap(pair, Ordering::Relaxed);
-        let before_ms = place.at_ms.swap(seen.at_ms, Ordering::Relaxed);
-        let fresh_until = place
+        let before_ms = place.at_ms.load(Ordering::Relaxed);
+        place.at_ms.store(seen.at_ms, Ordering::Relaxed);
+        let fresh_until = place.fresh_until_ms.load(Ordering::Relaxed);
+        place
             .fresh_until_ms
-            .swap(seen.fresh_until_ms, Ordering::Relaxed);
+            .store(seen.fresh_until_ms, Ordering::Relaxed);
         if before == 0 || (before & HIGH) != (pair & HIGH) {
             return Poll::default();
         }

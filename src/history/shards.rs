@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
+use indexmap::IndexMap;
 use smallvec::SmallVec;
 
 pub(super) use told::{Books, Told};
@@ -56,13 +57,21 @@ struct Shard {
     minute: Option<i64>,
     /// There are kinds of another minute.
     is_over: bool,
-    /// Numbers of connections, by their names and their adapters'.
-    clocks: HashMap<(Arc<str>, Arc<str>), usize>,
-    /// By the numbers of connections.
-    slots: Vec<Slot>,
+    /// By their names and their adapters'.
+    connections: IndexMap<(Arc<str>, Arc<str>), Connection, DefaultHashBuilder>,
     /// How often it was taken.
     period: u64,
     counted: Counted,
+}
+
+/// What calls of one connection share.
+#[derive(Default)]
+struct Connection {
+    /// Where its times are counted.
+    slot: Slot,
+    /// What many kinds have in common is read from the cache.
+    endpoints: HashSet<Arc<str>>,
+    spent: Vec<Arc<[Spent]>>,
 }
 
 struct Place {
@@ -103,16 +112,16 @@ struct Kind {
     provider: Arc<str>,
     who: Who,
     method: &'static str,
-    endpoint: String,
+    endpoint: Arc<str>,
     status: u16,
     upstream_status: u16,
     refused_by: Option<Refuser>,
     /// What was in the way.
     policy: Option<Arc<str>>,
     /// Of a call; what it costs does not matter.
-    spent: SmallVec<[Spent; 2]>,
+    spent: Arc<[Spent]>,
     /// The number of its connection.
-    clock: usize,
+    of: usize,
 }
 
 /// A sum that is growing.
@@ -173,6 +182,15 @@ impl<'a> Key<'a> {
 
 fn connection(record: &Record) -> (Arc<str>, Arc<str>) {
     (Arc::clone(&record.connection), Arc::clone(&record.provider))
+}
+
+/// Whether both are of the same policies, whatever they cost.
+fn are_alike(one: &[Spent], other: &[Spent]) -> bool {
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|(one, other)| one.is_alike(other))
 }
 
 /// The start of the minute in which the call ended, in seconds since 1970.
@@ -238,9 +256,10 @@ impl Shard {
         let place = match self.kinds.entry(hash, is, |place| place.hash) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => {
-                let clock = self.clocks.len();
-                let clock = *self.clocks.entry(connection(record)).or_insert(clock);
-                let kind = Arc::new(Kind::new(number, clock, record));
+                let connection = self.connections.entry(connection(record));
+                let of = connection.index();
+                let kind = connection.or_default().kind(record);
+                let kind = Arc::new(Kind { number, of, ..kind });
                 self.is_over |= *self.minute.get_or_insert(kind.minute) != kind.minute;
                 self.counted.begun.push(Arc::clone(&kind));
                 let slot = Slot::default();
@@ -258,12 +277,9 @@ impl Shard {
         if let Some(sum) = place.slot.of(period, sums, || Sum::of(kind)) {
             sum.add(record);
         }
-        if self.slots.len() <= kind.clock {
-            self.slots.resize(kind.clock + 1, Slot::default());
-        }
-        let begin = || (kind.clock, Timings::default());
-        if let Some(slot) = self.slots.get_mut(kind.clock)
-            && let Some((_, timings)) = slot.of(period, timed, begin)
+        let begin = || (kind.of, Timings::default());
+        if let Some((_, connection)) = self.connections.get_index_mut(kind.of)
+            && let Some((_, timings)) = connection.slot.of(period, timed, begin)
         {
             timings.see(record);
         }
@@ -291,33 +307,42 @@ impl Slot {
     }
 }
 
-impl Kind {
-    fn new(number: usize, clock: usize, record: &Record) -> Self {
-        Self {
-            number,
+impl Connection {
+    /// What a call is of; without numbers.
+    fn kind(&mut self, record: &Record) -> Kind {
+        let endpoint = record.endpoint.as_str();
+        let endpoint = self
+            .endpoints
+            .get_or_insert_with(endpoint, |text| text.into());
+        let known = self
+            .spent
+            .iter()
+            .find(|known| are_alike(known, &record.spent));
+        let spent = known.map_or_else(|| record.spent.as_slice().into(), Arc::clone);
+        if known.is_none() {
+            self.spent.push(Arc::clone(&spent));
+        }
+        Kind {
+            number: 0,
+            of: 0,
             minute: minute(record),
             connection: Arc::clone(&record.connection),
             provider: Arc::clone(&record.provider),
             who: record.consumer.clone(),
             method: record.method,
-            endpoint: record.endpoint.clone(),
+            endpoint: Arc::clone(endpoint),
             status: record.status.unwrap_or(0),
             upstream_status: record.upstream_status.unwrap_or(0),
             refused_by: record.refused_by,
             policy: record.policy.clone(),
-            spent: record.spent.clone(),
-            clock,
+            spent,
         }
     }
+}
 
+impl Kind {
     fn is(&self, record: &Record) -> bool {
-        self.key() == Key::of(record)
-            && self.spent.len() == record.spent.len()
-            && self
-                .spent
-                .iter()
-                .zip(&record.spent)
-                .all(|(own, other)| own.is_alike(other))
+        self.key() == Key::of(record) && are_alike(&self.spent, &record.spent)
     }
 
     fn key(&self) -> Key<'_> {

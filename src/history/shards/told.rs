@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Event, Kind, SHARDS, Shards, Sum};
+use super::{Event, Kind, SHARDS, Shards, Sum, are_alike};
 use crate::history::names::{Label, Names};
 use crate::history::record::{Refuser, Spent};
 use crate::history::tally::{Caller, Places, Refusal, Tally};
@@ -108,7 +108,7 @@ impl Told {
 
 impl Kinds {
     fn begin(&mut self, kind: Arc<Kind>) {
-        if self.connections.len() == kind.clock {
+        if self.connections.len() == kind.of {
             let names = (Arc::clone(&kind.connection), Arc::clone(&kind.provider));
             self.connections.push(names);
         }
@@ -233,31 +233,25 @@ impl Kind {
 
 /// What a call has used, as JSON. Of many kinds it is the same.
 struct Written {
-    spent: SmallVec<[Spent; 2]>,
+    spent: Arc<[Spent]>,
     costs: SmallVec<[u64; 2]>,
     json: Arc<str>,
 }
 
 impl Written {
-    fn new(spent: &SmallVec<[Spent; 2]>, costs: &SmallVec<[u64; 2]>) -> Self {
+    fn new(spent: &Arc<[Spent]>, costs: &SmallVec<[u64; 2]>) -> Self {
         let rows = spent.iter().zip(costs).map(|(spent, cost)| {
             serde_json::json!({ "policy": &*spent.policy, "unit": spent.unit.as_str(), "cost": cost })
         });
         let json = serde_json::Value::Array(rows.collect()).to_string();
         Self {
-            spent: spent.clone(),
+            spent: Arc::clone(spent),
             costs: costs.clone(),
             json: json.into(),
         }
     }
 
     fn is_of(&self, spent: &[Spent], costs: &SmallVec<[u64; 2]>) -> bool {
-        self.costs == *costs
-            && self.spent.len() == spent.len()
-            && self
-                .spent
-                .iter()
-                .zip(spent)
-                .all(|(own, other)| own.is_alike(other))
+        self.costs == *costs && are_alike(&self.spent, spent)
     }
 }
