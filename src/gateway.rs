@@ -64,6 +64,7 @@ mod route;
 pub mod server;
 mod stall;
 mod target;
+mod timers;
 mod tls;
 mod unread;
 mod upload;

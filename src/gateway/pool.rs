@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use super::dial::{BoxError, Dialer, Protocol};
 use super::heads::AnswerHead;
 use super::http1;
+use super::timers::Timers;
 use super::upstream::{Freshness, Sent, Unsent};
 use crate::clock;
 use crate::fields::Fields;
@@ -55,6 +56,8 @@ pub(super) struct Pool {
     /// So many idle ones of an origin are kept.
     most: usize,
     idle: Mutex<Idle>,
+    /// Of the calls that go out with it.
+    pub(super) timers: Timers,
 }
 
 #[derive(Default)]
@@ -107,6 +110,7 @@ impl Pool {
             http2,
             most: limits.connections_per_origin,
             idle: Mutex::default(),
+            timers: Timers::default(),
         })
     }
 

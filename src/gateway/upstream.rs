@@ -19,6 +19,7 @@ use super::heads::AnswerHead;
 use super::linger::Fault;
 use super::load::{Origins, Place};
 use super::pool::Rest;
+use super::timers::Timers;
 use super::tls::Trust;
 use super::upload::{Progress, RequestBody};
 use crate::address::is_public;
@@ -213,7 +214,8 @@ impl Upstream {
             Problem::Upstream(Failure::Other)
         })?;
         let sending = pin!(pool.send(origin, &path, request, connection));
-        match self.head_in_time(sending, progress.as_deref()).await {
+        let head = self.head_in_time(sending, progress.as_deref(), &pool.timers);
+        match head.await {
             Ok((head, inner)) => {
                 let _place = place;
                 Ok((head, UpstreamBody { inner, _place }))
@@ -230,18 +232,19 @@ impl Upstream {
         &self,
         mut sending: Pin<&mut impl Future<Output = Result<(AnswerHead, Rest), BoxError>>>,
         progress: Option<&Progress>,
+        timers: &Timers,
     ) -> Result<(AnswerHead, Rest), Problem> {
-        let mut deadline = clock::monotonic() + self.answer_timeout;
+        let mut deadline = timers.until(clock::monotonic() + self.answer_timeout);
         loop {
-            match tokio::time::timeout_at(deadline, sending.as_mut()).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => {
+            match deadline.limit(sending.as_mut()).await {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(error)) => {
                     let failure = Failure::of(&*error);
                     tracing::debug!(error = ?error, "The provider could not be called.");
                     return Err(Problem::Upstream(failure));
                 }
-                Err(_) => match progress.map(|progress| progress.last() + self.answer_timeout) {
-                    Some(later) if later > deadline => deadline = later,
+                None => match progress.map(|progress| progress.last() + self.answer_timeout) {
+                    Some(later) if later > deadline.at() => deadline.put_off(later),
                     _ if progress.is_some_and(Progress::is_waiting) => {
                         return Err(Problem::SlowRequest);
                     }
