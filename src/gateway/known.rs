@@ -49,9 +49,9 @@ pub(super) fn by_key<'a>(
             keys.known = vec![Known::default(); kept(consumers.len())];
         }
         // Of 64 bits, whose remainder is had at once.
-        let own = usize::try_from(fingerprint >> 64).ok()?;
-        let own = own.checked_rem(keys.known.len())?;
-        let known = keys.known.get_mut(own)?;
+        let half = u64::try_from(fingerprint >> 64).ok()?;
+        let own = half.checked_rem(keys.known.len() as u64)?;
+        let known = keys.known.get_mut(usize::try_from(own).ok()?)?;
         if known.fingerprint != fingerprint || fingerprint == 0 {
             // Who is nobody takes the place of nobody.
             let place = consumers.place(&hash_key(key))?;

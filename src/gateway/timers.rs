@@ -2,10 +2,11 @@
 //! look at one: that of an earlier call goes on until its own deadline, and is set anew then.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// More are not kept: they are as many as calls at a time.
@@ -69,7 +70,8 @@ impl Deadline<'_> {
             return Poll::Ready(());
         };
         loop {
-            ready!(sleep.as_mut().poll(cx));
+            // A future that is never without work uses up what a task may do at a time, and is limited nevertheless.
+            ready!(pin!(unconstrained(sleep.as_mut())).poll(cx));
             if sleep.deadline() >= self.at {
                 return Poll::Ready(());
             }
@@ -90,9 +92,10 @@ impl Drop for Deadline<'_> {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
-    use std::pin::pin;
     use std::sync::Arc;
     use std::time::Duration;
+
+    use tokio::task::coop::poll_proceed;
 
     use super::*;
     use crate::clock;
@@ -149,6 +152,26 @@ mod tests {
         assert_eq!(clock::monotonic() - began, SECOND * 8);
         // What is there is taken, also when it is late.
         assert_eq!(deadline.limit(pin!(ready(7))).await, Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_never_without_work_is_limited_too() {
+        let timers = Timers::default();
+        let mut deadline = timers.until(clock::monotonic() + SECOND);
+        // Time does not pass by itself while somebody has work.
+        let passes = tokio::spawn(tokio::time::advance(SECOND * 2));
+        let mut rounds = 0;
+        let busy = poll_fn(|cx| {
+            rounds += 1;
+            if rounds == 1_000 {
+                return Poll::Ready(());
+            }
+            loop {
+                ready!(poll_proceed(cx)).made_progress();
+            }
+        });
+        assert_eq!(deadline.limit(pin!(busy)).await, None);
+        passes.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -70,12 +70,11 @@ impl Polls {
         let pair = (seen.target & HIGH) | (seen.answer >> 32);
         // Some steps, not one: two calls of the same kind at the same moment may mix up their times, by that moment.
         let before = place.pair.swap(pair, Ordering::Relaxed);
-        let before_ms = place.at_ms.load(Ordering::Relaxed);
-        place.at_ms.store(seen.at_ms, Ordering::Relaxed);
-        let fresh_until = place.fresh_until_ms.load(Ordering::Relaxed);
-        place
+        // Each time is taken out once: what has passed since is one call's gap only.
+        let before_ms = place.at_ms.swap(seen.at_ms, Ordering::Relaxed);
+        let fresh_until = place
             .fresh_until_ms
-            .store(seen.fresh_until_ms, Ordering::Relaxed);
+            .swap(seen.fresh_until_ms, Ordering::Relaxed);
         if before == 0 || (before & HIGH) != (pair & HIGH) {
             return Poll::default();
         }

@@ -218,9 +218,10 @@ impl Shards {
             return Some(std::mem::replace(&mut shard.counted, spare));
         }
         // Nor does it know kinds or have room for long: who stops to call leaves nothing behind.
-        let Shard { counted, .. } = std::mem::take(&mut *shard);
+        let old = std::mem::take(&mut *shard);
         // Nobody waits while they are let go.
         drop(shard);
+        let Shard { counted, .. } = old;
         let is_last = true;
         (!is_idle).then_some(Counted { is_last, ..counted })
     }
