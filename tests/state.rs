@@ -303,6 +303,39 @@ async fn what_ended_a_day_ago_goes() {
 }
 
 #[tokio::test]
+async fn many_that_ended_go_some_with_each_commit() {
+    let folder = folder();
+    let (state, _) = open(folder.path());
+    let rows = (0..9_000).map(|n| MeterRow {
+        ends_ms: if n % 3 == 0 { NOW_MS } else { NOW_MS + 1 },
+        ..meter(&n.to_string(), "1")
+    });
+    state.write(rows.collect(), Vec::new()).await.unwrap();
+    state.prune(NOW_MS + DAY_MS + 1).await.unwrap();
+    let begun = count(&connect(folder.path()));
+    assert!((6_001..9_000).contains(&begun), "{begun} are left");
+    for n in 0..5 {
+        // Asked for again while the last round goes on.
+        if n == 2 {
+            state.prune(NOW_MS + DAY_MS + 1).await.unwrap();
+        }
+        let busy = MeterRow {
+            ends_ms: NOW_MS + 1,
+            ..meter("9000", "2")
+        };
+        state.write(vec![busy], Vec::new()).await.unwrap();
+    }
+    let ended = connect(folder.path()).query_row(
+        "SELECT count(*) FROM meters WHERE ends_ms = ?1",
+        [NOW_MS],
+        |row| row.get(0),
+    );
+    assert_eq!(ended, Ok(0));
+    assert_eq!(count(&connect(folder.path())), 6_001);
+    state.close().unwrap();
+}
+
+#[tokio::test]
 async fn a_failing_write_is_told_and_the_next_one_tried() {
     let folder = folder();
     let (state, _) = open(folder.path());
@@ -418,14 +451,18 @@ async fn rows_that_are_handed_over_one_by_one_are_waited_for_by_batch() {
         data: vec![0; 64 << 20],
         ..meter("large", "")
     };
-    let mut results = Vec::new();
-    for written in hand_over(vec![meter("a", "1"), large, meter("b", "1")]) {
-        results.push(written.await);
+    for place in [1, 0, 2] {
+        let mut rows = vec![meter("a", "1"), meter("b", "1")];
+        rows.insert(place, large.clone());
+        let mut results = Vec::new();
+        for written in hand_over(rows) {
+            results.push(written.await);
+        }
+        results.sort_by_key(Result::is_ok);
+        let (refused, written) = results.split_first().unwrap();
+        assert_eq!(refused, &Err(WriteError::Full));
+        assert!(!written.is_empty() && written.iter().all(Result::is_ok));
     }
-    results.sort_by_key(Result::is_ok);
-    let (refused, written) = results.split_first().unwrap();
-    assert_eq!(refused, &Err(WriteError::Full));
-    assert!(!written.is_empty() && written.iter().all(Result::is_ok));
     let clone = state.clone();
     state.close().unwrap();
     let mut writes = clone.writes();

@@ -1,6 +1,7 @@
 //! The database: its tables, what is read at opening, and one transaction for a batch.
 
 mod mend;
+mod prune;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -13,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, Row, Statement, Transaction, TransactionBe
 
 pub(super) use mend::{newer, salt_of};
 
+use prune::Pruning;
 use trouble::{Trouble, is_passing};
 
 use super::batch::Batch;
@@ -73,7 +75,6 @@ const PUT_LESSON: &str = "
     INSERT INTO learned (account, scope, source, target, learned_ms) VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT DO UPDATE SET target = excluded.target, learned_ms = excluded.learned_ms";
 const REMOVE_LESSON: &str = "DELETE FROM learned WHERE account = ?1 AND scope = ?2 AND source = ?3";
-const PRUNE: &str = "DELETE FROM meters WHERE ends_ms < ?1";
 
 /// The database in its locked folder.
 pub(super) struct Store {
@@ -86,6 +87,8 @@ pub(super) struct Store {
     salt: [u8; SALT],
     /// Of the file that the connection has open.
     numbers: Numbers,
+    /// What ended long ago, and is not yet forgotten.
+    pruning: Option<Pruning>,
     /// It is another file than before, and why.
     news: Option<String>,
     /// Something was written since a broken file was moved aside. One that is broken at once is no better than its successor.
@@ -130,6 +133,7 @@ impl Store {
             has_no_log: opened.has_no_log,
             salt: opened.loaded.salt,
             numbers: Numbers::new(),
+            pruning: None,
             news: None,
             is_proven: true,
             now_ms,
@@ -194,20 +198,27 @@ impl Store {
                 none.insert(opened.connection)
             }
         };
-        let result = write(connection, &mut self.numbers, batch);
-        if let Err(error) = &result {
-            // Those that were given in it were not.
-            self.numbers.clear();
-            if !is_passing(error) {
-                self.connection = None;
+        let pruning = Pruning::asked(self.pruning, batch.ended);
+        let result = write(connection, &mut self.numbers, batch, pruning);
+        match &result {
+            Ok(left) => {
+                self.pruning = *left;
+                self.is_proven = true;
             }
-        } else {
-            self.is_proven = true;
+            Err(error) => {
+                self.pruning = pruning;
+                // Those that were given in it were not.
+                self.numbers.clear();
+                if !is_passing(error) {
+                    self.connection = None;
+                }
+            }
         }
         if self.has_no_log {
             self.seal.renew();
         }
-        Ok(result?)
+        result?;
+        Ok(())
     }
 
     /// Moves the log into the main file when it has grown, which waits for the disk: to be called when nobody waits.
@@ -338,7 +349,7 @@ fn load(transaction: &Transaction<'_>, now_ms: i64, loaded: &mut Loaded) -> Resu
          ON CONFLICT DO UPDATE SET value = excluded.value",
         [now_ms],
     )?;
-    transaction.execute(PRUNE, [now_ms.saturating_sub(KEPT_MS)])?;
+    transaction.execute(prune::ALL, [now_ms.saturating_sub(KEPT_MS)])?;
     loaded.salt =
         transaction.query_row("SELECT value FROM meta WHERE name = 'salt'", [], |row| {
             row.get(0)
@@ -384,17 +395,22 @@ fn all<T>(
     transaction.prepare(query)?.query_map([], read)?.collect()
 }
 
+/// Returns what is left to be forgotten.
 fn write(
     connection: &mut Connection,
     numbers: &mut Numbers,
     batch: &Batch,
-) -> rusqlite::Result<()> {
+    pruning: Option<Pruning>,
+) -> rusqlite::Result<Option<Pruning>> {
     // The write lock at once: one that begins as a reader could find itself outdated and fail without waiting.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let put = batch
         .meters
         .iter()
         .filter_map(|(key, meter)| Some((key, meter.as_ref()?)));
+    // In the order of their keys, neighbours are found in the same pages: a third less time where there are many.
+    let mut put: Vec<_> = put.collect();
+    put.sort_unstable_by_key(|(key, _)| *key);
     each(&transaction, PUT_METER, put, |statement, (key, meter)| {
         statement.execute(params![
             key.account,
@@ -433,9 +449,10 @@ fn write(
         removed,
         |statement, (key, _)| statement.execute(params![key.account, key.scope, key.from]),
     )?;
-    each(&transaction, PRUNE, batch.ended, |statement, ended| {
-        statement.execute([ended])
-    })?;
+    let pruning = match pruning {
+        Some(pruning) => pruning.step(&transaction)?,
+        None => None,
+    };
     for chunk in &batch.chunks {
         history::write(&transaction, numbers, chunk)?;
     }
@@ -443,7 +460,8 @@ fn write(
         history::retain(&transaction, numbers, retention)?;
     }
     warnings::write(&transaction, &batch.warnings)?;
-    transaction.commit()
+    transaction.commit()?;
+    Ok(pruning)
 }
 
 /// Runs a statement for each row; prepares it only where there is one.

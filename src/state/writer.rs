@@ -124,7 +124,8 @@ impl Shared {
         } else if !push(&mut queue.next) {
             WriteError::Full
         } else {
-            if known != Some(batch) {
+            // The writer takes what somebody waits for: whoever was refused room does not.
+            if known != Some(batch) || queue.next.waiters.is_empty() {
                 queue.next.waiters.push(waiter());
             }
             return batch;
