@@ -346,7 +346,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most snapshots are not longer, in bytes.
-const SNAPSHOT: usize = 256;
+const SNAPSHOT: usize = 192;
 
 /// A suspension that is worth the writing, as is a window of that length.
 const LONG: Nanos = Nanos::from_secs(60);

@@ -10,23 +10,31 @@ use crate::ledger::time::{Nanos, Now, Steady};
 /// So long a row matters at least: clocks are set.
 const LEAST: Nanos = Nanos::from_secs(86_400);
 
-/// What is stored of a meter.
+/// What is stored of a meter. There may be a million, so what most of them have nothing to say of is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     used: u64,
     own: u64,
     ends_ms: i64,
+    #[serde(default, skip_serializing_if = "is_default")]
     limit: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_default")]
     cap: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_default")]
     cap_ends_ms: i64,
+    #[serde(default, skip_serializing_if = "is_default")]
     hold_ms: i64,
+    #[serde(default, skip_serializing_if = "is_default")]
     tries: u8,
+    #[serde(default, skip_serializing_if = "is_default")]
     told: bool,
     /// Of a rolling window: when, how much, by whom.
+    #[serde(default, skip_serializing_if = "is_default")]
     log: Vec<(i64, u64, u64)>,
+    #[serde(default, skip_serializing_if = "is_default")]
     who: Vec<(u64, u64)>,
     /// Of the calendar: the window before, and when it was over.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     closed: Option<(u64, i64)>,
     /// Units that were used, whatever keeps them.
     #[serde(default)]
@@ -36,6 +44,10 @@ pub struct Snapshot {
     meaning: Option<Meaning>,
     /// When it was made.
     made_ms: i64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Meter {
