@@ -1,5 +1,5 @@
-"""What bench/run and bench/instructions share: servers on loopback that are started and stopped here, calls, and what a process
-has used. Python's standard library only; Linux only (/proc)."""
+"""What bench/run, bench/instructions and bench/order share: servers on loopback that are started and stopped here, calls, and
+what a process has used. Python's standard library only; Linux only (/proc)."""
 
 import contextlib
 import hashlib
