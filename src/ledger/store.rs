@@ -4,6 +4,7 @@
 //!
 //! A store that fails or hangs stops nothing: it is reported, and headroom counts on in memory.
 
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -345,8 +346,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Nobody waits for what is written once a second. But the round has to go on.
 const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Most snapshots are not longer, in bytes.
-const SNAPSHOT: usize = 192;
+thread_local! {
+    /// Where snapshots are written.
+    static SNAPSHOT: RefCell<Vec<u8>> = RefCell::default();
+}
 
 /// A suspension that is worth the writing, as is a window of that length.
 const LONG: Nanos = Nanos::from_secs(60);
@@ -373,8 +376,12 @@ fn row(cell: &Cell, inner: &mut Inner, ahead: u64, now: Now) -> Option<MeterRow>
         marks.put(Marks::STORED);
     }
     let snapshot = meter.snapshot(rule, now);
-    let mut data = Vec::with_capacity(SNAPSHOT);
-    serde_json::to_writer(&mut data, &snapshot).ok()?;
+    // Not one that grows on the way, nor one with more room than is needed: there may be thousands of them.
+    let data = SNAPSHOT.with_borrow_mut(|text| {
+        text.clear();
+        serde_json::to_writer(&mut *text, &snapshot).ok()?;
+        Some(text.clone())
+    })?;
     let ends_ms = now.wall_at(meter.matters_until(rule, now));
     Some(MeterRow {
         account: Arc::clone(&cell.account.identity),
