@@ -47,7 +47,9 @@ fn order(root: &Path, out: &Path) -> io::Result<()> {
     if !is_linux || variable("PROFILE")? != "release" {
         return Ok(());
     }
-    let script = root.join("src/order.ld");
+    // A copy, because Cargo finds its own folder again where all was moved, and does not run this anew.
+    let script = out.join("order.ld");
+    fs::copy(root.join("src/order.ld"), &script)?;
     // The compiler's arguments are separated by commas here.
     let argument = match script.to_str() {
         Some(script) if !script.contains(',') => format!("-Wl,-T,{script}"),
@@ -56,9 +58,12 @@ fn order(root: &Path, out: &Path) -> io::Result<()> {
     let source = out.join("linked.rs");
     fs::write(&source, "fn main() {}\n")?;
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let target = variable("TARGET")?;
+    let name = target.to_uppercase().replace(['-', '.'], "_");
+    println!("cargo::rerun-if-env-changed=CARGO_TARGET_{name}_LINKER");
     let linker = env::var("RUSTC_LINKER").ok();
     let linked = Command::new(variable("RUSTC")?)
-        .args(["--crate-type", "bin", "--target", &variable("TARGET")?])
+        .args(["--crate-type", "bin", "--target", &target])
         .args(flags.split('\x1f').filter(|flag| !flag.is_empty()))
         .args(linker.map(|linker| format!("-Clinker={linker}")))
         .arg(format!("-Clink-arg={argument}"))

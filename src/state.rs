@@ -272,8 +272,8 @@ impl State {
         self.later(Changes::warnings(rows))
     }
 
-    /// Takes out the meters that ended more than a day before `now_ms`. [`State::open`] does the same; whoever runs for
-    /// long calls this now and then.
+    /// Takes out the meters that ended more than a day before `now_ms`: some at once, the others with each later write, where
+    /// there are many. [`State::open`] takes out all; whoever runs for long calls this now and then.
     pub fn prune(&self, now_ms: i64) -> Written {
         self.later(Changes::prune(now_ms))
     }

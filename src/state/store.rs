@@ -206,7 +206,8 @@ impl Store {
                 self.is_proven = true;
             }
             Err(error) => {
-                self.pruning = pruning;
+                // It may be the cause, and what others wait for goes before: whoever prunes asks again.
+                self.pruning = None;
                 // Those that were given in it were not.
                 self.numbers.clear();
                 if !is_passing(error) {

@@ -279,3 +279,25 @@ fn soon(ms: i64, made_ms: i64, now: Now) -> u64 {
     let ahead = Nanos::from_millis(u64::try_from(ahead).unwrap_or(0));
     now.steady.after(ahead).0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Snapshot;
+
+    /// As headroom wrote every row once, and what it leaves out of it now.
+    #[test]
+    fn a_row_that_says_all_is_read_as_one_that_leaves_out() {
+        let all = r#"{"used":3,"own":2,"ends_ms":5,"limit":null,"cap":null,"cap_ends_ms":0,"hold_ms":0,"tries":0,"told":false,"log":[],"who":[],"closed":null,"counted":4,"meaning":null,"made_ms":1}"#;
+        let short = r#"{"used":3,"own":2,"ends_ms":5,"counted":4,"meaning":null,"made_ms":1}"#;
+        let read = |text: &str| serde_json::from_str::<Snapshot>(text).unwrap();
+        assert_eq!(read(all), read(short));
+        assert_eq!(serde_json::to_string(&read(all)).unwrap(), short);
+    }
+
+    #[test]
+    fn a_row_with_something_in_each_place_stays_as_it_is() {
+        let all = r#"{"used":3,"own":2,"ends_ms":5,"limit":100,"cap":90,"cap_ends_ms":6,"hold_ms":7,"tries":2,"told":true,"log":[[1,2,3]],"who":[[4,5]],"closed":[8,9],"counted":4,"meaning":null,"made_ms":1}"#;
+        let read = serde_json::from_str::<Snapshot>(all).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), all);
+    }
+}
