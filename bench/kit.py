@@ -22,6 +22,7 @@ ROOT = HERE.parent
 PROGRAMS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 MIB = 1 << 20
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "openssl": "openssl", "valgrind": "valgrind"}
+PACKAGES |= dict.fromkeys(["nm", "readelf"], "binutils")
 
 
 class Failed(Exception):
@@ -35,7 +36,7 @@ def say(*words):
 def require(*commands):
     # nginx and haproxy are in sbin, which is not in every user's path.
     os.environ["PATH"] += ":/usr/sbin:/usr/local/sbin"
-    missing = [PACKAGES[command] for command in commands if not shutil.which(command)]
+    missing = dict.fromkeys(PACKAGES[command] for command in commands if not shutil.which(command))
     if missing:
         raise Failed(f"missing; on Debian: apt-get install --no-install-recommends {' '.join(missing)}")
 
