@@ -385,9 +385,9 @@ impl Ledger {
 
     /// Writes what changed since the last time. To be called about once a second.
     pub async fn flush(&self, now: Now) {
-        if self.store.has_new_file() {
+        if self.store.has_lost_rows(now) {
             for (_, cell) in &self.cells {
-                if cell.lock().touch() {
+                if cell.lock().touch_again() {
                     self.store.touch(&cell);
                 }
             }

@@ -27,6 +27,7 @@ mod forgetting;
 mod joining;
 mod many;
 mod reload;
+mod rows;
 
 struct House {
     ledger: Arc<Ledger>,

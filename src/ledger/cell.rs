@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use smallvec::{SmallVec, smallvec};
 
 use super::account::Account;
-use super::meter::{Caller, Meter, Obstacle, Taken, Until};
+use super::meter::{Caller, Meter, Obstacle, Taken, Tally, Until};
 use super::queue::{Place, Queue};
 use super::rule::Rule;
 use super::time::Now;
@@ -16,6 +16,9 @@ pub type Few<T> = SmallVec<[T; 2]>;
 
 /// A count that nothing ends is told for so many sweeps after its last call.
 const QUIET: u8 = 120;
+
+/// After so many sweeps without a call, a row that is as good as a new one is written anew all the same.
+const AT_REST: u8 = 2;
 
 /// A meter that calls share. There may be a million: what is rare is kept elsewhere.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub struct Inner {
     /// What may have been let through once the rows that were handed to the store are there. Until then the meter itself
     /// does not know of it.
     pub(super) promised: u32,
+    /// What the row says that was written last as one of many, where that can be good enough for later.
+    said: Option<Tally>,
 }
 
 /// Four answers and the last step of a warning in a byte: there may be a million of them.
@@ -104,6 +109,7 @@ impl Inner {
             quiet: 0,
             open: 0,
             promised: 0,
+            said: None,
         }
     }
 
@@ -112,6 +118,7 @@ impl Inner {
     pub(super) fn put_rule(&mut self, rule: &Arc<Rule>, now: Now) {
         self.meter.change(&self.rule, rule, now);
         self.rule = Arc::clone(rule);
+        self.said = None;
         self.queue.wake_all();
     }
 
@@ -193,11 +200,37 @@ impl Inner {
     /// Something changed. Whether it has to be stored, and is not known to have to be.
     pub(super) fn touch(&mut self) -> bool {
         let is_kept = self.rule.kept || self.marks.has(Marks::STORED);
-        let is_new = is_kept && !self.marks.has(Marks::DIRTY);
+        let is_new = is_kept && !self.marks.has(Marks::DIRTY) && !self.is_said();
         if is_new {
             self.marks.put(Marks::DIRTY);
         }
         is_new
+    }
+
+    /// The same, whatever the row says that is there.
+    pub(super) fn touch_again(&mut self) -> bool {
+        self.said = None;
+        self.touch()
+    }
+
+    /// What is used was used of what the store has counted ahead, so its row is as good as a new one.
+    fn is_said(&self) -> bool {
+        let said = self.said.zip(self.tally());
+        said.is_some_and(|(said, now)| said.is_as_good_as(&now))
+    }
+
+    /// It was quiet for a while, and calls have come since its row was made: at rest it says whose they were.
+    pub(super) fn is_to_be_told(&self) -> bool {
+        self.quiet == AT_REST && self.said.is_some() && self.said != self.tally()
+    }
+
+    /// A row of now is on its way. Whoever hears that it did not arrive calls [`Inner::touch_again`].
+    pub(super) fn say(&mut self) {
+        self.said = self.tally();
+    }
+
+    fn tally(&self) -> Option<Tally> {
+        self.meter.tally(&self.rule, self.ahead())
     }
 }
 

@@ -76,12 +76,18 @@ impl Ledger {
         counts.then(|| inner.meter.copy_of_use())
     }
 
-    /// Forgets meters that say nothing any more. To be called now and then.
+    /// Forgets meters that say nothing any more, and has those written of which the store could know more. To be called now
+    /// and then.
     pub fn sweep(&self, now: Now) {
         self.store.prune(now);
         for (slot, cell) in &self.cells {
             let mut inner = cell.lock();
             if !inner.is_over(now) {
+                let is_new = inner.is_to_be_told() && inner.touch_again();
+                drop(inner);
+                if is_new {
+                    self.store.touch(&cell);
+                }
                 continue;
             }
             inner.marks.put(Marks::DEAD);

@@ -68,7 +68,7 @@ impl Ledger {
         if !inner.rule.kept && inner.meter.is_held() {
             inner.marks.put(Marks::STORED);
         }
-        let is_new = inner.touch();
+        let is_new = inner.touch_again();
         drop(guard);
         if is_new {
             self.store.touch(cell);

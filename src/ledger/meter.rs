@@ -14,7 +14,7 @@ mod observe;
 mod rolling;
 mod snapshot;
 
-pub use ahead::Promise;
+pub use ahead::{Promise, Tally};
 pub use claims::{Caller, NOBODY, Use};
 pub use observe::{Mark, Refusal, Told};
 pub use snapshot::Snapshot;

@@ -7,8 +7,8 @@
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::cell::{Cell, Inner, Marks, Shared};
@@ -40,6 +40,8 @@ pub(super) struct Store {
     dirty: Mutex<Vec<Arc<Cell>>>,
     /// Files that the store has begun, as of the last look.
     files: AtomicU64,
+    /// By how much the wall clock was before the steady one when rows that are there were made, in milliseconds.
+    clock: OnceLock<AtomicI64>,
 }
 
 impl Store {
@@ -187,11 +189,12 @@ impl Store {
                 let mut guard = cell.lock();
                 guard.marks.take(Marks::DIRTY);
                 // What it counts ahead becomes less with each round, also where nobody calls any more.
-                let again = guard.relax(now) && guard.touch();
+                let again = guard.relax(now) && guard.touch_again();
                 if let Some(writes) = &mut writes
                     && let Some(row) = live_row(cell, &mut guard, now)
                 {
                     writes.put(row);
+                    guard.say();
                 }
                 if again {
                     self.touch(cell);
@@ -211,7 +214,7 @@ impl Store {
                     if !inner.rule.kept {
                         inner.marks.put(Marks::STORED);
                     }
-                    let is_new = inner.touch();
+                    let is_new = inner.touch_again();
                     drop(inner);
                     if is_new {
                         self.touch(&cell);
@@ -288,10 +291,19 @@ impl Store {
         }
     }
 
-    /// Whether the store began a new file since the last time, in which no meter is.
-    pub(super) fn has_new_file(&self) -> bool {
+    /// Whether rows that were written are good for nothing: the store began a new file since the last time, in which no meter
+    /// is, or the clock was set, so that a window in them ends at another time than it does.
+    pub(super) fn has_lost_rows(&self, now: Now) -> bool {
         let files = self.state.as_ref().map_or(0, State::files);
-        self.files.swap(files, Ordering::Relaxed) != files
+        let has_new_file = self.files.swap(files, Ordering::Relaxed) != files;
+        let steady_ms = i64::try_from(now.steady.0 / 1_000_000).unwrap_or(i64::MAX);
+        let ahead_ms = now.wall_ms.saturating_sub(steady_ms);
+        let clock = self.clock.get_or_init(|| AtomicI64::new(ahead_ms));
+        let was_set = clock.load(Ordering::Relaxed).abs_diff(ahead_ms) > CLOCK_GRAIN_MS;
+        if was_set {
+            clock.store(ahead_ms, Ordering::Relaxed);
+        }
+        has_new_file || was_set
     }
 
     pub(super) fn health(&self) -> Option<String> {
@@ -335,6 +347,9 @@ fn kept(rows: Vec<MeterRow>) -> Kept {
     }
     kept
 }
+
+/// A clock that runs a little faster or slower than the other was not set. Resets are told in whole seconds.
+const CLOCK_GRAIN_MS: u64 = 1_000;
 
 /// Meters that are written in one go.
 const AT_ONCE: usize = 1_000;

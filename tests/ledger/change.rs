@@ -262,3 +262,29 @@ fn what_was_stored_before_the_new_window_began_is_over() {
     assert_eq!(at(to_midnight - 1), 1);
     assert_eq!(at(to_midnight), 10);
 }
+
+#[test]
+fn what_was_counted_ahead_may_have_been_used_since() {
+    let (old, new) = (rule(WINDOWS[1], 10), rule(WINDOWS[2], 10));
+    let mut meter = Meter::default();
+    for _ in 0..5 {
+        let _taken = meter.take(&old, 1, CALLER, NOW);
+    }
+    let snapshot = meter.snapshot(&old, NOW);
+    let left_at = |ahead: u64, secs: u64| {
+        let now = later(secs * 1_000);
+        left(&Meter::restore(&new, &snapshot, ahead, now), &new, now)
+    };
+    // Until the end of the window that it was counted for, and that of the new one after it.
+    let ends = 7_200;
+    for (ahead, secs, expected) in [
+        (2, 3_600, 3),
+        (2, ends, 3),
+        (2, ends + 3_599, 3),
+        (2, ends + 3_601, 10),
+        (0, 3_599, 5),
+        (0, 3_600, 10),
+    ] {
+        assert_eq!(left_at(ahead, secs), expected, "{ahead} {secs}");
+    }
+}

@@ -8,6 +8,11 @@
 //! The next block is counted while half of the last one is left, so calls do not wait for the disk. Where blocks are used up
 //! fast they become larger, else a busy meter would write hundreds of times a second; when it is quiet again what it has too
 //! much is given back.
+//!
+//! A call that uses what was counted ahead changes nothing that a restart needs: what is left of the block counts as used
+//! then, so the sum is the same. Its row is written again when that is not so any more ([`Tally`]), or when it is quiet.
+
+use std::num::NonZeroU64;
 
 use super::{Cause, Meter, NONE};
 use crate::ledger::rule::{Motion, Rule};
@@ -51,7 +56,39 @@ pub struct Promise {
     given_back: u8,
 }
 
+/// What a row says of a window of which only headroom counts the calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    used: u64,
+    ahead: u64,
+    /// On the meter's own clock.
+    ends: NonZeroU64,
+}
+
+impl Tally {
+    /// A process that is killed now leaves the same behind with a row of then as with one of now, but for whose calls they
+    /// were.
+    #[must_use]
+    pub const fn is_as_good_as(&self, now: &Self) -> bool {
+        self.ends.get() == now.ends.get()
+            && self.used.saturating_add(self.ahead) == now.used.saturating_add(now.ahead)
+    }
+}
+
 impl Meter {
+    /// What a row of now says, where so much is counted ahead. `None`: the provider has had its say, or no window is open, or
+    /// what is used comes back bit by bit; then the row has to be a new one whatever has happened.
+    #[must_use]
+    pub fn tally(&self, rule: &Rule, ahead: u64) -> Option<Tally> {
+        let counts = matches!(rule.motion, Motion::Fixed(_) | Motion::Aligned { .. });
+        let ends = NonZeroU64::new(self.ends).filter(|_| counts && self.word.is_none())?;
+        Some(Tally {
+            used: self.used,
+            ahead,
+            ends,
+        })
+    }
+
     /// The store has counted so much already.
     #[must_use]
     pub const fn is_covered(&self, cost: u64) -> bool {

@@ -213,8 +213,15 @@ impl Meter {
     /// What a meter under another rule had used when it was stored, and what was counted ahead with it, unless the window
     /// that this rule has then is over.
     fn carry_over(&mut self, rule: &Rule, snapshot: &Snapshot, ahead: u64, now: Now) {
+        // What was counted ahead may have been used until its window ended, or until now. Where the provider told what is
+        // left, a row was made for each of its words.
+        let last_ms = if ahead > 0 && !snapshot.told {
+            snapshot.made_ms.max(snapshot.ends_ms.min(now.wall_ms))
+        } else {
+            snapshot.made_ms
+        };
         let made = Now {
-            wall_ms: snapshot.made_ms,
+            wall_ms: last_ms,
             ..now
         };
         let is_over = match &rule.motion {
@@ -222,7 +229,7 @@ impl Meter {
                 end_of_window(rule, made).is_some_and(|ends| ends <= wall(now))
             }
             _ => {
-                let ago = now.wall_ms.saturating_sub(snapshot.made_ms).max(0);
+                let ago = now.wall_ms.saturating_sub(last_ms).max(0);
                 let ago = Nanos::from_millis(u64::try_from(ago).unwrap_or(0));
                 ago >= self.whole(rule)
             }

@@ -1,6 +1,7 @@
 //! Rows of a meter that arrive while others of it are on their way.
 
 mod ahead;
+mod said;
 
 use std::pin::pin;
 
@@ -26,17 +27,20 @@ fn meter(folder: &std::path::Path) -> (Arc<Store>, Arc<Cell>) {
 }
 
 fn meter_of(folder: &std::path::Path, window: &str) -> (Arc<Store>, Arc<Cell>) {
-    let hourly = r#"
+    meter_with(folder, &format!("window = \"{window}\"\nkind = \"fixed\""))
+}
+
+/// A meter of a window of this kind.
+fn meter_with(folder: &std::path::Path, kind: &str) -> (Arc<Store>, Arc<Cell>) {
+    let stub = r#"
         name = "Stub"
         docs = ["https://example.com"]
         base_url = "https://example.com"
 
         [policy.hourly]
         quota = 6400
-        window = "1h"
-        kind = "fixed"
         "#;
-    let adapter = parse("stub", &hourly.replace("1h", window)).unwrap();
+    let adapter = parse("stub", &format!("{stub}{kind}")).unwrap();
     let terms = Terms::new(&adapter, None, None, &Default::default()).unwrap();
     let wishes = |_: &str| Wishes {
         block: 10,

@@ -13,7 +13,7 @@ const CALLER: Caller = Caller {
     is_named: false,
 };
 
-fn later(now: Now, millis: u64) -> Now {
+pub(super) fn later(now: Now, millis: u64) -> Now {
     Now {
         steady: now.steady.after(Nanos::from_millis(millis)),
         wall_ms: now.wall_ms + i64::try_from(millis).unwrap(),

@@ -1,0 +1,96 @@
+//! Which rows are written anew. The store is a true one, so time is not virtual here: it is given.
+
+use headroom::state::{MeterRow, State};
+
+use super::*;
+
+const HOURLY: &str = "[policy.hour]\nquota = 6400\nwindow = \"1h\"\nkind = \"fixed\"\n";
+
+/// A ledger whose only meter was asked for once, and was flushed.
+struct Stored {
+    house: House,
+    state: State,
+    folder: tempfile::TempDir,
+    now: Now,
+}
+
+impl Stored {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let now = clock::moment();
+        let (state, loaded) = State::open(folder.path(), now.wall_ms).unwrap();
+        let ledger = Ledger::new(Settings::default(), Some((state.clone(), loaded)));
+        let stored = Self {
+            house: House {
+                ledger: Arc::new(ledger),
+                ..House::new(HOURLY)
+            },
+            state,
+            folder,
+            now,
+        };
+        stored.call().await;
+        stored.house.ledger.flush(now).await;
+        stored
+    }
+
+    async fn call(&self) {
+        let mut ticket = self.house.call(CALL).await.ok().unwrap();
+        self.house.answered(&mut ticket, &Translation::default());
+    }
+
+    /// The row as a process that is killed now leaves it.
+    fn killed(self) -> (MeterRow, serde_json::Value) {
+        self.state.close().unwrap();
+        let (state, mut loaded) = State::open(self.folder.path(), self.now.wall_ms).unwrap();
+        state.close().unwrap();
+        assert_eq!(loaded.meters.len(), 1);
+        let row = loaded.meters.remove(0);
+        let data = serde_json::from_slice(&row.data).unwrap();
+        (row, data)
+    }
+}
+
+#[tokio::test]
+async fn a_row_counts_every_call_and_at_rest_says_whose_they_were() {
+    for sweeps in [0, 1, 2] {
+        let stored = Stored::new().await;
+        for _ in 0..3 {
+            stored.call().await;
+            stored.house.ledger.flush(stored.now).await;
+        }
+        for _ in 0..sweeps {
+            stored.house.ledger.sweep(stored.now);
+        }
+        stored.house.ledger.flush(stored.now).await;
+        let (row, data) = stored.killed();
+        let used = if sweeps < 2 { 1 } else { 4 };
+        assert_eq!(data["used"], used);
+        assert_eq!(data["who"], serde_json::json!([[1, used]]));
+        // A block is 64, of which the first call was one.
+        assert_eq!(row.reserved + used, 64);
+    }
+}
+
+#[tokio::test]
+async fn where_the_clock_is_set_rows_say_when_their_windows_end_by_the_new_one() {
+    const HOUR_MS: i64 = 3_600_000;
+    let ends_ms = async |set_ms: i64| {
+        let stored = Stored::new().await;
+        let set = Now {
+            wall_ms: stored.now.wall_ms + set_ms,
+            ..stored.now
+        };
+        stored.house.ledger.flush(set).await;
+        let now_ms = stored.now.wall_ms;
+        stored.killed().1["ends_ms"].as_i64().unwrap() - now_ms - HOUR_MS
+    };
+    // The call came a moment after `now`.
+    let moments = 0..60_000;
+    assert!(moments.contains(&ends_ms(0).await));
+    assert!(moments.contains(&ends_ms(1_000).await));
+    for set_ms in [HOUR_MS, -HOUR_MS] {
+        let later_ms = ends_ms(set_ms).await;
+        assert!(moments.contains(&(later_ms - set_ms)), "{later_ms}");
+    }
+}
