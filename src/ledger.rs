@@ -20,6 +20,7 @@ pub mod meter;
 pub mod queue;
 mod reload;
 pub mod report;
+mod roll;
 pub mod rule;
 mod slot;
 mod store;
@@ -56,7 +57,7 @@ use crate::state::State;
 pub struct Ledger {
     cells: Cells,
     /// Whoever makes a meter makes it alone.
-    making: Mutex<()>,
+    roll: Mutex<roll::Roll>,
     /// Meters there are, of callers that nobody vouches for and of all others.
     strangers: AtomicUsize,
     residents: AtomicUsize,
@@ -155,7 +156,7 @@ impl Ledger {
         let (store, lessons) = store::Store::new(state);
         Self {
             cells: Cache::builder().build_with_hasher(BuildHasherDefault::default()),
-            making: Mutex::default(),
+            roll: Mutex::default(),
             strangers: AtomicUsize::new(0),
             residents: AtomicUsize::new(0),
             settings,

@@ -43,6 +43,7 @@ impl Gateway {
             doors.spawn(Arc::clone(&self).accept(listener, stopped.clone()));
         }
         let keeper = tokio::spawn(keep_house(Arc::clone(&self)));
+        let sweeper = tokio::spawn(sweep(Arc::clone(&self)));
         let recorder = tokio::spawn(keep_records(Arc::clone(&self)));
         shutdown.await;
         self.house.draining.store(true, Ordering::Relaxed);
@@ -55,6 +56,7 @@ impl Gateway {
         let _ = stop.send(true);
         while doors.join_next().await.is_some() {}
         keeper.abort();
+        sweeper.abort();
         recorder.abort();
         // What it was about to do is not left half done.
         let _aborted = recorder.await;
@@ -254,15 +256,11 @@ fn is_callers_fault(error: &io::Error) -> bool {
 
 /// What a crash may forget of the provider's words is a second's worth.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// Meters are swept so often,
+/// Between two sweeps of all meters;
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// and where that takes long, so many times as long lies between two sweeps: of a million meters each is looked at.
+/// and between two steps of one, so many times as long as the last step took: there may be a million meters, and callers do not
+/// wait for them.
 const SWEEP_REST: u32 = 50;
-
-/// When to sweep again after a sweep that took so long.
-fn until_sweep(took: Duration) -> Duration {
-    SWEEP_EVERY.max(took.saturating_mul(SWEEP_REST))
-}
 
 /// Who looks at the live stream sees a call so long after its end, at the most.
 const RECORD_EVERY: Duration = Duration::from_millis(250);
@@ -286,36 +284,27 @@ async fn keep_records(gateway: Arc<Gateway>) {
     }
 }
 
-/// Writes what changed, and forgets what is over.
+/// Writes what changed.
 async fn keep_house(gateway: Arc<Gateway>) {
-    let mut sweep_at = clock::monotonic() + SWEEP_EVERY;
     loop {
         tokio::time::sleep(FLUSH_EVERY).await;
         gateway.ledger.flush(clock::moment()).await;
-        let begun = clock::monotonic();
-        if begun >= sweep_at {
-            let ledger = Arc::clone(&gateway.ledger);
-            // A million meters take a moment, and callers do not wait for it.
-            let swept = tokio::task::spawn_blocking(move || ledger.sweep(clock::moment()));
-            if let Err(error) = swept.await {
-                tracing::error!(error = %error, "The meters could not be swept.");
-            }
-            let swept = clock::monotonic();
-            sweep_at = swept + until_sweep(swept.duration_since(begun));
-        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sweeping_takes_a_fiftieth_of_a_thread_at_the_most() {
-        for (took_ms, until_secs) in [(0, 30), (600, 30), (601, 30), (1_100, 55), (60_000, 3_000)] {
-            let until = until_sweep(Duration::from_millis(took_ms));
-            assert_eq!(until.as_secs(), until_secs, "{took_ms}");
+/// Forgets what is over.
+async fn sweep(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let mut part = 0;
+        loop {
+            let begun = clock::monotonic();
+            let Some(next) = gateway.ledger.sweep_part(part, clock::moment()) else {
+                break;
+            };
+            part = next;
+            let took = clock::monotonic().duration_since(begun);
+            tokio::time::sleep(took.saturating_mul(SWEEP_REST)).await;
         }
-        assert_eq!(until_sweep(Duration::MAX), Duration::MAX);
     }
 }

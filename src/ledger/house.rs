@@ -1,10 +1,11 @@
 //! Where meters live: they are found by key, made when they are first asked for, and forgotten when nothing is lost by it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::cell::{Cell, Few, Marks, Shared};
 use super::meter::Meter;
+use super::roll::Roll;
 use super::slot::{Search, Slot};
 use super::time::Now;
 use super::{Demand, Item, Ledger, rule};
@@ -16,10 +17,16 @@ impl Ledger {
     }
 
     /// Puts a meter in its place.
-    pub(super) fn put(&self, key: u128, cell: Cell) -> Arc<Cell> {
+    pub(super) fn put(&self, roll: &mut Roll, key: u128, cell: Cell) -> Arc<Cell> {
         let cell = Arc::new(cell);
         self.cells.insert(Slot::new(key, &cell), Arc::clone(&cell));
+        roll.add(Slot::new(key, &cell));
         cell
+    }
+
+    /// Whoever has it makes meters alone.
+    pub(super) fn roll(&self) -> MutexGuard<'_, Roll> {
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The call's meters, made where they are not there. `None`: the house is full.
@@ -47,7 +54,7 @@ impl Ledger {
         }
         let rule = demand.account.rules.get(item.policy)?;
         // Two calls that come first make one meter.
-        let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut roll = self.roll();
         if let Some(cell) = self.find(item.key) {
             return Some(cell);
         }
@@ -61,7 +68,7 @@ impl Ledger {
             .or_else(|| self.guess(item))
             .unwrap_or_default();
         let cell = Cell::new(demand.account, label, demand.is_resident, meter, rule);
-        Some(self.put(item.key, cell))
+        Some(self.put(&mut roll, item.key, cell))
     }
 
     /// What was used of a partition before it was known: all that may have been.
@@ -79,24 +86,47 @@ impl Ledger {
     /// Forgets meters that say nothing any more, and has those written of which the store could know more. To be called now
     /// and then.
     pub fn sweep(&self, now: Now) {
-        self.store.prune(now);
-        for (slot, cell) in &self.cells {
-            let mut inner = cell.lock();
-            if !inner.is_over(now) {
-                let is_new = inner.is_to_be_told() && inner.touch_again();
-                drop(inner);
-                if is_new {
-                    self.store.touch(&cell);
-                }
-                continue;
-            }
+        let mut part = 0;
+        while let Some(next) = self.sweep_part(part, now) {
+            part = next;
+        }
+    }
+
+    /// A step of [`Ledger::sweep`] over some hundred meters, beginning with part 0. Returns the part that comes next; `None`
+    /// when none is left.
+    pub fn sweep_part(&self, part: usize, now: Now) -> Option<usize> {
+        if part == 0 {
+            self.store.prune(now);
+        }
+        let slots = self.roll().take(part);
+        let Some(mut slots) = slots else {
+            // A search leaves moka's own housekeeping undone.
+            self.cells.run_pending_tasks();
+            return None;
+        };
+        slots.retain(|slot| self.stays(slot, now));
+        Some(self.roll().give_back(part, slots))
+    }
+
+    /// Whether there is something to be lost with a meter; else it is forgotten.
+    fn stays(&self, slot: &Slot, now: Now) -> bool {
+        let Some(cell) = slot.meter() else {
+            return false;
+        };
+        let mut inner = cell.lock();
+        if inner.is_over(now) {
             inner.marks.put(Marks::DEAD);
-            self.cells.invalidate(&*slot);
+            self.cells.invalidate(slot);
             self.count(inner.marks.has(Marks::RESIDENT))
                 .fetch_sub(1, Ordering::Relaxed);
+            return false;
         }
-        // A search leaves moka's own housekeeping undone.
-        self.cells.run_pending_tasks();
+        let is_new = inner.is_to_be_told() && inner.touch_again();
+        drop(inner);
+        if is_new {
+            self.store.touch(&cell);
+        }
+        true
     }
 
     /// How many meters there are of its kind.

@@ -1,7 +1,7 @@
 //! Meters of an earlier process, put in place before anybody asks for them: reports show them from the start.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::Ledger;
 use super::account::{Account, connection_of};
@@ -33,7 +33,7 @@ impl Ledger {
             for (label, stored) in kept {
                 let key = account.key(policy, key_of(&label, secret));
                 // Nobody makes it meanwhile.
-                let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut roll = self.roll();
                 let cell = self.find(key);
                 if cell.is_none() && self.is_full(is_resident) {
                     left.insert(label, stored);
@@ -47,7 +47,11 @@ impl Ledger {
                     None => Some(meter),
                 };
                 if let Some(meter) = meter {
-                    self.put(key, Cell::new(account, label, is_resident, meter, rule));
+                    self.put(
+                        &mut roll,
+                        key,
+                        Cell::new(account, label, is_resident, meter, rule),
+                    );
                     self.count(is_resident).fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -30,6 +30,26 @@ impl Slot {
             cell: Arc::downgrade(cell),
         }
     }
+
+    /// The meter, if it was not forgotten.
+    pub(super) fn meter(&self) -> Option<Arc<Cell>> {
+        self.cell.upgrade()
+    }
+
+    /// A slot without a meter.
+    #[cfg(test)]
+    pub(super) const fn vacant(key: u128) -> Self {
+        Self {
+            key: halves(key),
+            cell: Weak::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn key(&self) -> u128 {
+        let [low, high] = self.key;
+        u128::from(high) << 64 | u128::from(low)
+    }
 }
 
 impl PartialEq for Slot {
