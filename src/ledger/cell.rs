@@ -17,8 +17,8 @@ pub type Few<T> = SmallVec<[T; 2]>;
 /// A count that nothing ends is told for so many sweeps after its last call.
 const QUIET: u8 = 120;
 
-/// After so many sweeps without a call, a row that is as good as a new one is written anew all the same.
-const AT_REST: u8 = 2;
+/// After so many sweeps without a call, ten minutes, a row that is as good as a new one is written anew all the same.
+pub(super) const AT_REST: u8 = 20;
 
 /// A meter that calls share. There may be a million: what is rare is kept elsewhere.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::ahead::later;
 use super::*;
+use crate::ledger::cell::AT_REST;
 use crate::ledger::meter::{Standing, Taken};
 
 const CALLER: Caller = Caller {
@@ -272,11 +273,11 @@ async fn calls_of_a_block_that_is_counted_write_nothing_until_it_is_quiet() {
         call(&store, &cell, NOW);
         assert_eq!(waiting(&store), 0);
     }
-    // Two sweeps without a call, and only then.
-    for is_told in [false, true, false] {
+    // After so many sweeps without a call, and only then.
+    for sweeps in 1..2 * AT_REST {
         let mut inner = cell.lock();
         assert!(!inner.is_over(NOW));
-        assert_eq!(inner.is_to_be_told(), is_told);
+        assert_eq!(inner.is_to_be_told(), sweeps == AT_REST);
     }
     assert!(cell.lock().touch_again());
     store.touch(&cell);
