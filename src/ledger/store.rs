@@ -42,6 +42,8 @@ pub(super) struct Store {
     files: AtomicU64,
     /// By how much the wall clock was before the steady one when rows that are there were made, in milliseconds.
     clock: OnceLock<AtomicI64>,
+    /// The hour of the steady clock in which rows were last looked through for those that ended.
+    pruned: OnceLock<AtomicU64>,
 }
 
 impl Store {
@@ -283,9 +285,13 @@ impl Store {
         }
     }
 
-    /// Forgets rows that say nothing any more.
+    /// Forgets rows that say nothing any more, once an hour: each is looked at, and none is in the way. At the start the store
+    /// itself does it.
     pub(super) fn prune(&self, now: Now) {
-        if let Some(state) = &self.state {
+        let hour = now.steady.0 / HOUR.0;
+        let pruned = self.pruned.get_or_init(|| AtomicU64::new(hour));
+        let is_time = pruned.swap(hour, Ordering::Relaxed) != hour;
+        if let Some(state) = self.state.as_ref().filter(|_| is_time) {
             // Nobody waits for it.
             drop(state.prune(now.wall_ms));
         }
@@ -365,6 +371,8 @@ thread_local! {
     /// Where snapshots are written.
     static SNAPSHOT: RefCell<Vec<u8>> = RefCell::default();
 }
+
+const HOUR: Nanos = Nanos::from_secs(3_600);
 
 /// A suspension that is worth the writing, as is a window of that length.
 const LONG: Nanos = Nanos::from_secs(60);

@@ -94,3 +94,31 @@ async fn where_the_clock_is_set_rows_say_when_their_windows_end_by_the_new_one()
         assert!(moments.contains(&(later_ms - set_ms)), "{later_ms}");
     }
 }
+
+#[tokio::test]
+async fn rows_that_ended_are_looked_for_once_an_hour() {
+    let stored = Stored::new().await;
+    let rows = || {
+        let file = rusqlite::Connection::open(stored.folder.path().join("headroom.db")).unwrap();
+        file.query_row("SELECT count(*) FROM meters", [], |row| {
+            row.get::<_, i64>(0)
+        })
+        .unwrap()
+    };
+    let sweep = async |minutes: u64| {
+        let later = Nanos::from_secs(60 * minutes);
+        let now = Now {
+            steady: stored.now.steady.after(later),
+            // Whatever is stored has ended long ago.
+            wall_ms: stored.now.wall_ms + 7 * 86_400_000,
+        };
+        stored.house.ledger.sweep(now);
+        stored.state.write(Vec::new(), Vec::new()).await.unwrap();
+        rows()
+    };
+    assert_eq!(rows(), 1);
+    let into_the_hour = stored.now.steady.0 / 1_000_000_000 % 3_600 / 60;
+    assert_eq!(sweep(0).await, 1);
+    assert_eq!(sweep(59 - into_the_hour).await, 1);
+    assert_eq!(sweep(60 - into_the_hour).await, 0);
+}
