@@ -387,9 +387,13 @@ impl Ledger {
     /// Writes what changed since the last time. To be called about once a second.
     pub async fn flush(&self, now: Now) {
         if self.store.has_lost_rows(now) {
-            for (_, cell) in &self.cells {
+            for (number, (_, cell)) in self.cells.iter().enumerate() {
                 if cell.lock().touch_again() {
                     self.store.touch(&cell);
+                }
+                // There may be a million, and callers on this thread.
+                if number % 512 == 511 {
+                    tokio::task::yield_now().await;
                 }
             }
         }

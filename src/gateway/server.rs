@@ -256,11 +256,14 @@ fn is_callers_fault(error: &io::Error) -> bool {
 
 /// What a crash may forget of the provider's words is a second's worth.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// Between two sweeps of all meters;
+/// Between two sweeps of all meters.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// and between two steps of one, so many times as long as the last step took: there may be a million meters, and callers do not
-/// wait for them.
-const SWEEP_REST: u32 = 50;
+
+/// Between two steps of a sweep, fifty times as long as the last one took: there may be a million meters, and callers do not wait
+/// for them. A step that took long because all of the machine stood still is no reason to sweep less.
+fn rest_after(took: Duration) -> Duration {
+    took.saturating_mul(50).min(SWEEP_EVERY)
+}
 
 /// Who looks at the live stream sees a call so long after its end, at the most.
 const RECORD_EVERY: Duration = Duration::from_millis(250);
@@ -294,17 +297,39 @@ async fn keep_house(gateway: Arc<Gateway>) {
 
 /// Forgets what is over.
 async fn sweep(gateway: Arc<Gateway>) {
+    // A round that panics is not the last one. Whoever ends this ends the round.
+    let mut round = JoinSet::new();
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        let mut part = 0;
-        loop {
-            let begun = clock::monotonic();
-            let Some(next) = gateway.ledger.sweep_part(part, clock::moment()) else {
-                break;
-            };
-            part = next;
-            let took = clock::monotonic().duration_since(begun);
-            tokio::time::sleep(took.saturating_mul(SWEEP_REST)).await;
+        round.spawn(sweep_once(Arc::clone(&gateway)));
+        if let Some(Err(error)) = round.join_next().await {
+            tracing::error!(error = %error, "Not all meters could be swept.");
+        }
+    }
+}
+
+async fn sweep_once(gateway: Arc<Gateway>) {
+    let mut next = Some(0);
+    while let Some(part) = next {
+        let begun = clock::monotonic();
+        next = gateway.ledger.sweep_part(part, clock::moment());
+        let took = clock::monotonic().duration_since(begun);
+        tokio::time::sleep(rest_after(took)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweeping_takes_a_fiftieth_of_a_thread_but_goes_on() {
+        for (took_us, rest_us) in [(0, 0), (200, 10_000), (600_000, 30_000_000)] {
+            let rest = rest_after(Duration::from_micros(took_us));
+            assert_eq!(rest, Duration::from_micros(rest_us), "{took_us}");
+        }
+        for took in [Duration::from_secs(600), Duration::MAX] {
+            assert_eq!(rest_after(took), SWEEP_EVERY);
         }
     }
 }

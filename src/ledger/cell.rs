@@ -17,7 +17,7 @@ pub type Few<T> = SmallVec<[T; 2]>;
 /// A count that nothing ends is told for so many sweeps after its last call.
 const QUIET: u8 = 120;
 
-/// After so many sweeps without a call, ten minutes, a row that is as good as a new one is written anew all the same.
+/// After so many sweeps without a call, ten minutes or more, a row that is as good as a new one is written anew all the same.
 pub(super) const AT_REST: u8 = 20;
 
 /// A meter that calls share. There may be a million: what is rare is kept elsewhere.
@@ -173,6 +173,8 @@ impl Inner {
 
     /// So much is about to be counted ahead.
     pub(super) fn promise(&mut self, block: u64) {
+        // The row that says so takes the place of the one that was said.
+        self.said = None;
         let promised = low(self.meter.admitted().wrapping_add(block));
         if promised.wrapping_sub(self.promised) <= u32::MAX / 2 {
             self.promised = promised;
@@ -221,7 +223,7 @@ impl Inner {
 
     /// It was quiet for a while, and calls have come since its row was made: at rest it says whose they were.
     pub(super) fn is_to_be_told(&self) -> bool {
-        self.quiet == AT_REST && self.said.is_some() && self.said != self.tally()
+        self.quiet >= AT_REST && self.said.is_some() && self.said != self.tally()
     }
 
     /// A row of now is on its way. Whoever hears that it did not arrive calls [`Inner::touch_again`].

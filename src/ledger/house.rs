@@ -1,11 +1,11 @@
 //! Where meters live: they are found by key, made when they are first asked for, and forgotten when nothing is lost by it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use super::cell::{Cell, Few, Marks, Shared};
 use super::meter::Meter;
-use super::roll::Roll;
+use super::roll::{self, Part, Roll};
 use super::slot::{Search, Slot};
 use super::time::Now;
 use super::{Demand, Item, Ledger, rule};
@@ -26,7 +26,7 @@ impl Ledger {
 
     /// Whoever has it makes meters alone.
     pub(super) fn roll(&self) -> MutexGuard<'_, Roll> {
-        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+        roll::lock(&self.roll)
     }
 
     /// The call's meters, made where they are not there. `None`: the house is full.
@@ -98,14 +98,13 @@ impl Ledger {
         if part == 0 {
             self.store.prune(now);
         }
-        let slots = self.roll().take(part);
-        let Some(mut slots) = slots else {
+        let next =
+            Part::take(&self.roll, part).map(|part| part.retain(|slot| self.stays(slot, now)));
+        if next.is_none() {
             // A search leaves moka's own housekeeping undone.
             self.cells.run_pending_tasks();
-            return None;
-        };
-        slots.retain(|slot| self.stays(slot, now));
-        Some(self.roll().give_back(part, slots))
+        }
+        next
     }
 
     /// Whether there is something to be lost with a meter; else it is forgotten.

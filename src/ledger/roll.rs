@@ -1,6 +1,8 @@
 //! Every meter once more, in parts: who goes through all of them does it step by step, and without looking for each in the
 //! table, which takes four times as long as to look at the meter.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::slot::Slot;
 
 /// A part has so many slots at the most: some tenths of a millisecond's work.
@@ -24,12 +26,12 @@ impl Roll {
     }
 
     /// Takes a part out, to be given back under its number. `None`: there are fewer.
-    pub(super) fn take(&mut self, number: usize) -> Option<Vec<Slot>> {
+    fn take(&mut self, number: usize) -> Option<Vec<Slot>> {
         self.0.get_mut(number).map(std::mem::take)
     }
 
     /// Gives back what is left of a part. Returns the number of the part that comes next.
-    pub(super) fn give_back(&mut self, number: usize, mut left: Vec<Slot>) -> usize {
+    fn give_back(&mut self, number: usize, mut left: Vec<Slot>) -> usize {
         let Some(part) = self.0.get_mut(number) else {
             // Somebody else has gone through them meanwhile.
             left.into_iter().for_each(|slot| self.add(slot));
@@ -55,9 +57,51 @@ impl Roll {
     }
 }
 
+/// A roll is whole after every step.
+pub(super) fn lock(roll: &Mutex<Roll>) -> MutexGuard<'_, Roll> {
+    roll.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A part that somebody goes through, who does not hold the roll meanwhile: whoever makes a meter waits for that. It is given
+/// back whatever happens.
+pub(super) struct Part<'a> {
+    roll: &'a Mutex<Roll>,
+    number: usize,
+    slots: Vec<Slot>,
+}
+
+impl<'a> Part<'a> {
+    /// `None`: there are fewer parts.
+    pub(super) fn take(roll: &'a Mutex<Roll>, number: usize) -> Option<Self> {
+        let slots = lock(roll).take(number)?;
+        Some(Self {
+            roll,
+            number,
+            slots,
+        })
+    }
+
+    /// Keeps who stays. Returns the number of the part that comes next.
+    pub(super) fn retain(mut self, stays: impl FnMut(&Slot) -> bool) -> usize {
+        self.slots.retain(stays);
+        let left = std::mem::take(&mut self.slots);
+        lock(self.roll).give_back(self.number, left)
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        if !self.slots.is_empty() {
+            let left = std::mem::take(&mut self.slots);
+            lock(self.roll).give_back(self.number, left);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use proptest::prelude::*;
 
@@ -69,6 +113,23 @@ mod tests {
             *slots.entry(slot.key()).or_default() += 1;
         }
         slots
+    }
+
+    #[test]
+    fn who_panics_on_the_way_takes_nobody_along() {
+        let roll = Mutex::new(Roll::default());
+        (1..=700).for_each(|key| lock(&roll).add(Slot::vacant(key)));
+        let before = slots(&lock(&roll));
+        let mut met = 0;
+        let round = AssertUnwindSafe(|| {
+            Part::take(&roll, 0).unwrap().retain(|_| {
+                met += 1;
+                assert!(met < 100, "as it is meant to");
+                true
+            })
+        });
+        catch_unwind(round).unwrap_err();
+        assert_eq!(slots(&lock(&roll)), before);
     }
 
     proptest! {

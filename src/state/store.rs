@@ -195,6 +195,10 @@ impl Store {
                 self.seal = opened.seal;
                 self.has_no_log = opened.has_no_log;
                 self.numbers.clear();
+                // Nobody has looked after it meanwhile.
+                let reason =
+                    || "The state's file was closed after an error and is open again".to_owned();
+                self.news.get_or_insert_with(reason);
                 none.insert(opened.connection)
             }
         };
