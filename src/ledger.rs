@@ -392,7 +392,7 @@ impl Ledger {
                     self.store.touch(&cell);
                 }
                 // There may be a million, and callers on this thread.
-                if number % 512 == 511 {
+                if number % roll::MOST == roll::MOST - 1 {
                     tokio::task::yield_now().await;
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::slot::Slot;
 
 /// A part has so many slots at the most: some tenths of a millisecond's work.
-const MOST: usize = 512;
+pub(super) const MOST: usize = 512;
 
 /// All slots that are in the table. Which is in which part changes when parts become small.
 #[derive(Default)]
@@ -84,6 +84,10 @@ impl<'a> Part<'a> {
     /// Keeps who stays. Returns the number of the part that comes next.
     pub(super) fn retain(mut self, stays: impl FnMut(&Slot) -> bool) -> usize {
         self.slots.retain(stays);
+        self.give_back()
+    }
+
+    fn give_back(&mut self) -> usize {
         let left = std::mem::take(&mut self.slots);
         lock(self.roll).give_back(self.number, left)
     }
@@ -92,8 +96,7 @@ impl<'a> Part<'a> {
 impl Drop for Part<'_> {
     fn drop(&mut self) {
         if !self.slots.is_empty() {
-            let left = std::mem::take(&mut self.slots);
-            lock(self.roll).give_back(self.number, left);
+            self.give_back();
         }
     }
 }

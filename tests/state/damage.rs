@@ -246,31 +246,6 @@ async fn a_file_that_is_taken_away_is_begun_anew() {
     assert!(state.health().is_some());
 }
 
-/// While it has no connection it does not look after its file: what is there afterwards may know less.
-#[tokio::test]
-async fn a_file_that_is_opened_again_after_an_error_may_be_another() {
-    let folder = filled();
-    let (state, _) = open(folder.path());
-    let other = connect(folder.path());
-    other
-        .execute_batch("ALTER TABLE meters RENAME TO gone")
-        .unwrap();
-    let row = || vec![meter("a", "1")];
-    for _ in 0..2 {
-        let error = state.write(row(), Vec::new()).await.unwrap_err();
-        assert!(error.to_string().contains("no such table"), "{error}");
-        assert_eq!(state.files(), 0);
-    }
-    other
-        .execute_batch("ALTER TABLE gone RENAME TO meters")
-        .unwrap();
-    drop(other);
-    for _ in 0..2 {
-        state.write(row(), Vec::new()).await.unwrap();
-        assert_eq!((state.files(), state.health()), (1, None));
-    }
-}
-
 /// What was written in place of the file's bytes, while headroom has it open.
 #[cfg(unix)]
 async fn is_moved_aside_while_running(overwrite: impl Fn(&Path)) {

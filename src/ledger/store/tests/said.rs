@@ -256,6 +256,16 @@ fn call(store: &Store, cell: &Arc<Cell>, now: Now) {
     }
 }
 
+/// A meter that has let a call through: its row is of before the window began, so it waits to be written.
+async fn called(folder: &std::path::Path) -> (Arc<Store>, Arc<Cell>) {
+    let (store, cell) = meter(folder);
+    let one = std::iter::once((Arc::clone(&cell), 1));
+    store.count_ahead(one, NOW).await;
+    call(&store, &cell, NOW);
+    assert_eq!(waiting(&store), 1);
+    (store, cell)
+}
+
 /// How many meters wait to be written.
 fn waiting(store: &Store) -> usize {
     store.dirty.lock().unwrap().len()
@@ -264,12 +274,7 @@ fn waiting(store: &Store) -> usize {
 #[tokio::test]
 async fn calls_of_a_block_that_is_counted_write_nothing_until_it_is_quiet() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, cell) = meter(folder.path());
-    let one = std::iter::once((Arc::clone(&cell), 1));
-    store.count_ahead(one, NOW).await;
-    // Its row is of before the window began.
-    call(&store, &cell, NOW);
-    assert_eq!(waiting(&store), 1);
+    let (store, cell) = called(folder.path()).await;
     store.flush(NOW).await;
     for _ in 0..4 {
         call(&store, &cell, NOW);
@@ -298,10 +303,7 @@ async fn calls_of_a_block_that_is_counted_write_nothing_until_it_is_quiet() {
 #[tokio::test]
 async fn what_was_said_in_vain_is_said_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, cell) = meter(folder.path());
-    let one = std::iter::once((Arc::clone(&cell), 1));
-    store.count_ahead(one, NOW).await;
-    call(&store, &cell, NOW);
+    let (store, cell) = called(folder.path()).await;
     store.state.clone().unwrap().close().unwrap();
     store.flush(NOW).await;
     assert_eq!(waiting(&store), 1);
