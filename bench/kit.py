@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -175,14 +176,16 @@ def exchange(connection, sent):
 
 
 def saturate(server, connections, seconds, script=None):
-    """wrk, as fast as it goes; answered calls and errors."""
+    """wrk, as fast as it goes; answered calls, errors, and microseconds of processor that the server used for a call."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s"]
     for field in server.fields:
         command += ["-H", field]
     if script:
         command += ["-s", HERE / "requests.lua"]
     command += [f"http://127.0.0.1:{server.port}{server.path}", *(["--", *map(str, script)] if script else [])]
+    begun = server.cpu()
     output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True).stdout
+    used = server.cpu() - begun
     done = errors = 0
     for line in output.splitlines():
         words = line.replace(",", "").split()
@@ -192,16 +195,27 @@ def saturate(server, connections, seconds, script=None):
             errors += int(words[-1])
         elif "Socket errors" in line:
             errors += sum(int(word) for word in words if word.isdigit())
-    return {"done": done - errors, "errors": errors}
+    return {"done": done - errors, "errors": errors, "cpu": used * 1e6 / max(done - errors, 1)}
 
 
 def paced(programs, server, rate, connections, seconds):
-    """Calls at a fixed rate, each at its time; also p50 and p99 in microseconds from when each was due."""
+    """Calls at a fixed rate, each at its time; also p50 and p99 in microseconds from when each was due. What the server uses to
+    open and close connections does not count."""
     # Its own delays would be told as the proxy's.
     command = ["nice", "-n", "-10"] if os.geteuid() == 0 else []
     command += [programs / "headroom-load", server.port, server.path, rate, connections, seconds, *server.fields]
-    output = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=seconds + 60, check=True)
-    return json.loads(output.stdout)
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True) as load:
+        watch = threading.Timer(seconds + 60, load.kill)
+        watch.start()
+        load.stdout.readline()
+        begun = server.cpu()
+        result = load.stdout.readline()
+        used = server.cpu() - begun
+        watch.cancel()
+    if load.returncode:
+        raise subprocess.CalledProcessError(load.returncode, command)
+    told = json.loads(result)
+    return told | {"cpu": used * 1e6 / max(told["done"], 1)}
 
 
 # A stage: a folder, an upstream, and proxies before it
@@ -273,9 +287,9 @@ class Stage:
         config = self.written("nginx.conf", name=slug(name), **values)
         return self.start(name, ["nginx", "-p", self.folder, "-c", config], values["port"])
 
-    def haproxy(self, name="HAProxy", connections=8192):
+    def haproxy(self, name="HAProxy", connections=8192, template="haproxy.cfg"):
         port = free_port()
-        config = self.written("haproxy.cfg", name=slug(name), port=port, upstream=self.port, connections=connections)
+        config = self.written(template, name=slug(name), port=port, upstream=self.port, connections=connections)
         return self.start(name, ["haproxy", "-db", "-f", config], port)
 
     def headroom(self, name="headroom", consumers=1, upstream=None, limits="", adapter="", under=()):

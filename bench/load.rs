@@ -2,6 +2,9 @@
 //!
 //! Each call has a moment when it is due. The next free connection takes the next call, and latency counts from that moment, so a
 //! proxy that stalls cannot hide the queue that it makes. Standard library only. Answers need a `content-length`.
+//!
+//! Every connection is open and has had a call before the first line is written, `begun`, and open still when the last one is, the
+//! result: whoever looks at a proxy between the two sees calls and nothing else.
 
 #![expect(
     clippy::print_stdout,
@@ -25,11 +28,11 @@ struct Plan {
     next: AtomicU64,
 }
 
-/// What one connection has seen.
-#[derive(Default)]
+/// What one connection has seen, and the connection, which stays open.
 struct Seen {
     latencies: Vec<Duration>,
     errors: u64,
+    connection: TcpStream,
 }
 
 fn main() -> Result<()> {
@@ -46,49 +49,68 @@ fn main() -> Result<()> {
     request.push_str("\r\n");
     // Threads wake when they are told to, not up to 50 µs later; where that cannot be set, latencies are that much longer.
     std::fs::write("/proc/self/timerslack_ns", "1").ok();
+    let (port, request) = (port.parse().map_err(|_| usage())?, request.into_bytes());
+    let opened = (0..number(connections)?)
+        .map(|_| {
+            let mut connection = connect(port)?;
+            let is_answered = exchange(&mut connection, &request, &mut Vec::new())?;
+            let refused =
+                || Error::other("the first call of a connection was not answered with 200");
+            is_answered.then_some(connection).ok_or_else(refused)
+        })
+        .collect::<Result<Vec<_>>>()?;
     let plan = Plan {
-        port: port.parse().map_err(|_| usage())?,
-        request: request.into_bytes(),
+        port,
+        request,
         step: Duration::from_secs(1) / number(rate)?.max(1),
         calls: u64::from(number(rate)?) * u64::from(number(seconds)?),
-        // All connections are open by then.
+        // All threads are there by then.
         begun: Instant::now() + Duration::from_millis(200),
         next: AtomicU64::new(0),
     };
-    let mut all = Seen::default();
-    thread::scope(|scope| {
-        let running: Vec<_> = (0..number(connections)?)
-            .map(|_| scope.spawn(|| calls(&plan)))
+    println!("begun");
+    let seen = thread::scope(|scope| {
+        let running: Vec<_> = opened
+            .into_iter()
+            .map(|connection| scope.spawn(|| calls(&plan, connection)))
             .collect();
-        for one in running {
-            let seen = one
-                .join()
-                .map_err(|_| Error::other("a thread panicked"))??;
-            all.latencies.extend(seen.latencies);
-            all.errors += seen.errors;
-        }
-        Ok::<_, Error>(())
+        running
+            .into_iter()
+            .map(|one| one.join().map_err(|_| Error::other("a thread panicked"))?)
+            .collect::<Result<Vec<_>>>()
     })?;
-    all.latencies.sort_unstable();
+    let mut latencies: Vec<_> = seen
+        .iter()
+        .flat_map(|one| &one.latencies)
+        .copied()
+        .collect();
+    let errors: u64 = seen.iter().map(|one| one.errors).sum();
+    latencies.sort_unstable();
     let at = |share: f64| {
-        let place = (all.latencies.len() as f64 * share) as usize;
-        let latency = all.latencies.get(place).copied().unwrap_or_default();
+        let place = (latencies.len() as f64 * share) as usize;
+        let latency = latencies.get(place).copied().unwrap_or_default();
         latency.as_secs_f64() * 1e6
     };
     println!(
         r#"{{"done": {}, "errors": {}, "p50": {:.1}, "p99": {:.1}}}"#,
-        all.latencies.len(),
-        all.errors,
+        latencies.len(),
+        errors,
         at(0.5),
         at(0.99)
     );
+    // Whoever reads that has time to look.
+    thread::sleep(Duration::from_millis(100));
+    drop(seen);
     Ok(())
 }
 
 /// One connection takes calls until none is left. One that is broken is opened again.
-fn calls(plan: &Plan) -> Result<Seen> {
-    let mut seen = Seen::default();
-    let mut connection = connect(plan.port)?;
+fn calls(plan: &Plan, connection: TcpStream) -> Result<Seen> {
+    let mut seen = Seen {
+        latencies: Vec::new(),
+        errors: 0,
+        connection,
+    };
     let mut buffer = Vec::new();
     loop {
         let call = plan.next.fetch_add(1, Ordering::Relaxed);
@@ -97,12 +119,12 @@ fn calls(plan: &Plan) -> Result<Seen> {
         }
         let due = plan.begun + plan.step * u32::try_from(call).map_err(Error::other)?;
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        match exchange(&mut connection, &plan.request, &mut buffer) {
+        match exchange(&mut seen.connection, &plan.request, &mut buffer) {
             Ok(true) => seen.latencies.push(due.elapsed()),
             Ok(false) => seen.errors += 1,
             Err(_) => {
                 seen.errors += 1;
-                connection = connect(plan.port)?;
+                seen.connection = connect(plan.port)?;
             }
         }
     }
