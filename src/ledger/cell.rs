@@ -199,6 +199,15 @@ impl Inner {
         is_large
     }
 
+    /// Gives back all that was counted ahead, unless more is on its way. Whether that was anything.
+    pub(super) fn give_back(&mut self) -> bool {
+        let is_some = !self.is_promised() && self.meter.give_back_ahead();
+        if is_some {
+            self.promised = low(self.meter.reserved());
+        }
+        is_some
+    }
+
     /// Something changed. Whether it has to be stored, and is not known to have to be.
     pub(super) fn touch(&mut self) -> bool {
         let is_kept = self.rule.kept || self.marks.has(Marks::STORED);

@@ -113,14 +113,17 @@ impl Ledger {
             return false;
         };
         let mut inner = cell.lock();
-        if inner.is_over(now) {
+        // Where its row says that more may have been used than was, that is put right before it is forgotten.
+        let is_over = inner.is_over(now);
+        let is_corrected = is_over && self.store.is_there() && inner.give_back();
+        if is_over && !is_corrected {
             inner.marks.put(Marks::DEAD);
             self.cells.invalidate(slot);
             self.count(inner.marks.has(Marks::RESIDENT))
                 .fetch_sub(1, Ordering::Relaxed);
             return false;
         }
-        let is_new = inner.is_to_be_told() && inner.touch_again();
+        let is_new = (is_corrected || inner.is_to_be_told()) && inner.touch_again();
         drop(inner);
         if is_new {
             self.store.touch(&cell);

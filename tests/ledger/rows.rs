@@ -128,3 +128,32 @@ async fn rows_that_ended_are_looked_for_once_an_hour() {
     assert_eq!(sweep(59 - into_the_hour).await, 1);
     assert_eq!(sweep(60 - into_the_hour).await, 0);
 }
+
+/// Before a meter is forgotten that has nothing used, its row is put right: it counts a whole block ahead.
+#[tokio::test]
+async fn of_calls_that_never_reached_the_provider_nothing_is_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = clock::moment();
+    let (state, loaded) = State::open(folder.path(), now.wall_ms).unwrap();
+    let ledger = Ledger::new(Settings::default(), Some((state.clone(), loaded)));
+    let house = House {
+        ledger: Arc::new(ledger),
+        ..House::new(HOURLY)
+    };
+    let mut ticket = house.call(CALL).await.ok().unwrap();
+    ticket.unsent(now);
+    drop(ticket);
+    let meters = || house.ledger.report(&Filter::default(), now).total;
+    for sweeps in 0..3 {
+        assert_eq!(meters(), usize::from(sweeps < 2), "after {sweeps} sweeps");
+        house.ledger.flush(now).await;
+        house.ledger.sweep(now);
+    }
+    state.close().unwrap();
+    let (state, loaded) = State::open(folder.path(), now.wall_ms).unwrap();
+    state.close().unwrap();
+    for row in loaded.meters {
+        let data: serde_json::Value = serde_json::from_slice(&row.data).unwrap();
+        assert_eq!((row.reserved, data["used"].as_u64()), (0, Some(0)));
+    }
+}

@@ -163,6 +163,17 @@ impl Meter {
         self.speed().steps > 0
     }
 
+    /// Gives back all that was counted ahead, with a snapshot taken now. Whether there was anything.
+    pub fn give_back_ahead(&mut self) -> bool {
+        let is_some = self.ahead() > 0;
+        if is_some {
+            self.reserved = self.admitted;
+            let speed = &mut self.extra.get_or_insert_default().speed;
+            speed.given_back = speed.given_back.wrapping_add(1);
+        }
+        is_some
+    }
+
     /// So much is about to be stored beside a snapshot taken now.
     #[must_use]
     pub fn promise(&self, ahead: u64) -> Promise {

@@ -79,7 +79,9 @@ impl Meter {
             return;
         };
         let newest = is_newest || is_newer_window;
-        if let Some(limit) = told.limit.filter(|_| newest) {
+        // Of a limit of 0 no call would ever fit, so that no answer could correct it: what is left of it says as much, until
+        // its reset.
+        if let Some(limit) = told.limit.filter(|limit| newest && *limit > 0) {
             self.word_mut().limit = limit;
         }
         let Some(told_left) = told.remaining else {
