@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use crate::adapter::condition::{Body, RequestCondition, ResponseCondition};
-use crate::adapter::reading::Source;
+use crate::adapter::reading::Reading;
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Answer, Applies, Call, Exhaustion, Policy};
 use crate::form::Decimal;
@@ -283,19 +283,14 @@ impl<'a> Matches<'a> {
         let Some(policy) = policies.get(index).filter(unknown) else {
             return false;
         };
-        let headers = |policy: &'a Policy| {
-            policy
-                .readings
-                .iter()
-                .filter_map(|reading| match &reading.source {
-                    Source::Header(name) => Some(name),
-                    _ => None,
-                })
+        let is_read = |own: &Reading| {
+            let mut others = spoken.iter().filter_map(|other| policies.get(*other));
+            others.any(|other| {
+                let mut readings = other.readings.iter();
+                readings.any(|reading| reading.shares_its_header_with(own))
+            })
         };
-        spoken
-            .iter()
-            .filter_map(|other| policies.get(*other))
-            .any(|other| headers(other).any(|name| headers(policy).any(|own| own == name)))
+        policy.readings.iter().any(is_read)
     }
 
     /// Whether a policy counts the call. Where what is known of the call does not tell, the order of the file decides

@@ -18,6 +18,7 @@ mod demo;
 mod edges;
 mod exchange;
 mod fuzzed;
+mod generic;
 mod guard;
 mod history;
 mod keys;

@@ -24,6 +24,28 @@ pub struct Reading {
     pub write: Option<String>,
 }
 
+impl Reading {
+    /// Both read the same part of the same header.
+    #[must_use]
+    pub fn shares_its_header_with(&self, other: &Self) -> bool {
+        let (Source::Header(name), Source::Header(other_name)) = (&self.source, &other.source)
+        else {
+            return false;
+        };
+        let is_same_part = match (&self.extract, &other.extract) {
+            (Extract::One(own, ..), Extract::One(other, ..)) => match (own, other) {
+                (Narrow::Json(own), Narrow::Json(other)) => own == other,
+                (Narrow::Key(own), Narrow::Key(other)) => own == other,
+                (Narrow::Item(own), Narrow::Item(other)) => own == other,
+                (Narrow::Pattern(own), Narrow::Pattern(other)) => own.as_str() == other.as_str(),
+                _ => true,
+            },
+            _ => true,
+        };
+        name == other_name && is_same_part
+    }
+}
+
 /// Where a reading stands.
 #[derive(Debug)]
 pub enum Source {

@@ -96,6 +96,10 @@ impl Terms {
 
 /// The quota that every plan of the provider has: then the plan need not be known.
 fn same_for_all(quotas: &[(String, u64)], plans: &[&str]) -> Option<u64> {
+    // Where only one is on record there are others, of which nobody knows.
+    if plans.len() < 2 {
+        return None;
+    }
     let (_, first) = quotas.first()?;
     let whole = plans
         .iter()

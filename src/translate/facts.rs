@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) reset: Option<Moment>,
     pub(super) window: Option<u64>,
     pub(super) cost: Option<Decimal>,
+    /// It told a negative limit, as those do that have none.
+    pub(super) has_no_limit: bool,
 }
 
 impl Facts {
@@ -73,6 +75,7 @@ impl Facts {
         for value in values.into_iter().flatten() {
             self.take(value, now);
         }
+        self.has_no_limit |= other.has_no_limit;
     }
 
     /// They tell nothing of the same.

@@ -1,21 +1,23 @@
 //! Any provider, without an adapter: the common header families. What has to be guessed is said in the notes.
 
+mod drafts;
+mod name;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderName, StatusCode};
-use jiff::{SignedDuration, Timestamp};
-use sfv::{BareItem, Dictionary, ListEntry, Parser};
+use http::StatusCode;
+use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::facts::{self, Facts, MAX_TEXT};
+use super::facts::{self, Facts, MAX_LINES, MAX_TEXT, Told};
 use super::states::States;
-use super::{MAX_NOTES, Translation, bound, lookup, structured};
+use super::{MAX_NOTES, Translation, bound, lookup};
 use crate::adapter::Answer;
+use crate::fields::Fields;
 use crate::form::{Decimal, Moment, TimeForm, read_number};
-use crate::quota::{Unit, binding};
-
-/// The families, the standard's own first. Each is a prefix before the quantity.
-const FAMILIES: [&str; 4] = ["ratelimit-", "x-ratelimit-", "x-rate-limit-", "rate-limit-"];
+use crate::quota::binding;
+use name::Word;
 
 /// The most policies of one answer that are believed.
 const MAX_POLICIES: usize = 16;
@@ -25,11 +27,13 @@ const MAX_POLICIES: usize = 16;
 pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
     let mut out = Translation::default();
     let mut groups: Vec<Group> = Vec::new();
-    for facts in drafts(answer, &mut out.notes) {
+    for facts in drafts::read(answer, now, &mut out.notes) {
         add(&mut groups, Group::new("ratelimit", facts));
     }
+    let mut lists: SmallVec<[(&str, bool); 4]> = SmallVec::new();
+    let mut wait: Option<Moment> = None;
     for (name, value) in answer.headers.iter() {
-        let Some((family, quantity, label)) = parts(name) else {
+        let Some((family, quantity, label)) = name::parts(name) else {
             continue;
         };
         // Ten thousand lines are no reason to keep ten thousand notes.
@@ -41,16 +45,34 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
                 continue;
             }
         };
+        let mut text = Cow::Borrowed(text);
+        if quantity == Word::RetryAfter {
+            match guess_time(name, &text, &mut out.notes) {
+                Some(moment) => wait = later(wait, moment, now),
+                None => out.notes.push(unknown_form(name, &text)),
+            }
+            continue;
+        }
+        if quantity == Word::Limit {
+            // Several lines of a list are one (RFC 9110, section 5.3); of several numbers the smallest counts.
+            match lists.iter().find(|(known, _)| *known == name) {
+                Some((_, is_list)) if *is_list => continue,
+                None if lists.len() < MAX_POLICIES => {
+                    let list = joined(answer.headers, name).filter(|list| list.contains(';'));
+                    lists.push((name, list.is_some()));
+                    text = list.unwrap_or(text);
+                }
+                _ => {}
+            }
+        }
         let index = groups
             .iter()
-            .position(|group| {
-                group.family == family && group.facts.label.as_deref() == label.as_deref()
-            })
+            .position(|group| group.family == family && group.label == label)
             .unwrap_or_else(|| {
                 let facts = Facts {
                     label: label.clone(),
-                    unit: label.as_deref().and_then(unit),
-                    window: label.as_deref().and_then(window),
+                    unit: label.as_deref().and_then(name::unit),
+                    window: label.as_deref().and_then(name::window),
                     ..Facts::default()
                 };
                 groups.push(Group::new(family, facts));
@@ -63,11 +85,11 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
             continue;
         }
         if let Some(group) = groups.get_mut(index) {
-            group.read(name, quantity, text, &mut out.notes);
+            group.read(name, quantity, &text, now, &mut out.notes);
         }
     }
     let mut states = States::default();
-    for group in same_twice(groups) {
+    for group in same_twice(groups, now) {
         for facts in std::iter::once(group.facts).chain(group.more) {
             if facts.says_something() && states.limits.len() < MAX_POLICIES {
                 states.add_named(facts, now, &mut out.notes);
@@ -75,11 +97,63 @@ pub fn translate(answer: &Answer<'_>, now: Timestamp) -> Translation {
         }
     }
     out.limits = states.limits;
-    let told = lookup::latest_retry_after(answer.headers, now, &mut out.notes)
-        .map(|moment| lookup::seconds_to_wait(moment, now, &mut out.notes));
+    for value in answer.headers.get_all("retry-after-ms").take(MAX_LINES) {
+        let text = value.text().unwrap_or_default();
+        match TimeForm::Milliseconds.read(text, None) {
+            Some(moment) => wait = later(wait, moment, now),
+            None => out.notes.push(unknown_form("retry-after-ms", text)),
+        }
+    }
+    if let Some(moment) = lookup::latest_retry_after(answer.headers, now, &mut out.notes) {
+        wait = later(wait, moment, now);
+    }
+    let told = wait.map(|moment| lookup::seconds_to_wait(moment, now, &mut out.notes));
     conclude(&mut out, answer.status, told);
     bound(&mut out.notes);
     out
+}
+
+fn later(old: Option<Moment>, new: Moment, now: Timestamp) -> Option<Moment> {
+    old.into_iter()
+        .chain([new])
+        .max_by_key(|moment| moment.duration_from(now))
+}
+
+fn unknown_form(name: &str, text: &str) -> String {
+    let shown = facts::shown(text.as_bytes());
+    format!("{name}: {shown} is of no known form; ignored")
+}
+
+/// All lines of a field as one (RFC 9110, section 5.3). `None`: there is none, or it is not a short text.
+fn joined<'a>(headers: &'a Fields, name: &str) -> Option<Cow<'a, str>> {
+    let mut whole: Option<Cow<'a, str>> = None;
+    for line in headers.get_all(name) {
+        let line = line.text()?.trim();
+        whole = Some(match whole {
+            None => Cow::Borrowed(line),
+            Some(before) => Cow::Owned(format!("{before}, {line}")),
+        });
+        if whole.as_ref().is_some_and(|text| text.len() > MAX_TEXT) {
+            return None;
+        }
+    }
+    whole
+}
+
+/// The parts of a list: a separator in quotes is none.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |character| {
+        if std::mem::take(&mut is_escaped) {
+            return false;
+        }
+        match character {
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ => {}
+        }
+        character == separator && !is_quoted
+    })
 }
 
 /// The status and the wait.
@@ -116,63 +190,67 @@ fn conclude(out: &mut Translation, status: StatusCode, told: Option<u64>) {
 /// The headers of one family and label.
 struct Group {
     family: &'static str,
+    /// As the headers' names have it. A list may give the policy another name.
+    label: Option<Arc<str>>,
     facts: Facts,
     /// Further windows of a limit list: `10, 10;w=1, 50;w=60`.
     more: Vec<Facts>,
 }
 
 impl Group {
-    const fn new(family: &'static str, facts: Facts) -> Self {
+    fn new(family: &'static str, facts: Facts) -> Self {
         Self {
             family,
+            label: facts.label.clone(),
             facts,
             more: Vec::new(),
         }
     }
 
-    fn read(&mut self, name: &str, quantity: Word, text: &str, notes: &mut Vec<String>) {
-        let number =
-            || read_number(text.split(';').next().unwrap_or(text)).filter(|n| !n.is_negative());
-        let known = match quantity {
-            Word::Limit => self.limits(text),
-            Word::Remaining => {
-                let number = read_number(text.split(';').next().unwrap_or(text));
-                // Of several lines the tightest counts.
-                self.facts.remaining = tighter(self.facts.remaining, number, Decimal::min);
-                number.is_some()
-            }
-            Word::Used => {
-                self.facts.used = tighter(self.facts.used, number(), Decimal::max);
-                number().is_some()
-            }
-            Word::Window => {
-                let secs = number().map(Decimal::ceil).filter(|secs| *secs > 0);
-                self.facts.window = self.facts.window.or(secs);
-                secs.is_some()
-            }
-            Word::Reset => match guess_time(name, text, notes) {
-                Some(moment) => {
-                    self.facts.reset = Some(moment);
-                    true
+    /// Of several values the tightest counts, in whatever order they come.
+    fn read(
+        &mut self,
+        name: &str,
+        quantity: Word,
+        text: &str,
+        now: Timestamp,
+        notes: &mut Vec<String>,
+    ) {
+        let number = read_number(text.split(';').next().unwrap_or(text));
+        let positive = number.filter(|number| !number.is_negative());
+        let told = match quantity {
+            Word::Limit => {
+                if self.limits(text, now) {
+                    return;
                 }
-                None => false,
-            },
+                self.facts.has_no_limit |= number.is_some();
+                None
+            }
+            Word::Remaining => number.map(Told::Remaining),
+            Word::Used => positive.map(Told::Used),
+            Word::Window => positive
+                .map(Decimal::ceil)
+                .or_else(|| {
+                    let length = TimeForm::Duration.read(text, None)?.seconds_from(now);
+                    u64::try_from(length).ok()
+                })
+                .filter(|secs| *secs > 0)
+                .map(Told::Window),
+            Word::Reset => guess_time(name, text, notes).map(Told::Reset),
+            Word::RetryAfter => None,
         };
-        if !known {
-            let cut: String = text.chars().take(40).collect();
-            notes.push(format!(
-                "{name}: \"{}\" is of no known form; ignored",
-                cut.escape_debug()
-            ));
+        match told {
+            Some(told) => self.facts.take(told, now),
+            None => notes.push(unknown_form(name, text)),
         }
     }
 
     /// `100`, `100;w=60`, or `10, 10;w=1, 50;w=60` (drafts 3 to 6 and polli): the first is the binding quota, the others
     /// are policies of their own.
-    fn limits(&mut self, text: &str) -> bool {
+    fn limits(&mut self, text: &str, now: Timestamp) -> bool {
         let mut first = true;
-        for item in text.split(',').take(MAX_POLICIES) {
-            let mut parts = item.split(';').map(str::trim);
+        for item in split(text, ',').take(MAX_POLICIES) {
+            let mut parts = split(item, ';').map(str::trim);
             let Some(limit) = parts
                 .next()
                 .and_then(read_number)
@@ -192,7 +270,7 @@ impl Group {
                 }
             }
             if first {
-                self.facts.limit = tighter(self.facts.limit, Some(limit), Decimal::min);
+                self.facts.take(Told::Limit(limit), now);
                 self.facts.window = window.or(self.facts.window);
                 first = false;
             } else if self.facts.limit == Some(limit) && self.facts.window.is_none() {
@@ -214,50 +292,21 @@ impl Group {
     }
 }
 
-fn tighter(
-    old: Option<Decimal>,
-    new: Option<Decimal>,
-    tighter_of: fn(Decimal, Decimal) -> Decimal,
-) -> Option<Decimal> {
-    match (old, new) {
-        (Some(old), Some(new)) => Some(tighter_of(old, new)),
-        (old, new) => old.or(new),
-    }
-}
-
 fn add(groups: &mut Vec<Group>, group: Group) {
     if groups.len() < MAX_POLICIES {
         groups.push(group);
     }
 }
 
-/// Many providers send one policy under two families; where they do not contradict, they are one.
-fn same_twice(groups: Vec<Group>) -> Vec<Group> {
+/// Many providers send one policy under two families; where they do not contradict, they are one. In whatever order they
+/// come: those that have a name come first.
+fn same_twice(mut groups: Vec<Group>, now: Timestamp) -> Vec<Group> {
+    groups.sort_by_key(|group| group.facts.label.is_none());
     let mut kept: Vec<Group> = Vec::new();
     for group in groups {
-        let agree = |a: Option<Decimal>, b: Option<Decimal>| a.is_none() || b.is_none() || a == b;
-        let agrees = |other: &Group| {
-            other.family != group.family
-                && agree(other.facts.limit, group.facts.limit)
-                && agree(other.facts.remaining, group.facts.remaining)
-        };
-        let same_label = kept
-            .iter()
-            .position(|other| other.facts.label == group.facts.label && agrees(other));
-        // Without a label of its own it may be a named policy's, but requests are not tokens.
-        let twin = same_label.or_else(|| {
-            kept.iter().position(|other| {
-                group.facts.label.is_none() && other.facts.unit == group.facts.unit && agrees(other)
-            })
-        });
-        match twin.and_then(|index| kept.get_mut(index)) {
+        match twin(&kept, &group).and_then(|index| kept.get_mut(index)) {
             Some(other) => {
-                let facts = &mut other.facts;
-                facts.limit = facts.limit.or(group.facts.limit);
-                facts.remaining = facts.remaining.or(group.facts.remaining);
-                facts.used = facts.used.or(group.facts.used);
-                facts.reset = facts.reset.or(group.facts.reset);
-                facts.window = facts.window.or(group.facts.window);
+                other.facts.merge(group.facts, now);
                 other.more.extend(group.more);
             }
             None => kept.push(group),
@@ -273,69 +322,35 @@ fn same_twice(groups: Vec<Group>) -> Vec<Group> {
     kept
 }
 
-/// What a header of a family tells.
-#[derive(Clone, Copy)]
-enum Word {
-    Limit,
-    Remaining,
-    Used,
-    Reset,
-    Window,
-}
-
-fn word(text: &str) -> Option<Word> {
-    Some(match text {
-        "limit" | "quota" | "total" => Word::Limit,
-        "remaining" | "left" | "available" => Word::Remaining,
-        "used" | "usage" | "observed" => Word::Used,
-        "reset" | "resets" | "reset-after" | "resettime" | "reset-in" => Word::Reset,
-        "window" | "interval" | "period" => Word::Window,
-        _ => return None,
-    })
-}
-
-/// Family, quantity and label of a header's name: `x-ratelimit-limit-tokens`, `x-rate-limit-requests-remaining`.
-fn parts(name: &str) -> Option<(&'static str, Word, Option<Arc<str>>)> {
-    let (family, rest) = FAMILIES
+/// The policy that a group speaks of under another family's names.
+fn twin(kept: &[Group], group: &Group) -> Option<usize> {
+    let facts = &group.facts;
+    let agree = |a: Option<Decimal>, b: Option<Decimal>| a.is_none() || b.is_none() || a == b;
+    let agrees = |other: &&Group| {
+        other.family != group.family
+            && agree(other.facts.limit, facts.limit)
+            && agree(other.facts.remaining, facts.remaining)
+    };
+    let same_label = kept
         .iter()
-        .find_map(|family| Some((*family, name.strip_prefix(family)?)))?;
-    if let Some(word) = word(rest) {
-        return Some((family, word, None));
+        .position(|other| other.facts.label == facts.label && agrees(&other));
+    if same_label.is_some() || facts.label.is_some() {
+        return same_label;
     }
-    // The quantity comes first (`limit-tokens`) or last (`tokens-limit`).
-    for (quantity, label) in [
-        rest.split_once('-'),
-        rest.rsplit_once('-').map(|(a, b)| (b, a)),
-    ]
-    .into_iter()
-    .flatten()
-    {
-        if let Some(word) = word(quantity) {
-            // A name too long for a label is no known header.
-            return Some((family, word, Some(facts::label(label)?)));
-        }
-    }
-    None
-}
-
-fn unit(label: &str) -> Option<Unit> {
-    ["tokens", "points", "credits", "complexity"]
-        .into_iter()
-        .find(|unit| label.contains(unit))
-        .map(Unit::from_name)
-}
-
-fn window(label: &str) -> Option<u64> {
-    [
-        ("second", 1),
-        ("minute", 60),
-        ("hour", 3_600),
-        ("day", 86_400),
-        ("daily", 86_400),
-    ]
-    .into_iter()
-    .find(|(word, _)| label.contains(word))
-    .map(|(_, secs)| secs)
+    // Without a label of its own it may be a named policy's, but requests are not tokens.
+    let in_common = |other: &Group| {
+        let same = |a: Option<Decimal>, b: Option<Decimal>| usize::from(a.is_some() && a == b);
+        same(other.facts.limit, facts.limit) + same(other.facts.remaining, facts.remaining)
+    };
+    let named = || {
+        let named = kept.iter().enumerate();
+        named.filter(|(_, other)| other.facts.unit == facts.unit && agrees(other))
+    };
+    let most = named().map(|(_, other)| in_common(other)).max()?;
+    let mut fitting = named().filter(|(_, other)| in_common(other) == most);
+    let (index, _) = fitting.next()?;
+    // With nothing in common it could be any of them.
+    (most > 0 || fitting.next().is_none()).then_some(index)
 }
 
 /// A time whose form nobody has declared: dates and durations speak for themselves, numbers go by their size.
@@ -363,82 +378,4 @@ fn guess_time(name: &str, text: &str, notes: &mut Vec<String>) -> Option<Moment>
     ]
     .iter()
     .find_map(|form| form.read(text, None))
-}
-
-/// `RateLimit` and `RateLimit-Policy`: lists by name (drafts 8 to 11), or draft 7's `limit=100, remaining=50, reset=5`.
-fn drafts(answer: &Answer<'_>, notes: &mut Vec<String>) -> SmallVec<[Facts; 2]> {
-    let limit = HeaderName::from_static("ratelimit");
-    let policy = HeaderName::from_static("ratelimit-policy");
-    let Some(value) = answer.headers.get(&limit) else {
-        // Draft 6 sends the policy as `100;w=60` beside the three headers: only its window is new.
-        let Some(text) = answer.headers.get(&policy).and_then(|value| value.text()) else {
-            return SmallVec::new();
-        };
-        let told = answer
-            .headers
-            .get("ratelimit-limit")
-            .and_then(|value| read_number(value.text()?.split([',', ';']).next()?));
-        return match numbered_policies(text, told) {
-            Some(policies) => policies,
-            None => structured::read(&(policy, limit), answer.headers, notes),
-        };
-    };
-    let text = value.as_bytes();
-    let dictionary = (text.len() <= MAX_TEXT)
-        .then(|| Parser::new(text).parse::<Dictionary>().ok())
-        .flatten()
-        .filter(|dictionary| {
-            dictionary.contains_key("limit") || dictionary.contains_key("remaining")
-        });
-    let Some(dictionary) = dictionary else {
-        return structured::read(&(policy, limit), answer.headers, notes);
-    };
-    let number = |key: &str| match dictionary.get(key)? {
-        ListEntry::Item(item) => match &item.bare_item {
-            BareItem::Integer(number) => u64::try_from(i64::from(*number)).ok(),
-            _ => None,
-        },
-        ListEntry::InnerList(_) => None,
-    };
-    let told = number("limit").map(Decimal::from);
-    let mut policies = answer
-        .headers
-        .get(&policy)
-        .and_then(|value| numbered_policies(value.text()?, told))
-        .unwrap_or_else(|| SmallVec::from_iter([Facts::default()]));
-    if let Some(facts) = policies.first_mut() {
-        facts.limit = told.or(facts.limit);
-        facts.remaining = number("remaining").map(Decimal::from);
-        facts.reset = number("reset")
-            .and_then(|secs| i64::try_from(secs).ok())
-            .map(|secs| Moment::In(SignedDuration::from_secs(secs)));
-    }
-    policies
-}
-
-/// `10;w=1, 1000;w=86400`, the policies of drafts 3 to 7: the one whose quota was `told` first, else in their order.
-fn numbered_policies(text: &str, told: Option<Decimal>) -> Option<SmallVec<[Facts; 2]>> {
-    let mut policies: SmallVec<[Facts; 2]> = SmallVec::new();
-    for item in text.split(',').take(MAX_POLICIES) {
-        let mut group = Group::new("ratelimit", Facts::default());
-        if !group.limits(item) {
-            return None;
-        }
-        policies.push(group.facts);
-    }
-    if let Some(position) = policies
-        .iter()
-        .position(|facts| told.is_some() && facts.limit == told)
-    {
-        policies.swap(0, position);
-    } else if told.is_some() {
-        // None of them is the one that the other headers speak of.
-        policies.insert(0, Facts::default());
-    }
-    for facts in policies.iter_mut().skip(1) {
-        if let (None, Some(secs)) = (&facts.label, facts.window) {
-            facts.label = facts::label(&format!("window-{secs}"));
-        }
-    }
-    Some(policies)
 }

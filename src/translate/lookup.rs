@@ -93,7 +93,8 @@ pub(super) fn latest_retry_after(
 ) -> Option<Moment> {
     let mut latest: Option<Moment> = None;
     for value in headers.get_all(http::header::RETRY_AFTER).take(MAX_LINES) {
-        match value.text().and_then(read_retry_after) {
+        let told = value.text().and_then(read_retry_after);
+        match told.filter(|moment| !matches!(moment, Moment::In(wait) if wait.is_negative())) {
             Some(moment)
                 if latest.is_none_or(|old| moment.duration_from(now) > old.duration_from(now)) =>
             {

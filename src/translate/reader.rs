@@ -13,7 +13,7 @@ use super::text::{cut, key_value};
 use crate::adapter::pointer::{Pointer, scalar_text};
 use crate::adapter::reading::{Extract, Narrow, Quantity, Reading, Source, Spelling};
 use crate::fields::Fields;
-use crate::form::{Decimal, Moment, read_digits, read_number};
+use crate::form::{Decimal, Moment, NumberForm, read_digits, read_number};
 
 /// A reading, while it reads.
 pub(super) struct Reader<'r, 'a> {
@@ -390,9 +390,12 @@ impl<'a> Reader<'_, 'a> {
     ) -> bool {
         let value = match spelling {
             Spelling::Name => label(text).map(Told::Label),
-            Spelling::Number(form) => form
-                .read(text, self.window)
-                .and_then(|number| amount(quantity, number)),
+            Spelling::Number(form) => {
+                let number = form.read(text, self.window);
+                facts.has_no_limit |=
+                    quantity == Quantity::Limit && number.is_some_and(Decimal::is_negative);
+                number.and_then(|number| amount(quantity, number))
+            }
             Spelling::Time(forms) => {
                 let unit = self
                     .reading
@@ -411,11 +414,15 @@ impl<'a> Reader<'_, 'a> {
                 true
             }
             None => {
-                self.note(
-                    &self.place(),
-                    text.as_bytes(),
-                    &format!("not a {} of the documented form", quantity.name()),
-                );
+                let reason = match spelling {
+                    Spelling::Number(NumberForm::PerSecond)
+                        if read_number(text).is_some_and(|rate| !rate.is_negative()) =>
+                    {
+                        "a rate of less than one call in the adapter's window".to_owned()
+                    }
+                    _ => format!("not a {} of the documented form", quantity.name()),
+                };
+                self.note(&self.place(), text.as_bytes(), &reason);
                 false
             }
         }
@@ -460,6 +467,8 @@ fn amount(quantity: Quantity, number: Decimal) -> Option<Told> {
         // Below zero, a remainder is nothing and a limit or a use is nonsense.
         Quantity::Remaining => Some(Told::Remaining(number)),
         _ if number.is_negative() => None,
+        // Less than one call in the window: a rate of one in two seconds is no limit of 0 a second.
+        Quantity::Limit if number.floor() == 0 && number != Decimal::ZERO => None,
         Quantity::Limit => Some(Told::Limit(number)),
         Quantity::Used => Some(Told::Used(number)),
         Quantity::Cost => Some(Told::Cost(number)),

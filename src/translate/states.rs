@@ -9,7 +9,7 @@ use super::facts::{Facts, MAX_WAIT_SECS};
 use super::{Spoken, window};
 use crate::adapter::terms::Terms;
 use crate::adapter::{Adapter, Policy};
-use crate::form::Decimal;
+use crate::form::{Decimal, Moment};
 use crate::quota::{Origin, ServiceLimit, Source};
 
 pub(super) const PROVIDER: Source = Source {
@@ -239,14 +239,24 @@ impl States {
         wait: Option<(u64, bool)>,
         now: Timestamp,
     ) {
+        let policy_of = |owner: &Option<usize>| owner.and_then(|index| adapter.policies.get(index));
         for (limit, owner) in self.limits.iter_mut().zip(&self.owners) {
-            let policy = owner.and_then(|index| adapter.policies.get(index));
-            if let (None, Some(policy)) = (limit.window, policy) {
+            if let (None, Some(policy)) = (limit.window, policy_of(owner)) {
                 limit.window = window::length_secs(policy, terms.zone.as_ref(), now);
             }
+        }
+        // Of a second and an hour that both have nothing left, a wait of minutes speaks of the hour.
+        let can_take = |limit: &ServiceLimit, secs: u64| {
+            limit.is_exhausted() && limit.window.is_none_or(|window| window >= secs)
+        };
+        let is_taken =
+            wait.is_some_and(|(secs, _)| self.limits.iter().any(|limit| can_take(limit, secs)));
+        for (limit, owner) in self.limits.iter_mut().zip(&self.owners) {
             if limit.reset.is_some() {
                 continue;
             }
+            let policy = policy_of(owner);
+            let wait = wait.filter(|(secs, _)| !is_taken || can_take(limit, *secs));
             let derived = policy.map_or_else(
                 || limit.window.map(|secs| (secs, true)),
                 |policy| window::reset_secs(policy, limit, terms.zone.as_ref(), now),
@@ -271,9 +281,22 @@ pub(super) fn amounts(
     documented: Option<u64>,
     notes: &mut Vec<String>,
 ) -> (Option<u64>, Option<u64>) {
-    let told = facts.remaining.map(Decimal::floor);
     let sent = sent_limit(facts);
-    let mut limit = sent.or(documented);
+    let is_unlimited = facts.has_no_limit && sent.is_none();
+    let mut limit = sent.or(documented.filter(|_| !is_unlimited));
+    let left = facts.remaining.filter(|left| {
+        // Beside a limit, less than nothing is nothing. Without one it is what many send for "not limited".
+        let means_nothing = limit.is_none()
+            && left.is_negative()
+            && (is_unlimited || *left == Decimal::from_whole(-1));
+        if means_nothing {
+            notes.push(format!(
+                "policy {name}: less than nothing left of no limit; what is left is not known"
+            ));
+        }
+        !means_nothing
+    });
+    let told = left.map(Decimal::floor);
     let derived = limit
         .zip(facts.used.map(Decimal::ceil))
         .map(|(limit, used)| limit.saturating_sub(used));
@@ -316,7 +339,11 @@ fn sum(facts: &Facts) -> Option<u64> {
 
 /// Seconds until the reset that was told; a moment in the past is now.
 pub(super) fn reset(facts: &Facts, now: Timestamp, notes: &mut Vec<String>) -> Option<u64> {
-    let secs = facts.reset?.seconds_from(now);
+    let moment = facts.reset?;
+    let secs = moment.seconds_from(now);
+    if secs < 0 && matches!(moment, Moment::In(_)) {
+        notes.push(format!("a reset in {secs} seconds was taken for now"));
+    }
     if secs > MAX_WAIT_SECS {
         notes.push(format!(
             "a reset in {secs} seconds is beyond any window; ignored"

@@ -18,12 +18,8 @@ pub(super) fn read(
     notes: &mut Vec<String>,
 ) -> SmallVec<[Facts; 2]> {
     let mut all: SmallVec<[Facts; 2]> = SmallVec::new();
-    for field in [policy, limit] {
-        for item in items(field, headers, notes) {
-            let Some(name) = name(&item) else {
-                notes.push(format!("{field}: a member without a name; ignored"));
-                continue;
-            };
+    for (field, number) in [(policy, "q"), (limit, "r")] {
+        for (name, item) in members(field, number, headers, notes) {
             let position = all
                 .iter()
                 .position(|facts| facts.label.as_deref() == Some(&*name));
@@ -40,6 +36,36 @@ pub(super) fn read(
         }
     }
     all
+}
+
+/// The members of a field by name. Of several of one name (those of several partitions, or two that have spoken) the one with
+/// the smallest number of this key counts, whole.
+fn members(
+    field: &HeaderName,
+    number: &str,
+    headers: &Fields,
+    notes: &mut Vec<String>,
+) -> Vec<(Arc<str>, Item)> {
+    let mut members: Vec<(Arc<str>, Item)> = Vec::new();
+    for item in items(field, headers, notes) {
+        let Some(name) = name(&item) else {
+            notes.push(format!("{field}: a member without a name; ignored"));
+            continue;
+        };
+        let of = |item: &Item| read_number(&text_of(item.params.get(number)?)?);
+        let Some((_, other)) = members.iter_mut().find(|(other, _)| *other == name) else {
+            members.push((name, item));
+            continue;
+        };
+        let is_tighter = match (of(&item), of(other)) {
+            (Some(number), Some(least)) => number < least,
+            (number, least) => number.is_some() && least.is_none(),
+        };
+        if is_tighter {
+            *other = item;
+        }
+    }
+    members
 }
 
 fn items(field: &HeaderName, headers: &Fields, notes: &mut Vec<String>) -> Vec<Item> {
@@ -86,21 +112,28 @@ fn name(item: &Item) -> Option<Arc<str>> {
     label(text)
 }
 
+/// A number as text.
+fn text_of(item: &BareItem) -> Option<String> {
+    match item {
+        BareItem::Integer(number) => Some(i64::from(*number).to_string()),
+        BareItem::Decimal(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 fn fill(facts: &mut Facts, item: &Item, field: &HeaderName, notes: &mut Vec<String>) {
     // The draft wants integers from 0; a provider's decimal or negative number is read as everywhere else.
     let mut text = |key: &str| {
-        let text = match item.params.get(key)? {
-            BareItem::Integer(number) => i64::from(*number).to_string(),
-            BareItem::Decimal(number) => number.to_string(),
-            _ => {
-                notes.push(format!("{field}: `{key}` is not a number; ignored"));
-                return None;
-            }
-        };
-        Some(text)
+        let text = text_of(item.params.get(key)?);
+        if text.is_none() {
+            notes.push(format!("{field}: `{key}` is not a number; ignored"));
+        }
+        text
     };
     let positive = |text: String| read_number(&text).filter(|number| !number.is_negative());
-    facts.limit = text("q").and_then(positive).or(facts.limit);
+    let limit = text("q").and_then(|text| read_number(&text));
+    facts.has_no_limit |= limit.is_some_and(Decimal::is_negative);
+    facts.limit = limit.filter(|limit| !limit.is_negative()).or(facts.limit);
     facts.remaining = text("r")
         .and_then(|text| read_number(&text))
         .or(facts.remaining);

@@ -68,10 +68,17 @@ fn never_more_permissive(sent: &Sent) -> Result<(), TestCaseError> {
         {
             continue;
         }
+        // Less than nothing of no limit is what many send where there is none.
+        let sends_unlimited = sent
+            .headers
+            .get_all(header)
+            .iter()
+            .any(|value| value.as_bytes().starts_with(b"-"));
         for limit in translation
             .limits
             .iter()
             .filter(|limit| limit.policy == policy.name)
+            .filter(|limit| limit.limit.is_some() || !sends_unlimited)
         {
             for told in numbers(&sent.headers, header) {
                 prop_assert!(
@@ -280,12 +287,16 @@ proptest! {
             .collect();
         let translation = translated(&adapter, &answer(&lines, Timestamp::UNIX_EPOCH));
         // A limit or a use below zero is nonsense and not counted; a remainder below zero is nothing.
-        let limit = limits.iter().copied().filter(|n| *n >= 0).min();
+        // So is a limit of less than one: nobody can tell it from a rate in another window.
+        let limit = limits.iter().copied().filter(|n| *n == 0 || *n >= 1_000).min();
         let used = used.iter().copied().filter(|n| *n >= 0).max();
         let left = left.iter().copied().min();
         // Added as they were told, then rounded: 595.5 left and 4.5 used are a limit of 600.
         // With nothing left, more than the limit may have been used.
         let sum = left.zip(used).filter(|(left, _)| *left >= 1_000).map(|(left, used)| left + used);
+        // Less than nothing of no limit is what many send where there is none.
+        let unlimited = limits.iter().any(|n| *n < 0);
+        let left = left.filter(|left| limit.is_some() || *left >= 0 || !(unlimited || *left == -1_000));
         let limit = limit.or(sum).map(|n| n.div_euclid(1_000));
         let of_used = limit.zip(used).map(|(limit, used)| (limit - (used + 999).div_euclid(1_000)).max(0));
         let left = left.map(|n| n.div_euclid(1_000).max(0));
