@@ -38,6 +38,7 @@ mod secrets;
 mod simulate;
 mod state;
 mod support;
+mod told;
 mod tracing;
 mod translation;
 mod waiting;

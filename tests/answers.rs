@@ -55,6 +55,24 @@ async fn a_provider_that_tells_only_its_limit_gets_the_rest_from_the_count() {
     }
 }
 
+/// Of a limit of 0 no call would ever fit, and no answer could say otherwise.
+#[tokio::test]
+async fn a_limit_of_nothing_does_not_stop_all_calls_for_ever() {
+    let upstream = telling(|number| match number {
+        0 => ok("x-limit: 0\r\n"),
+        _ => ok("x-limit: 10\r\n"),
+    })
+    .await;
+    let policies = "[policy.hourly]\nwindow = \"1h\"\nkind = \"fixed\"\nlimit = \"x-limit\"\n";
+    let site = Site::before(upstream, policies, "");
+    site.get("").await;
+    for left in ["8", "7"] {
+        let answer = site.get("").await;
+        assert_eq!(field(&answer, "ratelimit-limit"), "10;w=3600", "{answer}");
+        assert_eq!(field(&answer, "ratelimit-remaining"), left, "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_day_of_an_unknown_zone_has_one_end_wherever_it_is_told() {
     let day =
