@@ -313,9 +313,14 @@ struct ConsumerSpans {
 #[must_use]
 pub fn parse(source: &str, outside: &dyn Outside) -> (Config, Mistakes) {
     let mut mistakes = Mistakes::default();
-    let table = document::parse(source, &CONFIG, &mut mistakes);
+    let mut resolved = Vec::new();
+    let resolve = &mut |text: &str, span, mistakes: &mut Mistakes| {
+        Reader::new(outside, mistakes, &mut resolved).resolve(text, span)
+    };
+    let table = document::parse_resolved(source, &CONFIG, resolve, &mut mistakes);
     let root = Fields::root(&table);
-    let mut config = Reader::new(outside, &mut mistakes).config(&root);
+    let mut config = Reader::new(outside, &mut mistakes, &mut resolved).config(&root);
+    config.resolved = resolved;
     for found in secrets::written_out(source) {
         mistakes.hide(found.span.clone());
         config.resolved.push(Resolved::written_out(found));

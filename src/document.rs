@@ -121,6 +121,9 @@ pub fn quoted(words: &[&str]) -> String {
     }
 }
 
+/// What the text of a word stands for, which is at that place. `None`: nothing, which has been reported.
+pub type Resolve<'r> = dyn FnMut(&str, Range<usize>, &mut Mistakes) -> Option<String> + 'r;
+
 /// Parses TOML and checks it against the shape. The tree is as good as the text allows; the mistakes say what is not.
 #[must_use]
 pub fn parse<'t>(
@@ -128,7 +131,19 @@ pub fn parse<'t>(
     shape: &'static Shape,
     mistakes: &mut Mistakes,
 ) -> Spanned<DeTable<'t>> {
-    let (table, errors) = DeTable::parse_recoverable(source);
+    let itself = &mut |text: &str, _, _: &mut Mistakes| Some(text.to_owned());
+    parse_resolved(source, shape, itself, mistakes)
+}
+
+/// The same, where words can be references: the tree has what they stand for. Other texts stay as they are written.
+#[must_use]
+pub fn parse_resolved<'t>(
+    source: &'t str,
+    shape: &'static Shape,
+    resolve: &mut Resolve<'_>,
+    mistakes: &mut Mistakes,
+) -> Spanned<DeTable<'t>> {
+    let (mut table, errors) = DeTable::parse_recoverable(source);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
         let message = error.message().trim().replace('\n', "; ");
@@ -151,20 +166,21 @@ pub fn parse<'t>(
         }
     }
     // What a file lacks as a whole is told at its beginning.
-    check_table(table.get_ref(), 0..0, shape, mistakes);
+    check_table(table.get_mut(), 0..0, shape, resolve, mistakes);
     table
 }
 
 fn check_table(
-    table: &DeTable<'_>,
+    table: &mut DeTable<'_>,
     span: Range<usize>,
     shape: &'static Shape,
+    resolve: &mut Resolve<'_>,
     mistakes: &mut Mistakes,
 ) {
-    for (key, value) in table {
+    for (key, value) in table.iter_mut() {
         let name = key.get_ref().as_ref();
         match shape.keys.iter().find(|known| known.name == name) {
-            Some(known) => check_value(value, &known.kind, known.name, mistakes),
+            Some(known) => check_value(value, &known.kind, known.name, resolve, mistakes),
             None => unknown_key(name, key.span(), shape, mistakes),
         }
     }
@@ -195,9 +211,10 @@ fn unknown_key(name: &str, span: Range<usize>, shape: &Shape, mistakes: &mut Mis
 }
 
 fn check_value(
-    value: &Spanned<DeValue<'_>>,
+    value: &mut Spanned<DeValue<'_>>,
     kind: &'static Kind,
     name: &str,
+    resolve: &mut Resolve<'_>,
     mistakes: &mut Mistakes,
 ) {
     if !kind.takes_type_of(value.get_ref()) {
@@ -209,68 +226,77 @@ fn check_value(
         );
         return;
     }
-    match (kind, value.get_ref()) {
-        (Kind::Any(kinds), inner) => {
+    let span = value.span();
+    let number = |value: &Spanned<DeValue<'_>>| Node(value).number().is_some();
+    let integer = |value: &Spanned<DeValue<'_>>| Node(value).integer().is_some();
+    match kind {
+        Kind::Any(kinds) => {
             // Text beside words: a word that is not among them may still be free text.
             if let Some(fitting) = kinds
                 .iter()
-                .filter(|kind| kind.takes_type_of(inner))
+                .filter(|kind| kind.takes_type_of(value.get_ref()))
                 .max_by_key(|kind| matches!(kind, Kind::Text))
             {
-                check_value(value, fitting, name, mistakes);
+                check_value(value, fitting, name, resolve, mistakes);
             }
         }
-        (Kind::Word(words), DeValue::String(text)) if !words.contains(&text.as_ref()) => {
-            let help = closest(text, words.iter().copied()).map_or_else(
-                || match words {
-                    [only] => format!("write \"{only}\""),
-                    _ => format!("write one of {}", quoted(words)),
-                },
-                |near| match words {
-                    [_] => format!("did you mean \"{near}\"?"),
-                    _ => format!("did you mean \"{near}\"? The choices are {}", quoted(words)),
-                },
-            );
-            mistakes.push(
-                "unknown-word",
-                value.span(),
-                format!("`{name}` cannot be \"{text}\""),
-                help,
-            );
-        }
-        (Kind::Integer, DeValue::Integer(_)) if Node(value).integer().is_none() => {
-            mistakes.push(
-                "number-out-of-range",
-                value.span(),
-                format!("`{name}` is out of range"),
-                format!("write a whole number from 0 to {}", i64::MAX),
-            );
-        }
-        (Kind::Number, DeValue::Integer(_) | DeValue::Float(_))
-            if Node(value).number().is_none() =>
-        {
-            mistakes.push(
-                "number-out-of-range",
-                value.span(),
-                format!("`{name}` is out of range"),
-                "write a number that is not negative, as in 0.5",
-            );
-        }
-        (Kind::List(item), DeValue::Array(items)) => {
-            for element in items {
-                check_value(element, item, name, mistakes);
+        Kind::Integer if !integer(value) => mistakes.push(
+            "number-out-of-range",
+            span,
+            format!("`{name}` is out of range"),
+            format!("write a whole number from 0 to {}", i64::MAX),
+        ),
+        Kind::Number if !number(value) => mistakes.push(
+            "number-out-of-range",
+            span,
+            format!("`{name}` is out of range"),
+            "write a number that is not negative, as in 0.5",
+        ),
+        _ => match (kind, value.get_mut()) {
+            (Kind::Word(words), DeValue::String(text)) => {
+                if let Some(resolved) = resolve(text, span.clone(), mistakes) {
+                    check_word(&resolved, span, words, name, mistakes);
+                    *text = resolved.into();
+                }
             }
-        }
-        (Kind::Table(shape), DeValue::Table(table)) => {
-            check_table(table, value.span(), shape, mistakes);
-        }
-        (Kind::Map(item), DeValue::Table(table)) => {
-            for (key, element) in table {
-                check_value(element, item, key.get_ref(), mistakes);
+            (Kind::List(item), DeValue::Array(items)) => {
+                for element in items.iter_mut() {
+                    check_value(element, item, name, resolve, mistakes);
+                }
             }
-        }
-        _ => {}
+            (Kind::Table(shape), DeValue::Table(table)) => {
+                check_table(table, span, shape, resolve, mistakes);
+            }
+            (Kind::Map(item), DeValue::Table(table)) => {
+                for (key, element) in table.iter_mut() {
+                    check_value(element, item, key.get_ref(), resolve, mistakes);
+                }
+            }
+            _ => {}
+        },
     }
+}
+
+fn check_word(text: &str, span: Range<usize>, words: &[&str], name: &str, mistakes: &mut Mistakes) {
+    if words.contains(&text) {
+        return;
+    }
+    let help = closest(text, words.iter().copied()).map_or_else(
+        || match words {
+            [only] => format!("write \"{only}\""),
+            _ => format!("write one of {}", quoted(words)),
+        },
+        |near| match words {
+            [_] => format!("did you mean \"{near}\"?"),
+            _ => format!("did you mean \"{near}\"? The choices are {}", quoted(words)),
+        },
+    );
+    mistakes.push(
+        "unknown-word",
+        span,
+        format!("`{name}` cannot be \"{text}\""),
+        help,
+    );
 }
 
 /// What to write instead of a value of another type.

@@ -377,6 +377,24 @@ fn check_tells_place_and_exit_code() {
         "{}",
         config.stdout
     );
+    // A configuration is one by any key that only configurations have, whatever the file is called and wherever it breaks off.
+    for text in [
+        "[history]\nmax_age = 1\n",
+        "[telemetry]\nx = 1\n",
+        "[[webhooks]]\nurl = 1\n",
+        "[warnings]\nx = 1\n",
+        "ca_file = 1\n",
+        "via = 1\n",
+        "[[webhooks]\n",
+        "[connection.crm]\n",
+        "max_wait = \"2m\n",
+    ] {
+        write("mine.toml", text);
+        let mine = check(&["mine.toml"]);
+        assert_eq!(mine.code, 1, "{text}");
+        let is_adapter = mine.stdout.contains("docs");
+        assert!(!is_adapter, "{text}: {}", mine.stdout);
+    }
     // What cannot be read is another matter, and the mistakes of the others are told all the same.
     let missing = check(&["missing.toml", "bad.toml"]);
     assert_eq!(missing.code, 2);

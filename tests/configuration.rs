@@ -5,16 +5,22 @@ use std::time::Duration;
 use headroom::adapter::catalog::Catalog;
 use headroom::config::{self, Config, Outside, Reserve, Waiting};
 use headroom::consumer::{hash_key, to_hex};
+use headroom::emit::LimitStyle;
 use headroom::history::Settings;
 use headroom::limits::Limits;
 use headroom::quota::{Mode, Share};
 
-/// An environment with one variable and one file.
+/// An environment with some variables and one file.
 struct Environment;
 
 impl Outside for Environment {
     fn variable(&self, name: &str) -> Option<String> {
-        (name == "REPORTS_HASH").then(|| to_hex(&hash_key("reports")))
+        match name {
+            "REPORTS_HASH" => Some(to_hex(&hash_key("reports"))),
+            "MODE" => Some("wait".to_owned()),
+            "NO_MODE" => Some("swordfish".to_owned()),
+            _ => None,
+        }
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
@@ -99,6 +105,37 @@ fn a_connection_goes_before_the_whole_file() {
     assert_eq!(time.modes.of("organization"), Some(Mode::Wait));
     assert_eq!(time.modes.of("burst"), Some(Mode::Observe));
     assert_eq!(time.modes.of("user"), None);
+}
+
+/// What may only be one of some words may stand elsewhere as other text may.
+#[test]
+fn words_can_be_references() {
+    let config = read(
+        r#"
+        headers = { limit = "${LIMIT:-plain}", structured = "${STRUCTURED:-off}" }
+        connections.crm = { provider = "hubspot", mode = "${MODE}" }
+        connections.time = { provider = "toggl", mode = { burst = "${MODE:-observe}" } }
+        "#,
+    );
+    assert_eq!(config.style.limit, LimitStyle::Plain);
+    assert!(!config.style.structured);
+    let [crm, time] = config.connections.as_slice() else {
+        panic!("{config:?}");
+    };
+    assert_eq!(crm.modes.of("daily"), Some(Mode::Wait));
+    assert_eq!(time.modes.of("burst"), Some(Mode::Wait));
+    for (mode, expected) in [
+        ("${NO_MODE}", "`mode` cannot be \"${NO_MODE}\""),
+        ("${NOTHING}", "the environment has no variable NOTHING"),
+        ("${MODE", "has no end"),
+    ] {
+        let source = format!("[connections.crm]\nprovider = \"hubspot\"\nmode = \"{mode}\"\n");
+        let (_, mistakes) = config::parse(&source, &Environment);
+        assert_eq!(mistakes.len(), 1);
+        let text = mistakes.render("headroom.toml", &source, false);
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("swordfish"), "{text}");
+    }
 }
 
 #[test]

@@ -65,7 +65,10 @@ fn mistakes(path: &Path) -> (String, Mistakes) {
         mistakes.append(config.check_exposure(false));
         (source, mistakes)
     } else {
-        let mistakes = parse("example", &source);
+        // Whose name is the mistake.
+        let stem = stem(path);
+        let is_name = stem.starts_with("bad-id");
+        let mistakes = parse(if is_name { &stem } else { "example" }, &source);
         let mistakes = mistakes.map_or_else(|mistakes| mistakes, |_| Mistakes::default());
         (source, mistakes)
     }

@@ -29,6 +29,9 @@ pub fn parse(id: &str, source: &str) -> Result<Adapter, Mistakes> {
     let mut mistakes = Mistakes::default();
     let table = document::parse(source, &super::language::ADAPTER, &mut mistakes);
     let root = Fields::root(&table);
+    if let Some((problem, help)) = unfit_id(id) {
+        mistakes.push("bad-id", 0..0, problem, help);
+    }
     let adapter = compile(id, &root, &mut mistakes);
     mistakes.drop_echoes(source);
     if mistakes.is_empty() {
@@ -36,6 +39,29 @@ pub fn parse(id: &str, source: &str) -> Result<Adapter, Mistakes> {
     } else {
         Err(mistakes)
     }
+}
+
+/// Why this cannot be an adapter's id, and what to do: it stands in paths and configurations.
+#[must_use]
+pub fn unfit_id(id: &str) -> Option<(String, &'static str)> {
+    let is_fit = !id.is_empty()
+        && id.len() <= 64
+        && !id.starts_with('-')
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
+    if !is_fit {
+        return Some((
+            format!("\"{id}\" cannot be an adapter's id"),
+            "name the file with lower-case letters, digits, `-` and `_`, as in \"my-provider\"",
+        ));
+    }
+    (id == "generic").then(|| {
+        (
+            "`generic` reads any provider without an adapter".to_owned(),
+            "name the file after its provider",
+        )
+    })
 }
 
 fn compile(id: &str, root: &Fields<'_>, mistakes: &mut Mistakes) -> Adapter {

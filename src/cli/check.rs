@@ -10,9 +10,10 @@ use super::process::Process;
 use super::start::{Start, StartArguments, expired};
 use super::{Failure, colour_on, files, print, tell};
 use crate::adapter::catalog::Catalog;
+use crate::adapter::language::ADAPTER;
 use crate::adapter::parse::parse;
 use crate::clock;
-use crate::config;
+use crate::config::{self, CONFIG};
 use crate::diagnostic::Mistakes;
 
 #[derive(Debug, Args)]
@@ -114,34 +115,34 @@ fn stem(path: &Path) -> &str {
 
 /// A file is a configuration by its name or by its keys; else it is an adapter.
 fn is_config(path: &Path, source: &str) -> bool {
+    let is_of_adapters = |name: &str| ADAPTER.keys.iter().any(|key| key.name == name);
+    let mut keys = CONFIG
+        .keys
+        .iter()
+        .map(|key| key.name)
+        .filter(|name| !is_of_adapters(name));
     let (root, _) = DeTable::parse_recoverable(source);
-    let has = |key: &str| root.get_ref().contains_key(key);
+    // Where the text is no TOML its lines tell, and where a name has lost a letter.
+    let lines = source.lines().map(|line| {
+        let is_more = |c: &char| !c.is_whitespace() && !matches!(c, '"' | '\'');
+        line.chars().filter(is_more).take(32).collect::<String>()
+    });
+    let mut in_table = false;
+    let mut begins = |line: String| match line.trim_start_matches('[') {
+        key if key.len() == line.len() => {
+            let is_key = |rest: &str| rest.starts_with('=') || rest.starts_with('.');
+            let mut keys = keys.clone();
+            !in_table && keys.any(|name| line.strip_prefix(name).is_some_and(is_key))
+        }
+        table => {
+            in_table = true;
+            let mut names = keys.clone().chain(["connection", "consumer"]);
+            names.any(|name| table.starts_with(name))
+        }
+    };
     stem(path) == "headroom"
-        || ["connections", "consumers", "webhooks"]
-            .into_iter()
-            .any(has)
-        || source.lines().any(|line| {
-            let is_more = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
-            let line: String = line.chars().filter(|c| !is_more(*c)).take(16).collect();
-            [
-                "[connection",
-                "connections.",
-                "[consumer",
-                "consumers.",
-                "state_dir",
-                "max_wait",
-                "count_block",
-                "[headers",
-                "[limits",
-                "[admin",
-                "open_to_all",
-                "[tls",
-                "listen",
-                "providers",
-            ]
-            .iter()
-            .any(|key| line.starts_with(key))
-        })
+        || lines.into_iter().any(&mut begins)
+        || keys.any(|name| root.get_ref().contains_key(name))
 }
 
 /// Goes as far as `serve` does before it opens a port, and says what does not keep it from starting.

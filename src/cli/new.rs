@@ -8,6 +8,7 @@ use clap::Args;
 use super::{Failure, print};
 use crate::adapter::catalog::shipped;
 use crate::adapter::language;
+use crate::adapter::parse::unfit_id;
 use crate::document::schema::schema;
 use crate::document::{Key, Shape};
 
@@ -19,21 +20,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let id = &arguments.id;
-    let fits = !id.is_empty()
-        && id.len() <= 64
-        && !id.starts_with('-')
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !fits {
-        return Err(Failure::unreadable(format!(
-            "headroom: \"{id}\" cannot be an id; write lower-case letters, digits and `-`, as in \"my-provider\""
-        )));
-    }
-    if id == "generic" {
-        return Err(Failure::unreadable(
-            "headroom: `generic` reads any provider without an adapter; choose another id",
-        ));
+    if let Some((problem, help)) = unfit_id(id) {
+        return Err(Failure::unreadable(format!("headroom: {problem}; {help}")));
     }
     let adapter = PathBuf::from("providers").join(format!("{id}.toml"));
     let case = PathBuf::from("snapshots")

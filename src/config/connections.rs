@@ -112,7 +112,10 @@ impl Reader<'_> {
         };
         if let Some(table) = fields.get("quotas").and_then(Node::table) {
             for (policy, span, value) in table.entries() {
-                quotas.insert(policy.to_owned(), value.integer()?);
+                // What is no quota has been reported.
+                if let Some(quota) = value.integer() {
+                    quotas.insert(policy.to_owned(), quota);
+                }
                 spans.policies.push((policy.to_owned(), span));
             }
         }

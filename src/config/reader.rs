@@ -21,7 +21,7 @@ use crate::secret::Secret;
 pub(super) struct Reader<'a> {
     pub(super) outside: &'a dyn Outside,
     pub(super) mistakes: &'a mut Mistakes,
-    resolved: Vec<Resolved>,
+    resolved: &'a mut Vec<Resolved>,
 }
 
 /// A value that stands elsewhere: in the environment or in a file of its own. It may be a secret, whatever its key is. Or one
@@ -72,11 +72,15 @@ pub(super) fn hide(resolved: &[Resolved], mistakes: &mut Mistakes) {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(outside: &'a dyn Outside, mistakes: &'a mut Mistakes) -> Self {
+    pub(super) const fn new(
+        outside: &'a dyn Outside,
+        mistakes: &'a mut Mistakes,
+        resolved: &'a mut Vec<Resolved>,
+    ) -> Self {
         Self {
             outside,
             mistakes,
-            resolved: Vec::new(),
+            resolved,
         }
     }
 
@@ -151,19 +155,22 @@ impl<'a> Reader<'a> {
             connections,
             consumers,
             listen_span: root.get("listen").map_or(0..0, Node::span),
-            // The last, when all is read.
-            resolved: std::mem::take(&mut self.resolved),
+            resolved: Vec::new(),
         }
     }
 
     /// A string with its references resolved.
     pub(super) fn text(&mut self, node: Node<'_>) -> Option<String> {
-        match references::resolve(node.text()?, self.outside) {
+        self.resolve(node.text()?, node.span())
+    }
+
+    /// The text at that place, with its references resolved.
+    pub(super) fn resolve(&mut self, written: &str, span: Range<usize>) -> Option<String> {
+        match references::resolve(written, self.outside) {
             Ok(text) => {
-                let written = node.text()?;
                 if text != written {
                     self.resolved.push(Resolved {
-                        span: node.span(),
+                        span,
                         value: Secret::from(text.as_str()),
                         written: written.to_owned(),
                     });
@@ -172,7 +179,7 @@ impl<'a> Reader<'a> {
             }
             Err((problem, help)) => {
                 self.mistakes
-                    .push("unresolved-reference", node.span(), problem, help);
+                    .push("unresolved-reference", span, problem, help);
                 None
             }
         }

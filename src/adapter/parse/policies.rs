@@ -206,8 +206,8 @@ fn weights(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Vec<(RequestConditio
             .into_iter()
             .filter_map(Node::table)
             .filter_map(|fields| {
-                let cost = fields.get("cost")?.integer()?;
-                Some((conditions::request(&fields, mistakes), cost))
+                let condition = conditions::request(&fields, mistakes);
+                Some((condition, fields.get("cost")?.integer()?))
             })
             .collect()
     })
@@ -308,28 +308,6 @@ fn names_window(fields: &Fields<'_>) -> bool {
 
 /// Readings that cannot say anything on their own.
 fn check_readings(policy: &Policy, fields: &Fields<'_>, mistakes: &mut Mistakes) {
-    let reads = |wanted: Quantity| {
-        policy
-            .readings
-            .iter()
-            .any(|reading| reading.extract.quantities().contains(&wanted))
-    };
-    if reads(Quantity::Used)
-        && !reads(Quantity::Limit)
-        && !reads(Quantity::Remaining)
-        && fields.get("quota").is_none()
-    {
-        mistakes.push(
-            "used-without-limit",
-            fields.key_span(if fields.get("used").is_some() {
-                "used"
-            } else {
-                "read"
-            }),
-            "what has been used says nothing without a limit",
-            "read the `limit` or what is `remaining` too, or write the documented `quota`",
-        );
-    }
     let rate = policy.readings.iter().any(|reading| {
         matches!(
             reading.extract,

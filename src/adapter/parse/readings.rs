@@ -29,7 +29,7 @@ fn named(
     mistakes: &mut Mistakes,
 ) -> Option<Reading> {
     let Some(fields) = node.table() else {
-        let header = header_name(node, mistakes)?;
+        let header = header_name(node, mistakes);
         if quantity.is_time() {
             no_form(node.span(), name, "form", mistakes);
         }
@@ -39,7 +39,7 @@ fn named(
             Spelling::Number(NumberForm::Number)
         };
         return Some(Reading {
-            source: Source::Header(header),
+            source: Source::Header(header?),
             extract: Extract::One(Narrow::Whole, quantity, spelling),
             unit_header: None,
             ignore: Vec::new(),
@@ -71,7 +71,8 @@ fn named(
             _ => one_group(node, mistakes).map(Narrow::Pattern),
         };
     }
-    let (source, body_narrow) = source(&fields, node.span(), mistakes)?;
+    let (source, body_narrow) = source(&fields, node.span(), mistakes).unzip();
+    let body_narrow = body_narrow.flatten();
     if body_narrow.is_some() && narrow.is_some() {
         mistakes.push(
             "two-sources",
@@ -88,12 +89,12 @@ fn named(
             "drop it: what the answer does not tell is unknown",
         );
     }
-    let spelling = spelling(&fields, ("form", name), quantity, node.span(), mistakes)?;
+    let spelling = spelling(&fields, ("form", name), quantity, node.span(), mistakes);
     let unit_header = fields
         .get("unit_header")
         .and_then(|node| header_name(node, mistakes));
-    let needs_unit = matches!(&spelling, Spelling::Time(forms) if forms.iter().any(|form| matches!(form, TimeForm::Unit)));
-    if needs_unit != unit_header.is_some() {
+    let needs_unit = matches!(&spelling, Some(Spelling::Time(forms)) if forms.iter().any(|form| matches!(form, TimeForm::Unit)));
+    if spelling.is_some() && needs_unit != fields.get("unit_header").is_some() {
         mistakes.push(
             "form-does-not-fit",
             node.span(),
@@ -102,7 +103,7 @@ fn named(
         );
     }
     let write = fields.text("write").map(str::to_owned);
-    if write.is_some() && !matches!(narrow, Some(Narrow::Pattern(_))) {
+    if write.is_some() && fields.get("pattern").is_none() {
         mistakes.push(
             "key-without-effect",
             fields.key_span("write"),
@@ -110,14 +111,15 @@ fn named(
             "drop it: other readings are written as they are read",
         );
     }
+    let when = when(&fields, source.as_ref(), mistakes);
     Some(Reading {
         extract: Extract::One(
             body_narrow.or(narrow).unwrap_or(Narrow::Whole),
             quantity,
-            spelling,
+            spelling?,
         ),
-        when: when(&fields, &source, mistakes),
-        source,
+        when,
+        source: source?,
         unit_header,
         ignore: texts(fields.get("ignore")),
         write,
@@ -142,17 +144,18 @@ pub(super) fn many(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
     };
     let source = match (fields.get("header"), fields.get("header_pattern"), *way) {
         (Some(node), None, "form" | "pattern" | "each") => {
-            Source::Header(header_name(node, mistakes)?)
+            header_name(node, mistakes).map(Source::Header)
         }
         (None, Some(node), "form" | "pattern" | "each") => {
-            Source::Headers(pattern(node, mistakes)?)
+            pattern(node, mistakes).map(Source::Headers)
         }
-        (None, None, "body_pattern") => Source::Body,
+        (None, None, "body_pattern") => Some(Source::Body),
         _ => {
             no_source(node, mistakes);
-            return None;
+            None
         }
     };
+    let when = when(&fields, source.as_ref(), mistakes);
     let key = fields.text("key").map(str::to_owned);
     if key.is_some()
         && !fields
@@ -173,7 +176,7 @@ pub(super) fn many(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
             _ => Extract::Windowed,
         },
         "each" => {
-            let each = pointer(fields.get("each")?, mistakes)?;
+            let each = pointer(fields.get("each")?, mistakes);
             let mut parts = Vec::new();
             for quantity in Quantity::ALL {
                 if let Some(part) = fields.get(quantity.name()) {
@@ -185,7 +188,7 @@ pub(super) fn many(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
                     );
                 }
             }
-            Extract::Each(each, parts)
+            Extract::Each(each?, parts)
         }
         way => {
             let node = fields.get(way)?;
@@ -215,8 +218,8 @@ pub(super) fn many(node: Node<'_>, mistakes: &mut Mistakes) -> Option<Reading> {
     check_parts(&extract, &fields, node, mistakes);
     Some(Reading {
         extract,
-        when: when(&fields, &source, mistakes),
-        source,
+        when,
+        source: source?,
         unit_header: None,
         ignore: texts(fields.get("ignore")),
         write: fields.text("write").map(str::to_owned),
@@ -273,7 +276,7 @@ fn check_parts(extract: &Extract, fields: &Fields<'_>, node: Node<'_>, mistakes:
 
 fn when(
     fields: &Fields<'_>,
-    source: &Source,
+    source: Option<&Source>,
     mistakes: &mut Mistakes,
 ) -> Option<crate::adapter::condition::ResponseCondition> {
     let when = fields
@@ -281,7 +284,7 @@ fn when(
         .and_then(Node::table)
         .map(|fields| conditions::response(&fields, mistakes));
     let names_status = when.as_ref().is_some_and(|when| !when.statuses.is_empty());
-    if matches!(source, Source::Body) && !names_status {
+    if matches!(source, Some(Source::Body)) && !names_status {
         mistakes.push(
             "body-without-status",
             fields.span(),
