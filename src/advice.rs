@@ -348,7 +348,9 @@ fn starving(meter: &MeterReport) -> Option<Advice> {
     let shared = meter.consumers.len() > 1 || meter.others > 0;
     // Concurrency comes back with each answer, short windows before anybody reads this.
     let lasts = meter.window.is_some_and(|secs| secs >= 3_600);
-    if !shared || !lasts || remaining * 5 > limit || first.used * 2 < meter.used {
+    // Two that use the same are no offender and victim.
+    let is_most = first.used.saturating_mul(3) >= meter.used.saturating_mul(2);
+    if !shared || !lasts || remaining.saturating_mul(5) > limit || !is_most {
         return None;
     }
     let victims: Vec<String> = meter
@@ -363,8 +365,10 @@ fn starving(meter: &MeterReport) -> Option<Advice> {
         .chain((meter.others > 0).then(|| "callers outside headroom".to_owned()))
         .collect();
     let ends = match &meter.forecast {
-        Some(forecast) => format!(" At this pace nothing is left at {}.", forecast.runs_out_at),
-        None => String::new(),
+        Some(forecast) if remaining > 0 => {
+            format!(" At this pace nothing is left at {}.", forecast.runs_out_at)
+        }
+        _ => String::new(),
     };
     let who = if is_nameless {
         "Callers without a name have together".to_owned()

@@ -1,6 +1,8 @@
 //! A refusal in the provider's dress: the templates of `[refusal]` filled in. The gateway's own refusals and the simulator's
 //! wear the same. Pure: no clock, no I/O.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::adapter::Refusal;
@@ -16,7 +18,7 @@ pub struct Words<'a> {
     pub limit: Option<u64>,
     /// `{retry_after}`: seconds.
     pub retry_after: u64,
-    /// `{reset_epoch}`: seconds since 1970.
+    /// `{reset_epoch}`: seconds since 1970; as a date `{reset_http_date}`.
     pub reset_epoch: i64,
 }
 
@@ -109,6 +111,13 @@ enum Value<'a> {
     Number(Option<String>),
 }
 
+/// A moment as RFC 9110, section 5.6.7, writes it. It knows none before 1970.
+fn http_date(epoch: i64) -> Option<String> {
+    let since = Duration::from_secs(u64::try_from(epoch).ok()?);
+    let is_known = since < Duration::from_secs(253_402_300_800);
+    is_known.then(|| httpdate::fmt_http_date(UNIX_EPOCH + since))
+}
+
 /// The placeholder that a text begins with: its length and its value.
 fn placeholder<'a>(text: &str, words: &Words<'a>) -> Option<(usize, Value<'a>)> {
     let (name, _) = text.strip_prefix('{')?.split_once('}')?;
@@ -118,6 +127,7 @@ fn placeholder<'a>(text: &str, words: &Words<'a>) -> Option<(usize, Value<'a>)> 
         "limit" => Value::Number(words.limit.map(|limit| limit.to_string())),
         "retry_after" => Value::Number(Some(words.retry_after.to_string())),
         "reset_epoch" => Value::Number(Some(words.reset_epoch.to_string())),
+        "reset_http_date" => Value::Number(http_date(words.reset_epoch)),
         _ => return None,
     };
     Some((name.len() + 2, value))
@@ -182,6 +192,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_date_is_one_that_can_be_written() {
+        for (epoch, expected) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (-1, ""),
+            (i64::MAX, ""),
+        ] {
+            let words = Words {
+                reset_epoch: epoch,
+                ..words("")
+            };
+            assert_eq!(body(None, "{reset_http_date}", &words), expected);
+        }
+    }
+
     fn body(content_type: Option<&'static str>, template: &str, words: &Words<'_>) -> String {
         let refusal = Refusal {
             policy: None,
@@ -213,6 +238,11 @@ mod tests {
                 "<p>&quot;a\\b&quot;\n&lt;{policy}&gt; &amp; {</p>",
             ),
             (Some("text/plain"), "{detail}", nasty),
+            (
+                None,
+                "{reset_epoch} {reset_http_date}",
+                "1800000007 Fri, 15 Jan 2027 08:00:07 GMT",
+            ),
             (None, "{detail}", nasty),
         ] {
             assert_eq!(body(content_type, template, &words(nasty)), expected);

@@ -3,7 +3,7 @@
 mod faults;
 mod limits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use headroom::adapter::parse::parse;
@@ -17,6 +17,7 @@ use headroom::simulate::native::{Frame, Native, Scene, State, write};
 use headroom::simulate::provider::{Account, Budgets, Provider, Reply, Request, Verdict};
 use headroom::time::{Nanos, Now, Steady};
 use headroom::translate::{Translation, translate, window};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -552,4 +553,48 @@ fn simulated_exhaustion_is_understood() {
         }
     }
     assert!(misunderstood.is_empty(), "{misunderstood:#?}");
+}
+
+/// Where the provider tells how long to wait, so does who stands in for it, in the same form.
+#[test]
+fn simulated_refusals_tell_the_wait_as_the_provider_does() {
+    let now: Timestamp = "2026-11-21T12:00:00.25Z".parse().unwrap();
+    let mut seen = BTreeSet::new();
+    for adapter in ADAPTERS.iter() {
+        for (index, policy) in adapter.policies.iter().enumerate() {
+            let Some(refusal) = adapter.refusal(Some(&policy.name)) else {
+                continue;
+            };
+            let mut headers = refusal.headers.iter();
+            let template = headers.find(|(name, _)| name == RETRY_AFTER);
+            let Some((_, template)) = template else {
+                continue;
+            };
+            let reply = use_up(adapter, index, now).refusal.reply;
+            // A rule can know its refusal by a body of its own.
+            if reply.headers.get(CONTENT_TYPE) != refusal.content_type.as_ref() {
+                continue;
+            }
+            let told: Vec<&str> = reply
+                .headers
+                .get_all(RETRY_AFTER)
+                .iter()
+                .map(|value| value.to_str().unwrap())
+                .collect();
+            let [told] = told.as_slice() else {
+                panic!("{} {}: {told:?}", adapter.id, policy.name);
+            };
+            let fits = match &**template {
+                "{retry_after}" => told.parse::<u32>().is_ok(),
+                "{retry_after}.0" => told.ends_with(".0") && told.parse::<f32>().is_ok(),
+                "{reset_http_date}" => {
+                    told.starts_with("Sat, 21 Nov 2026 ") && told.ends_with(" GMT")
+                }
+                other => panic!("{other}"),
+            };
+            assert!(fits, "{} {}: {told}", adapter.id, policy.name);
+            seen.insert(adapter.id.to_string());
+        }
+    }
+    assert!(seen.len() > 9, "{seen:?}");
 }

@@ -385,7 +385,14 @@ fn policy_index(node: Node<'_>, policies: &[Policy], mistakes: &mut Mistakes) ->
 }
 
 /// The placeholders of a refusal's body and headers.
-const PLACEHOLDERS: [&str; 5] = ["detail", "policy", "limit", "retry_after", "reset_epoch"];
+const PLACEHOLDERS: [&str; 6] = [
+    "detail",
+    "policy",
+    "limit",
+    "retry_after",
+    "reset_epoch",
+    "reset_http_date",
+];
 
 /// Reports words in braces that are no placeholders. Only words: JSON has braces of its own.
 fn check_template(node: Node<'_>, mistakes: &mut Mistakes) {

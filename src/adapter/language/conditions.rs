@@ -154,7 +154,7 @@ pub static REFUSAL: Shape = Shape {
         key(
             "body",
             Kind::Text,
-            "The body, a template with {detail}, {policy}, {limit}, {retry_after}, {reset_epoch}.",
+            "The body, a template with {detail}, {policy}, {limit}, {retry_after}, {reset_epoch}, {reset_http_date}.",
         ),
         key(
             "headers",
