@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// One endpoint in front of third-party APIs: the same rate-limit headers on every answer.
 #[derive(Debug, Parser)]
@@ -127,11 +127,35 @@ impl Failure {
     }
 }
 
+/// The command line. Every flag that has no variable of its own has one after its command: `HEADROOM_USAGE_LAST` is
+/// `headroom usage --last`.
+fn command() -> clap::Command {
+    twinned(Cli::command(), "HEADROOM")
+}
+
+fn twinned(command: clap::Command, prefix: &str) -> clap::Command {
+    let twin = |argument: Arg| {
+        let Some(long) = argument.get_long().filter(|_| argument.get_env().is_none()) else {
+            return argument;
+        };
+        let name = format!("{prefix}_{}", long.replace('-', "_").to_uppercase());
+        match argument.get_action() {
+            // What says no is not said.
+            ArgAction::SetTrue => argument.env(name).value_parser(FalseyValueParser::new()),
+            _ => argument.env(name),
+        }
+    };
+    command.mut_args(twin).mut_subcommands(|command| {
+        let prefix = format!("{prefix}_{}", command.get_name().to_uppercase());
+        twinned(command, &prefix)
+    })
+}
+
 /// Parses the arguments, runs the command, says what went wrong.
 #[must_use]
 pub fn run() -> ExitCode {
     crash::watch();
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let outcome = match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
@@ -193,4 +217,56 @@ fn colour() -> bool {
 /// Whether a stream takes colours: only a terminal, and not against `NO_COLOR`.
 fn colour_on(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// A variable stands for one flag, unless the flag is the same in several commands.
+    fn gather(command: &clap::Command, variables: &mut BTreeMap<String, String>) {
+        for argument in command.get_arguments() {
+            let Some(long) = argument.get_long() else {
+                continue;
+            };
+            let variable = argument.get_env().and_then(|name| name.to_str());
+            let variable = variable.unwrap_or_else(|| panic!("{} --{long}", command.get_name()));
+            let known = variables.insert(variable.to_owned(), long.to_owned());
+            assert!(known.is_none_or(|known| known == long), "{variable}");
+        }
+        command
+            .get_subcommands()
+            .for_each(|command| gather(command, variables));
+    }
+
+    #[test]
+    fn every_flag_has_a_variable() {
+        let mut variables = BTreeMap::new();
+        command().debug_assert();
+        gather(&command(), &mut variables);
+        for (variable, flag) in [
+            ("HEADROOM_LISTEN", "listen"),
+            ("HEADROOM_USAGE_LAST", "last"),
+            ("HEADROOM_KEY_NEW_ADMIN", "admin"),
+            ("HEADROOM_DEMO_ONCE", "once"),
+        ] {
+            assert_eq!(variables[variable], flag);
+        }
+    }
+
+    #[test]
+    fn a_variable_that_says_no_is_a_flag_left_out() {
+        let once = |value: &'static str| {
+            let command = command().mut_subcommand("demo", |demo| {
+                demo.mut_arg("once", |once| once.env(None).default_value(value))
+            });
+            let matches = command.try_get_matches_from(["headroom", "demo"]).unwrap();
+            let (_, demo) = matches.subcommand().unwrap();
+            demo.get_flag("once")
+        };
+        assert!(once("1") && once("true"));
+        assert!(!once("0") && !once("false") && !once(""));
+    }
 }

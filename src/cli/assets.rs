@@ -2,10 +2,10 @@
 
 use std::io;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, Failure, print};
+use super::{Failure, command, print};
 
 #[derive(Debug, Args)]
 pub(super) struct Completions {
@@ -15,7 +15,7 @@ pub(super) struct Completions {
 
 pub(super) fn completions(arguments: &Completions) -> Result<(), Failure> {
     let mut text = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "headroom", &mut text);
+    clap_complete::generate(arguments.shell, &mut command(), "headroom", &mut text);
     print(&String::from_utf8_lossy(&text))
 }
 
@@ -24,7 +24,7 @@ pub(super) fn man() -> Result<(), Failure> {
         Failure::unreadable(format!("headroom: cannot write the manual page: {error}"))
     };
     let mut text = Vec::new();
-    let mut command = Cli::command().disable_help_subcommand(true);
+    let mut command = command().disable_help_subcommand(true);
     command.build();
     let page = clap_mangen::Man::new(command.clone());
     page.render(&mut text).map_err(failure)?;
