@@ -239,24 +239,26 @@ impl States {
         wait: Option<(u64, bool)>,
         now: Timestamp,
     ) {
-        let policy_of = |owner: &Option<usize>| owner.and_then(|index| adapter.policies.get(index));
-        for (limit, owner) in self.limits.iter_mut().zip(&self.owners) {
-            if let (None, Some(policy)) = (limit.window, policy_of(owner)) {
-                limit.window = window::length_secs(policy, terms.zone.as_ref(), now);
-            }
-        }
-        // Of a second and an hour that both have nothing left, a wait of minutes speaks of the hour.
-        let can_take = |limit: &ServiceLimit, secs: u64| {
-            limit.is_exhausted() && limit.window.is_none_or(|window| window >= secs)
+        let window = |limit: &ServiceLimit, policy: Option<&Policy>| {
+            let length = |policy| window::length_secs(policy, terms.zone.as_ref(), now);
+            limit.window.or_else(|| policy.and_then(length))
         };
-        let is_taken =
-            wait.is_some_and(|(secs, _)| self.limits.iter().any(|limit| can_take(limit, secs)));
+        let policy_of = |owner: &Option<usize>| owner.and_then(|index| adapter.policies.get(index));
+        // Of a second and an hour that both have nothing left, a wait of minutes speaks of the hour.
+        let can_take = |limit: &ServiceLimit, policy: Option<&Policy>, secs: u64| {
+            limit.is_exhausted() && window(limit, policy).is_none_or(|window| window >= secs)
+        };
+        let is_taken = wait.is_some_and(|(secs, _)| {
+            let mut all = self.limits.iter().zip(&self.owners);
+            all.any(|(limit, owner)| can_take(limit, policy_of(owner), secs))
+        });
         for (limit, owner) in self.limits.iter_mut().zip(&self.owners) {
+            let policy = policy_of(owner);
+            limit.window = window(limit, policy);
             if limit.reset.is_some() {
                 continue;
             }
-            let policy = policy_of(owner);
-            let wait = wait.filter(|(secs, _)| !is_taken || can_take(limit, *secs));
+            let wait = wait.filter(|(secs, _)| !is_taken || can_take(limit, policy, *secs));
             let derived = policy.map_or_else(
                 || limit.window.map(|secs| (secs, true)),
                 |policy| window::reset_secs(policy, limit, terms.zone.as_ref(), now),
