@@ -66,9 +66,9 @@ pub struct Spoken {
     pub remaining: bool,
     /// The answer told its reset.
     pub reset: bool,
-    /// Its limit is the user's own number, which the provider does not know: how much of it is used cannot be told from
-    /// what the provider has left.
-    pub own: bool,
+    /// Limit and what is left before the user's own quota bounded them. Where the answer told no limit it is the
+    /// documentation's, if that is one.
+    pub unbounded: (Option<u64>, Option<u64>),
 }
 
 impl Translation {

@@ -73,6 +73,32 @@ async fn a_limit_of_nothing_does_not_stop_all_calls_for_ever() {
     }
 }
 
+/// What the provider says goes before what is documented, also where it said less before.
+#[tokio::test]
+async fn a_documented_quota_below_what_is_left_is_anothers() {
+    let upstream = telling(|number| match number {
+        0 => ok("x-left: 2\r\n"),
+        _ => ok(&format!("x-left: {}\r\n", 100 - number)),
+    })
+    .await;
+    let policies =
+        "[policy.hourly]\nquota = 5\nwindow = \"1h\"\nkind = \"fixed\"\nremaining = \"x-left\"\n";
+    let site = Site::before(upstream, policies, "");
+    assert_eq!(field(&site.get("").await, "ratelimit-remaining"), "2");
+    for left in (90..100).rev() {
+        let answer = site.get("").await;
+        assert_eq!(field(&answer, "ratelimit-limit"), "", "{answer}");
+        assert_eq!(
+            field(&answer, "ratelimit-remaining"),
+            left.to_string(),
+            "{answer}"
+        );
+        // Only when it comes back nobody said.
+        let source = field(&answer, "headroom-source");
+        assert_eq!(source, "provider;estimated", "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_day_of_an_unknown_zone_has_one_end_wherever_it_is_told() {
     let day =

@@ -493,7 +493,7 @@ fn translations_of_the_tests_are_consistent() {
             limit: true,
             remaining: true,
             reset: true,
-            own: false
+            unbounded: (Some(2), Some(0)),
         }
     );
 }

@@ -181,7 +181,12 @@ impl Received {
             .and_then(|value| value.split(';').next())
             .unwrap_or_default();
         let media_type = media_type.trim().to_ascii_lowercase();
-        let is_json = media_type == "application/json" || media_type.ends_with("+json");
+        // GitHub says `+json` of files and pages too: application/vnd.github.raw+json.
+        let is_file = |facet: &str| matches!(facet, "raw" | "html" | "diff" | "patch" | "sha");
+        let is_json = media_type == "application/json"
+            || media_type
+                .strip_suffix("+json")
+                .is_some_and(|rest| !rest.split('.').any(is_file));
         is_json && self.status != StatusCode::PARTIAL_CONTENT && self.coding() == Coding::Identity
             // What is revalidated was rewritten when it came: its head has to say the same of it.
             || self.status == StatusCode::NOT_MODIFIED

@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
 use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Either;
@@ -102,9 +101,9 @@ impl Inbound {
     ) -> Self {
         Self {
             incoming,
-            // HTTP/2 ends one call without the others. Who waits for `100 Continue` has not begun to write, and reading
-            // would ask it to.
-            lingers: head.version <= Version::HTTP_11 && !head.headers.contains_key(EXPECT),
+            // Who waits for `100 Continue` has not begun to write, and reading would ask it to. HTTP/2 could end one call
+            // without the others, but curl, httpx and got drop an answer behind which the stream is reset.
+            lingers: !head.headers.contains_key(EXPECT),
             left: limits.body_bytes.unwrap_or(u64::MAX),
             patience: limits.body_timeout,
             timer: None,

@@ -119,8 +119,14 @@ fn fill(limit: &mut ServiceLimit, state: &State, now: Now) {
 /// What an answer told, and what the meter knows better.
 fn tighten(limit: &mut ServiceLimit, reset_was_told: bool, state: &State, now: Now) {
     let standing = &state.standing;
+    // A documented quota below what the provider says is left is another account's.
+    let is_anothers = standing.cause == Cause::Documented
+        && limit
+            .remaining
+            .is_some_and(|told| standing.limit.is_some_and(|limit| limit < told));
     if let (Some(told), Some(counted)) = (limit.remaining, standing.remaining)
         && counted < told
+        && !is_anothers
     {
         set_remaining(limit, counted, state, now);
     }

@@ -244,12 +244,11 @@ fn told(translation: &Translation, policy: usize, rule: &Rule) -> Option<Told> {
         limits.filter(|(limit, told)| told.policy == Some(policy) && limit.policy == rule.policy);
     let tightest = of_policy.min_by_key(|(limit, _)| limit.remaining.unwrap_or(u64::MAX));
     tightest.map(|(limit, told)| Told {
-        // A documented limit is the measure of what is left; the user's own is not.
-        limit: limit
-            .limit
-            .filter(|_| told.limit || (told.remaining && !told.own)),
+        // A documented limit is the measure of what is left. The user's own quota is the rule's, which may change: it is not
+        // remembered as the provider's word.
+        limit: told.unbounded.0.filter(|_| told.limit || told.remaining),
         // Concluded from a refusal, it is the refusal that counts.
-        remaining: limit.remaining.filter(|_| told.remaining),
+        remaining: told.unbounded.1.filter(|_| told.remaining),
         reset_secs: limit.reset.filter(|_| told.reset),
     })
 }

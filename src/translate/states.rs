@@ -33,8 +33,8 @@ struct Told {
     limit_sent: bool,
     /// What remains is the answer's, not concluded from a refusal.
     remaining_sent: bool,
-    /// The limit is the user's own number, and no measure of what remains.
-    limit_is_own: bool,
+    /// Limit and what remains, before the user's own quota bounded them.
+    unbounded: (Option<u64>, Option<u64>),
 }
 
 impl States {
@@ -52,7 +52,7 @@ impl States {
                 limit: told.limit_sent,
                 remaining: told.remaining_sent,
                 reset: limit.reset.is_some(),
-                own: told.limit_is_own,
+                unbounded: told.unbounded,
             })
             .collect()
     }
@@ -100,7 +100,7 @@ impl States {
             used: facts.used.map(Decimal::ceil),
             limit_sent: sent_limit(facts).is_some(),
             remaining_sent: remaining.is_some(),
-            limit_is_own: false,
+            unbounded: (limit, remaining),
         };
         self.push(
             ServiceLimit {
@@ -223,7 +223,6 @@ impl States {
                     let left = told.used.map(|used| own.saturating_sub(used));
                     limit.remaining = limit.remaining.or(left).map(|left| left.min(own));
                     limit.limit = Some(own);
-                    told.limit_is_own = told.used.is_none();
                 }
                 _ => {}
             }

@@ -374,6 +374,9 @@ async fn urls_in_json_bodies_lead_back_where_the_adapter_says_so() {
             "content-encoding: gzip\r\n",
             false,
         ),
+        // A file, whatever is in it, and a page.
+        ("/hub/", "application/vnd.github.raw+json", "", false),
+        ("/hub/", "application/vnd.github.v3.html+json", "", false),
         ("/hub/", "text/plain", "", false),
         ("/crm/", "application/json", "", false),
     ] {

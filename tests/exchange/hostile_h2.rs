@@ -397,3 +397,34 @@ async fn floods_end_or_stand_still_and_others_are_served() {
     let answer = http2().get(url).send().await.unwrap();
     assert_eq!(answer.status(), 200);
 }
+
+/// curl, httpx and got drop an answer behind which the stream is reset while they still write.
+#[tokio::test]
+async fn who_is_answered_before_it_has_written_all_is_not_reset() {
+    let gateway = Harness::new("http://127.0.0.1:1").await;
+    let mut caller = Caller::connect(gateway.address).await;
+    let begin = |stream, path| {
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "a"),
+        ];
+        frame(HEADERS, END_HEADERS, stream, &block(&fields))
+    };
+    for stream in [1, 3, 5] {
+        let bytes = match stream {
+            1 => [opening(), begin(1, "/nothing/")].concat(),
+            _ => begin(stream, "/nothing/"),
+        };
+        caller.stream.write_all(&bytes).await.unwrap();
+        // 404 is in the static table; what is reset would be heard of before the next answer.
+        let said = listen(&mut caller).await;
+        assert_eq!((said.statuses.as_slice(), said.resets), (&[0x8d][..], 0));
+        let data = [
+            frame(DATA, 0, stream, &[b'x'; 10_000]),
+            frame(DATA, END_STREAM, stream, b"end"),
+        ];
+        caller.stream.write_all(&data.concat()).await.unwrap();
+    }
+}

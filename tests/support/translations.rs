@@ -31,7 +31,7 @@ pub(crate) fn told(
         limit: limit.is_some(),
         remaining: remaining.is_some(),
         reset: reset.is_some(),
-        own: false,
+        unbounded: (limit, remaining),
     });
     translation.binding = binding(&translation.limits);
     translation.exhausted = exhausted;

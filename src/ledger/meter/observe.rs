@@ -83,6 +83,9 @@ impl Meter {
         // its reset.
         if let Some(limit) = told.limit.filter(|limit| newest && *limit > 0) {
             self.word_mut().limit = limit;
+        } else if newest && told.remaining.is_some_and(|left| left > self.word().limit) {
+            // A documented quota below what is left is another account's.
+            self.word_mut().limit = NONE;
         }
         let Some(told_left) = told.remaining else {
             return;
