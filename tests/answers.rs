@@ -232,6 +232,36 @@ async fn a_consumer_is_told_what_is_left_for_it() {
     }
 }
 
+/// What is kept for others is told until when: a share is lent as time goes by, a reserve never.
+#[tokio::test]
+async fn a_consumer_is_told_when_there_will_be_something_for_it() {
+    let policy = "[policy.hourly]\nwindow = \"1h\"\nkind = \"fixed\"\nquota = 10\n";
+    for (keeps, uses, waits) in [
+        // Three tenths: one is lent after 1,200 s.
+        (consumer("sure", "share = \"30%\""), 7, 1_190..=1_200),
+        (
+            "reserve = { share = \"30%\", consumers = [] }".to_owned(),
+            7,
+            3_590..=3_600,
+        ),
+    ] {
+        let connection = format!(
+            "quotas = {{ hourly = 10 }}\n{keeps}{}",
+            consumer("other", "")
+        );
+        let site = Site::before(telling(|_| ok("")).await, policy, &connection);
+        for _ in 0..uses {
+            assert_eq!(told_to(&site, "other").await.0, 200, "{keeps}");
+        }
+        let refused = site.get("headroom-key: hr_other\r\n").await;
+        assert_eq!(status(&refused), 429, "{refused}");
+        for name in ["retry-after", "ratelimit-reset"] {
+            let secs: u64 = fields(&refused, name)[0].parse().unwrap();
+            assert!(waits.contains(&secs), "{name}: {refused}");
+        }
+    }
+}
+
 /// Limit and remaining in `/-/quota`, asked with this consumer's key.
 async fn reported(site: &Site, query: &str, key: &str) -> (u64, u64) {
     let header = match key {

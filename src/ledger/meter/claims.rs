@@ -187,7 +187,11 @@ impl Meter {
         if fits || parts.left < cost {
             return None;
         }
-        Some(self.next_lent(rule, parts.limit, now))
+        let fits_at = |at| {
+            let parts = self.parts(rule, shares, who, caller, at);
+            parts.is_some_and(|parts| cost <= parts.free(self.may_be_short(rule)))
+        };
+        Some(self.next_lent(rule, fits_at, now))
     }
 
     /// What is left of the quota, and for whom.
@@ -348,15 +352,29 @@ impl Meter {
         }
     }
 
-    /// When one more unit will have been lent, or come back.
-    fn next_lent(&self, rule: &Rule, limit: u64, now: Now) -> Until {
-        match self.time_left(rule, now) {
-            Some((left, whole)) => {
-                let step = Nanos(whole.0 / limit.max(1)).max(Nanos::from_millis(1));
-                Until::At(now.steady.after(step.min(left)))
+    /// When so much will have been lent that it fits, at the latest at the end of the window: a reserve is never lent. What
+    /// moves comes back unit by unit.
+    fn next_lent(&self, rule: &Rule, fits_at: impl Fn(Now) -> bool, now: Now) -> Until {
+        let Some((left, _)) = self.time_left(rule, now) else {
+            return self.next_turn(rule, now);
+        };
+        let later = |millis: u64| Now {
+            steady: now.steady.after(Nanos::from_millis(millis)),
+            wall_ms: now
+                .wall_ms
+                .saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)),
+        };
+        // As time goes by more is lent, never less.
+        let (mut too_early, mut enough) = (0, left.0.div_ceil(1_000_000).max(1));
+        while enough - too_early > 1 {
+            let between = too_early + (enough - too_early) / 2;
+            if fits_at(later(between)) {
+                enough = between;
+            } else {
+                too_early = between;
             }
-            None => self.next_turn(rule, now),
         }
+        Until::At(later(enough).steady)
     }
 
     /// When quota comes back.
